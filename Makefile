@@ -1,0 +1,28 @@
+# `make study` and `make test` do everything on a fresh machine with Python >= 3.11. PYTHON names another interpreter.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: study test check lock
+
+study: .venv/ready  ## set up, run a small study of the seed's experiment, leave a report
+	$(BIN)/study run search_spaces/hue.toml
+
+test: .venv/ready check  ## set up, check style and types, run the tests
+	$(BIN)/pytest
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock:  ## write requirements.lock anew from pyproject.toml's ranges
+	rm -rf .venv && $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet 'torch==2.13.0' hatchling editables --editable '.[dev]'
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/^torch==\([0-9.]*\)+.*/torch==\1/' > requirements.lock

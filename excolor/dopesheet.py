@@ -1,0 +1,197 @@
+"""Dopesheets: tables of keyframes that say how the learning rate and the regularizers' weights move over training.
+
+Columns STEP, PHASE and ACTION are reserved; each other column is a property, `name[:space[:timing]]`, moved from key
+to key. A STEP is absolute (`1000`), or counts from the nearest absolute row before or after it (`+10`, `-10`), or
+is a fraction of the gap between the absolute rows around it (`+0.5`, `-0.25`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from excolor.errors import InputError
+
+RESERVED = ("STEP", "PHASE", "ACTION")
+LAST_STEP = 10_000_000  # a table is made of every step, so a mistyped one must not fill the memory
+
+SPACES = ("linear", "log")
+TIMINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "minjerk": lambda t: t**3 * (10 - 15 * t + 6 * t**2),
+    "linear": lambda t: t,
+    "step": np.zeros_like,
+    "step-end": np.zeros_like,
+}
+
+
+@dataclass(frozen=True)
+class Property:
+    """One column: its keys, and how it moves between them."""
+
+    name: str
+    space: str
+    timing: str
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+    def tabulate(self, length: int) -> np.ndarray:
+        """The value at each of the steps 0..length-1. It holds its first key before, and its last key after."""
+        known = np.asarray(self.values)
+        if self.space == "log":
+            known = np.log(np.maximum(known, 1e-10))
+        table = np.full(length, known[0])
+        for i, (start, end) in enumerate(zip(self.steps, self.steps[1:], strict=False)):
+            t = np.linspace(0, 1, end - start + 1)[:-1]
+            table[start:end] = known[i] + (known[i + 1] - known[i]) * TIMINGS[self.timing](t)
+        table[self.steps[-1] :] = known[-1]
+        return np.exp(table) if self.space == "log" else table
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the sheet after its STEP is resolved. Rows are sorted by step."""
+
+    step: int
+    phase: str
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Dopesheet:
+    """A parsed sheet. `text` keeps its cells as written, header first, so that it can be written again."""
+
+    rows: tuple[Row, ...]
+    properties: tuple[Property, ...]
+    text: tuple[tuple[str, ...], ...] = field(repr=False)
+
+    def __len__(self) -> int:
+        """How many steps a training by this sheet has: from 0 to the last row's, inclusive."""
+        return self.rows[-1].step + 1
+
+    def table(self) -> dict[str, np.ndarray]:
+        """Every property's value at every step: name to [steps]."""
+        return {p.name: p.tabulate(len(self)) for p in self.properties}
+
+    @classmethod
+    def parse(cls, text: Sequence[Sequence[str]], file: str = "dopesheet") -> Dopesheet:
+        """Read the cells of a sheet, header first.
+
+        Raises InputError, naming file, row (numbered as a text editor does) and column.
+        """
+        header, *body = [[cell.strip() for cell in row] for row in text] or [[]]
+        columns = _columns(header, file)
+        numbered = [(number, row) for number, row in enumerate(body, start=2) if any(row)]
+        for number, row in numbered:
+            if len(row) != len(header):
+                raise InputError(
+                    f"{file}: row {number}: found {len(row)} cells, expected {len(header)} as in the header"
+                )
+        if not numbered:
+            raise InputError(f"{file}: found no rows of keys, expected at least one")
+        steps = resolve_steps([row[header.index("STEP")] for _, row in numbered], file, [n for n, _ in numbered])
+        ordered = sorted(zip(steps, numbered, strict=True), key=lambda pair: pair[0])
+
+        def cell(row: list[str], column: str) -> str:
+            return row[header.index(column)] if column in header else ""
+
+        rows = tuple(
+            Row(step, cell(row, "PHASE"), tuple(a.strip() for a in cell(row, "ACTION").split(",") if a.strip()))
+            for step, (_, row) in ordered
+        )
+        properties = []
+        for index, (name, space, timing) in columns.items():
+            keys = {}  # of several keys on one step the last row's holds
+            for step, (number, row) in ordered:
+                if row[index]:
+                    keys[step] = _number(row[index], f"{file}: row {number}, column {name}")
+            if not keys:
+                raise InputError(
+                    f"{file}: column {name}: found no key, expected at least one (or leave the column out)"
+                )
+            properties.append(Property(name, space, timing, tuple(keys), tuple(keys.values())))
+        return cls(rows, tuple(properties), tuple(tuple(row) for row in text))
+
+
+def resolve_steps(cells: Sequence[str], file: str = "dopesheet", numbers: Sequence[int] | None = None) -> list[int]:
+    """Absolute steps of a STEP column, in its own order.
+
+    Relative steps refer to absolute rows only; fractions are of the gap around them, rounded half to even.
+    """
+    numbers = numbers or range(2, len(cells) + 2)
+    absolute = [int(cell) if re.fullmatch(r"\d{1,15}", cell) else None for cell in cells]
+    resolved = []
+    for i, cell in enumerate(cells):
+        where = f"{file}: row {numbers[i]}, column STEP: found {cell!r}, expected "
+        before = next((step for step in reversed(absolute[:i]) if step is not None), None)
+        after = next((step for step in absolute[i + 1 :] if step is not None), None)
+        here = absolute[i]
+        if here is not None:
+            step = here
+        elif re.fullmatch(r"[+-]\d{1,15}", cell):
+            start = before if cell[0] == "+" else after
+            if start is None:
+                raise InputError(f"{where}an absolute step {'above' if cell[0] == '+' else 'below'} it to count from")
+            step = start + int(cell)
+        else:
+            if not re.fullmatch(r"[+-](\d*\.\d+|\d+\.)(e-?\d{1,3})?", cell) or not 0 < abs(float(cell)) < 1:
+                raise InputError(f"{where}a step (1000), an offset (+10, -10) or a fraction (+0.5) between 0 and 1")
+            if before is None or after is None:
+                raise InputError(f"{where}absolute steps above and below it")
+            step = round((before if cell[0] == "+" else after) + float(cell) * (after - before))
+        if not 0 <= step <= LAST_STEP:
+            raise InputError(f"{where}a step from 0 to {LAST_STEP:,}, and it is step {step:,}")
+        resolved.append(step)
+    return resolved
+
+
+def rescale(text: Sequence[Sequence[Any]], length: int, file: str = "dopesheet") -> list[list[Any]]:
+    """The cells of a sheet stretched or shrunk to `length` steps: absolute steps move, relative ones follow them."""
+    if length < 1:
+        raise InputError(f"{file}: cannot be rescaled to {length} steps, expected 1 or more")
+    rows = [list(row) for row in text]
+    column = rows[0].index("STEP") if rows and "STEP" in rows[0] else 0
+    absolute = [row for row in rows[1:] if row and re.fullmatch(r"\d{1,15}", str(row[column]).strip())]
+    last = max((int(row[column]) for row in absolute), default=0)
+    for row in absolute:
+        row[column] = str(round(int(row[column]) * (length - 1) / max(last, 1)))
+    return rows
+
+
+def _columns(header: list[str], file: str) -> dict[int, tuple[str, str, str]]:
+    """Property columns by index: name, space, timing."""
+    if "STEP" not in header:
+        raise InputError(f"{file}: row 1: found no STEP column, expected STEP, PHASE, ACTION and one column a property")
+    columns = {}
+    for index, cell in enumerate(header):
+        if cell in RESERVED:
+            continue
+        name, space, timing, *more = [*cell.split(":"), "", ""]
+        space, timing = space or "linear", timing or "minjerk"
+        where = f"{file}: row 1, column {cell or index + 1}: found "
+        if not name or any(more):
+            raise InputError(f"{where}{cell!r}, expected name, name:space or name:space:timing")
+        if space not in SPACES:
+            raise InputError(f"{where}space {space!r}, expected one of {', '.join(SPACES)}")
+        if timing not in TIMINGS:
+            raise InputError(f"{where}timing {timing!r}, expected one of {', '.join(TIMINGS)}")
+        columns[index] = (name, space, timing)
+    names = [name for name, _, _ in columns.values()] + [cell for cell in header if cell in RESERVED]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{file}: row 1: found column {name} twice, expected it once")
+    return columns
+
+
+def _number(cell: str, where: str) -> float:
+    try:
+        number = float(cell)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{where}: found {cell!r}, expected a number")
+    return number

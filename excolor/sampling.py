@@ -1,0 +1,46 @@
+"""What each replica sees: its own stream of colours and label coin tosses, fixed by its seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from excolor.colors import Cube
+
+INITIALISATION, SAMPLES = 0, 1  # what a seed's independent random streams are for
+
+
+def generator(seed: int, purpose: int) -> np.random.Generator:
+    """The random stream of one seed for one purpose. Streams of other seeds or purposes are independent of it."""
+    return np.random.default_rng(np.random.SeedSequence((seed, purpose)))
+
+
+class Stream:
+    """The samples and labels of R replicas, drawn in order, as many steps at a time as you like.
+
+    Each replica has its own generator and each sample costs it the same number of draws, so what a replica sees
+    depends neither on the other replicas nor on where the stream is cut.
+    """
+
+    def __init__(self, cube: Cube, probabilities: dict[str, Tensor], seeds: Sequence[int], batch: int):
+        """`probabilities` [N] of each label: how likely a sample of each colour of the cube is to carry it."""
+        self._colors = cube.colors
+        self._cumulative = cube.weights.double().cumsum(0).float()
+        self._cumulative[-1] = 1.0
+        self._probabilities = probabilities
+        self._generators = [generator(seed, SAMPLES) for seed in seeds]
+        self._batch = batch
+
+    def draw(self, steps: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The next steps: colours [steps, R, batch, 3] and, of each label, 1 or 0 [steps, R, batch]."""
+        shape = (steps, self._batch, 1 + len(self._probabilities))
+        draws = np.stack([g.random(shape, dtype=np.float32) for g in self._generators], axis=1)
+        uniform = torch.from_numpy(draws)  # in [0, 1)
+        index = torch.searchsorted(self._cumulative, uniform[..., 0].contiguous(), right=True)
+        labels = {
+            name: (uniform[..., 1 + i] < p[index]).float() for i, (name, p) in enumerate(self._probabilities.items())
+        }
+        return self._colors[index], labels

@@ -1,0 +1,145 @@
+"""Settings: everything that fixes one training, read from a TOML file and the dopesheet CSV beside it."""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
+
+from excolor.ablation import Ablation
+from excolor.colors import Cube, hsv_cube, rgb_cube
+from excolor.dopesheet import Dopesheet
+from excolor.errors import InputError
+from excolor.labels import Label
+from excolor.models import ModelConfig
+from excolor.regularizers import Regularizer, check_dims
+
+Document = dict[str, Any]
+"""A setting as plain data: the TOML's tables, with `schedule` as `{"file": name, "rows": cells}`."""
+
+
+class DataConfig(BaseModel):
+    """Which cube is sampled: `hsv` is 36 x 10 x 10 and weighted against grays, `rgb` is 8^3 and uniform."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cube: Literal["hsv", "rgb"] = "hsv"
+    batch: PositiveInt = 64
+
+    def make(self) -> Cube:
+        return hsv_cube() if self.cube == "hsv" else rgb_cube()
+
+
+class Setting(BaseModel):
+    """Everything that fixes one training but the seed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    title: str = ""
+    schedule: Dopesheet
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    labels: dict[str, Label] = {}
+    regularizers: dict[str, Regularizer] = {}
+    ablation: Annotated[Ablation, Field(default_factory=Ablation)]
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _parse_schedule(cls, schedule: Any) -> Dopesheet:
+        return Dopesheet.parse(schedule["rows"], schedule["file"])
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Setting:
+        widths = self.model.layers
+        for name, term in self.regularizers.items():
+            for layer in term.layers:
+                _expect_one_of(widths, layer, f"regularizers.{name}.layers")
+                _at(f"regularizers.{name}", term.check, widths[layer])
+            for label in term.labels or {}:
+                _expect_one_of(self.labels, label, f"regularizers.{name}.labels")
+        _expect_one_of(widths, self.ablation.layer, "ablation.layer")
+        _at("ablation", check_dims, self.ablation.dims, widths[self.ablation.layer])
+        columns = [column.name for column in self.schedule.properties]
+        if "lr" not in columns:
+            raise ValueError("schedule: found no column lr, expected one (the learning rate)")
+        for column in columns:
+            _expect_one_of(["lr", *self.regularizers], column, "schedule column")
+        return self
+
+
+def read_document(path: Path) -> Document:
+    """Read a setting's, or a search space's, TOML file and its CSV, without checking what they say.
+
+    Raises InputError if either cannot be read.
+    """
+    document = tomllib.loads(_read(path, "a TOML file; `study spaces` lists some"))
+    name = document.get("schedule")
+    if not isinstance(name, str) or Path(name).name != name or not name:
+        raise InputError(f"{path}: schedule: found {name!r}, expected the name of a CSV file beside it")
+    rows = list(csv.reader(_read(path.parent / name, f"the CSV file that {path} names").splitlines(), strict=True))
+    return {**document, "schedule": {"file": str(path.parent / name), "rows": rows}}
+
+
+def validate(document: Document, file: str | Path = "setting") -> Setting:
+    """The setting that a document describes. Raises InputError, naming file and key, if it describes none."""
+    try:
+        return Setting.model_validate(document)
+    except ValidationError as error:
+        raise InputError(f"{file}: {_first(error)}") from None
+
+
+def load(path: str | Path) -> Setting:
+    """Read a setting from its TOML file. Raises InputError, which says where the files are wrong."""
+    return validate(read_document(Path(path)), path)
+
+
+def _read(path: Path, expected: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        raise InputError(f"{path}: {reason}, expected {expected}") from None
+
+
+def _expect_one_of(known: Any, found: str, where: str) -> None:
+    if found not in known:
+        raise ValueError(f"{where}: found {found!r}, expected {'one of ' + ', '.join(known) if known else 'none'}")
+
+
+def _at(where: str, check: Any, *arguments: Any) -> None:
+    """Run a check whose complaint starts with a key, and put before it where that key is."""
+    try:
+        check(*arguments)
+    except ValueError as error:
+        raise ValueError(f"{where}.{error}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """Pydantic's first complaint, in one line: where, what was found and what was expected."""
+    details = error.errors()[0]
+    # pydantic adds the chosen term to the path of a term's key; a person did not write it
+    path = [str(part) for part in details["loc"]]
+    if path[:1] == ["regularizers"] and len(path) > 2:
+        del path[2]
+    where = ".".join(path)
+    context = details.get("ctx", {})
+    match details["type"]:
+        case "value_error":
+            message = str(context["error"])
+            return f"{where}.{message}" if where else message
+        case "extra_forbidden":
+            return f"{where}: unknown key, expected one that the documentation lists"
+        case "missing":
+            return f"{where}: found nothing, expected a value"
+        case "union_tag_invalid":
+            return f"{where}.term: found {context['tag']!r}, expected one of {context['expected_tags']}".replace(
+                "'", ""
+            )
+        case "union_tag_not_found":
+            return f"{where}.term: found nothing, expected the name of a term"
+        case _:
+            message = details["msg"][0].lower() + details["msg"][1:]
+            return f"{where}: found {details['input']!r}, expected otherwise: {message}"

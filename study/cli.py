@@ -1,0 +1,191 @@
+"""The command line: `study run`, `train`, `report`, `show`, `export` and `spaces`."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from excolor import InputError
+
+if TYPE_CHECKING:
+    from study.folder import StudyFolder
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Which settings make a model put hue where you want it? Studies of training settings, with error bars.",
+)
+console = Console()
+
+Out = Annotated[Path, typer.Option(help="The folder of studies.")]
+Seeds = Annotated[int, typer.Option(min=1, max=50_000, help="Replicas of every trial, each with its own seed.")]
+Seed = Annotated[int, typer.Option(min=0, max=40_000, help="Fixes everything that is random.")]
+Steps = Annotated[
+    int | None, typer.Option(min=1, max=10_000_000, help="Stretch or shrink the schedule to so many steps.")
+]
+Rungs = Annotated[int, typer.Option(min=1, max=1000, help="How often a trial is measured and may be stopped.")]
+SpaceFile = Annotated[Path, typer.Argument(help="A search space's TOML file.")]
+Study = Annotated[str, typer.Argument(help="A study's name, or its folder.")]
+Trial = Annotated[int, typer.Argument(min=0, help="The number of one of its trials.")]
+
+
+@app.command(epilog="Example: study run search_spaces/hue.toml --trials 100 --seeds 32 --name first-look")
+def run(
+    space: SpaceFile,
+    trials: Annotated[int, typer.Option(min=1, help="How many settings to try.")] = 60,
+    seeds: Seeds = 16,
+    cpus: Annotated[int, typer.Option(min=0, help="Trials at a time, one CPU each; 0 is every CPU.")] = 0,
+    name: Annotated[str, typer.Option(help="The study's name; by default the space's, numbered.")] = "",
+    seed: Seed = 0,
+    steps: Steps = None,
+    rungs: Rungs = 10,
+    out: Out = Path("runs"),
+) -> None:
+    """Search a space for the settings that isolate hue best, and write a report."""
+    from study import run as running
+    from study import summary
+    from study.folder import check_name, next_name
+    from study.live import StudyView
+    from study.plan import Plan, create
+    from study.report import write_report
+    from study.space import Space
+    from study.tracking import Tracker
+
+    search_space = Space.read(space, steps)
+    if not search_space.distributions:
+        raise InputError(f"{space}: found no range, expected one to search (`study train` trains a fixed setting)")
+    plan = Plan(trials=trials, seeds=seeds, seed=seed, cpus=cpus, rungs=rungs, steps=steps)
+    folder = create(search_space, plan, out / (check_name(name) if name else next_name(out, space.stem)))
+    title = f"{folder.path}: {trials} trials of {space}, {seeds} seeds each, {plan.workers} at a time"
+    with Tracker(folder) as tracker, StudyView(console, title, trials, plan.workers) as view:
+        running.run(search_space, plan, folder, [view.ended, tracker.ended])
+    if folder.best().empty:
+        raise _FailedError(f"{folder.path}: no trial was completed; `study show {folder.path} TRIAL` says why")
+    console.print(summary.best_settings(folder))
+    with console.status("writing the report"):
+        report = write_report(folder)
+    console.print(f"report: {report}", soft_wrap=True, highlight=False)
+
+
+@app.command(epilog="Example: study train search_spaces/seed.toml --seeds 64")
+def train(
+    setting: Annotated[Path, typer.Argument(help="A fixed setting's TOML file.")],
+    seeds: Seeds = 16,
+    seed: Seed = 0,
+    steps: Steps = None,
+    rungs: Rungs = 10,
+    name: Annotated[str, typer.Option(help="Keep the result as a study of one trial, of this name.")] = "",
+    out: Out = Path("runs"),
+) -> None:
+    """Train a fixed setting on many seeds at once, ablate it, and print what it measures."""
+    from study import summary
+    from study.folder import check_name
+    from study.plan import Plan, create
+    from study.space import Space
+    from study.training import train_once
+
+    space = Space.read(setting, steps)
+    if space.distributions:
+        ranges = ", ".join(space.distributions)
+        raise InputError(f"{setting}: found ranges ({ranges}), expected a fixed setting (`study run` searches ranges)")
+    plan = Plan(trials=1, seeds=seeds, seed=seed, cpus=1, rungs=rungs, steps=steps)
+    folder = create(space, plan, out / check_name(name)) if name else None
+    console.print(summary.metrics(train_once(space, plan, folder, console)))
+
+
+@app.command(epilog="Example: study report hue-001 --open")
+def report(
+    study: Study,
+    out: Out = Path("runs"),
+    open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """Execute the report's notebook on a study and write report.html into its folder."""
+    from study.report import write_report
+
+    with console.status("writing the report"):
+        path = write_report(_folder(study, out))
+    console.print(f"report: {path}", soft_wrap=True, highlight=False)
+    if open_it:
+        webbrowser.open(path.resolve().as_uri())
+
+
+@app.command(epilog="Example: study show hue-001 12")
+def show(study: Study, trial: Trial, out: Out = Path("runs")) -> None:
+    """Print a trial: how it ended, its parameters, its schedule and what its replicas measured."""
+    from study import summary
+
+    folder = _folder(study, out)
+    row = folder.row(trial).iloc[0]
+    reason = f" ({row.reason})" if row.reason else ""
+    console.print(f"trial {trial} of {folder.name}: {row.state}{reason}, {row.steps:,} steps in {row.seconds:.1f} s")
+    parameters = Table(title="Parameters", title_justify="left", show_header=False)
+    for key, value in folder.parameters(trial).items():
+        parameters.add_row(key, str(value))
+    console.print(parameters)
+    console.print(summary.schedule(folder.setting(trial)))
+    if row.steps:
+        replicas = folder.replicas
+        console.print(summary.metrics(replicas[(replicas.trial == trial) & (replicas.step == row.steps)]))
+
+
+@app.command(epilog="Example: study export hue-001 12 --to my-settings, then study train my-settings/hue-001-12.toml")
+def export(
+    study: Study,
+    trial: Trial,
+    to: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("."),
+    out: Out = Path("runs"),
+) -> None:
+    """Write a trial's setting as a TOML and a CSV that `study train` takes."""
+    from study.space import write_setting
+
+    folder = _folder(study, out)
+    title = f"Trial {trial} of {folder.name}"
+    path = write_setting(folder.document(trial) | {"title": title}, to, f"{folder.name}-{trial}")
+    console.print(str(path), soft_wrap=True, highlight=False)
+
+
+@app.command(epilog="Example: study spaces")
+def spaces(folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("search_spaces")) -> None:
+    """List the search spaces and fixed settings of a folder, with their questions and parameters."""
+    from study.space import Space
+
+    files = sorted(folder.glob("*.toml"))
+    if not files:
+        raise InputError(f"{folder}: found no TOML file, expected a folder of search spaces")
+    table = Table("file", "asks", "parameters", "steps")
+    for file in files:
+        space = Space.read(file)
+        setting = space.setting(next(space.corners()))
+        names = ", ".join(space.distributions) or "none: a fixed setting, for `study train`"
+        table.add_row(str(file), space.template.get("title", ""), names, f"{len(setting.schedule):,}")
+    console.print(table)
+
+
+class _FailedError(Exception):
+    """The input was right, but the work failed."""
+
+
+def _folder(study: str, out: Path) -> StudyFolder:
+    from study.folder import load
+
+    return load(study if (Path(study) / "manifest.json").is_file() else out / study)
+
+
+def main() -> None:
+    """Run the command line: exit code 0 for done, 1 for work that failed, 2 for wrong input."""
+    errors = Console(stderr=True)
+    try:
+        app()
+    except InputError as error:
+        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except _FailedError as error:
+        errors.print(f"failed: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,212 @@
+"""A study on disk: what is in its folder, how it is written (atomically) and how it is read (executing nothing)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import safetensors.torch
+from optuna.storages.journal import JournalFileBackend
+
+from excolor import InputError, Setting
+from excolor.models import ColorMLP
+from excolor.setting import Document
+from study.space import Space
+
+STATES = ("complete", "stopped", "diverged", "failed")
+NOT_METRICS = ("trial", "seed", "step", "diverged")  # the other columns of replicas.parquet
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The folder of one study. Every file is replaced whole or not at all."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, space: Space, manifest: Mapping[str, Any]) -> StudyFolder:
+        """Make the folder and write what is known before the first trial: the space as read and the manifest.
+
+        Raises InputError if the folder exists or cannot be made.
+        """
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            raise InputError(f"{path}: a study of this name exists, expected a new name (--name)") from None
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be made ({error.strerror}), expected a folder to write to (--out)"
+            ) from None
+        folder = cls(path)
+        schedule = Path(space.template["schedule"]["file"])
+        folder.write("study.toml", space.file.read_bytes())
+        folder.write(schedule.name, schedule.read_bytes())
+        folder.write("manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
+        (path / "replicas.parquet").mkdir()
+        (path / "models").mkdir()
+        return folder
+
+    @classmethod
+    def open(cls, path: str | Path) -> StudyFolder:
+        """The folder of a study that exists. Raises InputError if there is none."""
+        path = Path(path)
+        if not (path / "manifest.json").is_file():
+            raise InputError(f"{path}: found no study, expected a folder with a manifest.json in it")
+        return cls(path)
+
+    def add_replicas(self, trial: int, rows: pd.DataFrame) -> None:
+        """Write a finished trial's part of replicas.parquet: a row per seed and rung."""
+        rows = rows.assign(trial=trial)[["trial", *rows.columns]]
+        self.write(f"replicas.parquet/{trial:05d}.parquet", rows.to_parquet(index=False))
+
+    def add_model(self, trial: int, state: bytes) -> None:
+        """Write a finished trial's replicas: the bytes of a safetensors file."""
+        self.write(f"models/{trial:05d}.safetensors", state)
+
+    def write_trials(self, rows: list[dict[str, Any]]) -> None:
+        """Write trials.parquet anew: a row per trial."""
+        table = pd.DataFrame(rows).sort_values("trial")
+        self.write("trials.parquet", table.to_parquet(index=False))
+
+    def new_search(self, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+        """Begin the folder's journal: the Optuna study of a new search."""
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.create_study(
+                study_name=self.name, storage=self._journal(), direction="maximize", sampler=sampler
+            )
+
+    def _journal(self) -> optuna.storages.JournalStorage:
+        return optuna.storages.JournalStorage(JournalFileBackend(str(self.path / "optuna.journal")))
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Replace one of the folder's files, whole or not at all; return its path."""
+        path = self.path / name
+        partial = path.with_name(f".{path.name}.partial")
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        return partial.replace(path)
+
+    # What a reader asks for
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        return json.loads((self.path / "manifest.json").read_text())
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """A row per trial: trial, state, steps, seconds, diverged, reason, param.*, <metric>.mean/.sd/.p10/.min."""
+        path = self.path / "trials.parquet"
+        if not path.is_file():
+            return pd.DataFrame({"trial": [], "state": []})
+        return pd.read_parquet(path)
+
+    @property
+    def replicas(self) -> pd.DataFrame:
+        """A row per trial, seed and rung: trial, seed, step, diverged and every metric."""
+        return pd.read_parquet(self.path / "replicas.parquet")
+
+    @cached_property
+    def space(self) -> Space:
+        """The search space as it was run."""
+        return Space.read(self.path / "study.toml", self.manifest["steps"])
+
+    def best(self, n: int = 1) -> pd.DataFrame:
+        """The n complete trials with the highest mean isolation, best first."""
+        trials = self.trials
+        if "isolation.mean" not in trials:
+            return trials.head(0)
+        return trials[trials.state == "complete"].sort_values("isolation.mean", ascending=False, kind="stable").head(n)
+
+    def document(self, trial: int) -> Document:
+        """A trial's setting as plain data. Raises InputError if there is no such trial."""
+        return self.space.document(self.parameters(trial))
+
+    def setting(self, trial: int) -> Setting:
+        """A trial's setting. Raises InputError if there is no such trial."""
+        return self.space.setting(self.parameters(trial))
+
+    def parameters(self, trial: int) -> dict[str, Any]:
+        """A trial's parameters, by name."""
+        row = self.row(trial)
+        return {name: row[f"param.{name}"].item() for name in self.space.distributions}
+
+    def row(self, trial: int) -> pd.DataFrame:
+        """A trial's row of `trials`. Raises InputError if there is no such trial."""
+        trials = self.trials
+        row = trials[trials.trial == trial]
+        if row.empty:
+            known = f"one of 0 to {trials.trial.max()}" if len(trials) else "one of a study that has trials"
+            raise InputError(f"{self.path}: found no trial {trial}, expected {known}")
+        return row
+
+    def seeds(self) -> list[int]:
+        """The seed of each replica of every trial."""
+        return self.manifest["replica_seeds"]
+
+    def model(self, trial: int) -> ColorMLP:
+        """A complete trial's trained replicas. Raises InputError if it left none."""
+        path = self.path / "models" / f"{trial:05d}.safetensors"
+        if not path.is_file():
+            raise InputError(f"{self.path}: found no model of trial {trial}, expected a complete trial")
+        model = ColorMLP(self.setting(trial).model, self.seeds())
+        model.load_state_dict(safetensors.torch.load_file(path))
+        return model
+
+    def optuna(self) -> optuna.Study:
+        """The search as Optuna's own Study."""
+        return optuna.load_study(study_name=self.name, storage=self._journal())
+
+
+def load(path: str | Path) -> StudyFolder:
+    """Open a study's folder, such as `runs/hue-001`: data frames, settings, models and the Optuna study.
+
+    Nothing in the folder is executed or unpickled. Raises InputError if it is not a study's.
+    """
+    return StudyFolder.open(path)
+
+
+def summarise(replicas: pd.DataFrame) -> dict[str, float]:
+    """Each metric's mean, sd, 10th percentile and minimum over replicas, of rows that are one trial's at one rung.
+
+    Diverged replicas count as 0 in isolation and not at all in the other metrics. sd is of the sample, 0 for one.
+    """
+    summary: dict[str, float] = {}
+    for metric in replicas.columns.drop(list(NOT_METRICS), errors="ignore"):
+        values = replicas[metric].dropna().astype(float)
+        summary[f"{metric}.mean"] = float(values.mean())
+        summary[f"{metric}.sd"] = float(values.std()) if len(values) > 1 else float(values.mean() * 0)
+        summary[f"{metric}.p10"] = float(values.quantile(0.1))
+        summary[f"{metric}.min"] = float(values.min())
+    return summary
+
+
+def check_name(name: str) -> str:
+    """The name, if it can be a study's. Raises InputError otherwise."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise InputError(f"--name: found {name!r}, expected letters, digits, '.', '_' and '-', and no '.' first")
+    return name
+
+
+def next_name(out: Path, stem: str) -> str:
+    """The first of stem-001, stem-002, ... that no study in the folder `out` has."""
+    number = 1
+    while (out / f"{stem}-{number:03d}").exists():
+        number += 1
+    return f"{stem}-{number:03d}"

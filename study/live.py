@@ -1,0 +1,110 @@
+"""What a person sees while a study runs: how far it is, how long is left, and what is best so far."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import timedelta
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from study.folder import STATES
+from study.trial import Row
+
+
+class StudyView:
+    """A live view on a terminal; elsewhere a line for the start and one for each trial that is the best so far."""
+
+    def __init__(self, console: Console, title: str, trials: int, workers: int):
+        self._console = console
+        self._title = title
+        self._trials = trials
+        self._workers = workers
+        self._start = time.monotonic()
+        self._states: Counter[str] = Counter()
+        self._best: Row | None = None
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> StudyView:
+        if self._console.is_terminal:
+            self._live.start()
+        else:
+            self._console.print(self._title)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._live.stop()
+        self._console.print(f"{self._counts()} in {_clock(time.monotonic() - self._start)}")
+
+    def ended(self, row: Row) -> None:
+        """A trial has ended."""
+        self._states[row["state"]] += 1
+        if row["state"] == "failed":
+            self._console.print(f"trial {row['trial']} failed: {row['reason']}", markup=False, style="red")
+        if row["state"] == "complete" and (self._best is None or row["isolation.mean"] > self._best["isolation.mean"]):
+            self._best = row
+            if not self._console.is_terminal:
+                self._console.print(f"{self._done}/{self._trials} trials: {_best_text(row)}", highlight=False)
+
+    @property
+    def _done(self) -> int:
+        return self._states.total()
+
+    def _counts(self) -> str:
+        counts = [f"{self._states[state]} {state}" for state in STATES]
+        return f"{self._done}/{self._trials} trials: " + ", ".join(c for c in counts if not c.startswith("0 "))
+
+    def _render(self) -> Group:
+        elapsed = time.monotonic() - self._start
+        remaining = self._trials - self._done
+        left = f"about {_clock(elapsed / self._done * remaining)} left" if self._done else "starting workers"
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            ProgressBar(total=self._trials, completed=self._done, width=40),
+            f"{self._done}/{self._trials} trials",
+            f"{_clock(elapsed)} elapsed, {left}",
+        )
+        counts = Table.grid(padding=(0, 2))
+        running = min(self._workers, remaining) if self._done or elapsed > 10 else 0
+        counts.add_row(
+            f"[cyan]{running} running[/]",
+            f"[green]{self._states['complete']} complete[/]",
+            f"[yellow]{self._states['stopped']} stopped early[/]",
+            f"[magenta]{self._states['diverged']} diverged[/]",
+            f"[red]{self._states['failed']} failed[/]",
+        )
+        lines: list = [Text(self._title, style="bold"), bar, counts]
+        if self._best:
+            lines += [Text(f"best so far: {_best_text(self._best)}", style="bold"), _parameters(self._best)]
+        return Group(*lines)
+
+
+def _best_text(row: Row) -> str:
+    return f"isolation {row['isolation.mean']:.3f} ± {row['isolation.sd']:.3f} over its replicas, trial {row['trial']}"
+
+
+def _parameters(row: Row) -> Table:
+    """The row's parameters in three columns."""
+    table = Table.grid(padding=(0, 2))
+    cells = [
+        f"[dim]{name.removeprefix('param.')}[/] {format_value(value)}"
+        for name, value in row.items()
+        if name.startswith("param.")
+    ]
+    for start in range(0, len(cells), 3):
+        table.add_row(*cells[start : start + 3])
+    return table
+
+
+def format_value(value: object) -> str:
+    """A parameter's value as a person reads it: three digits of a real number."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,207 @@
+"""Search spaces: settings in which some values are ranges. A space without ranges is a fixed setting."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import tomli_w
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from excolor import InputError, Setting
+from excolor.dopesheet import RESERVED, rescale
+from excolor.setting import Document, read_document, validate
+from study import ranges
+from study.ranges import Value
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in a document that a parameter fills. `sign` is a STEP offset's."""
+
+    parameter: str
+    sign: str = ""
+
+    def fill(self, values: Mapping[str, Value]) -> Value:
+        value = values[self.parameter]
+        if not self.sign:
+            return value
+        return self.sign + (np.format_float_positional(value) if isinstance(value, float) else str(value))
+
+
+@dataclass(frozen=True)
+class Space:
+    """A document with slots, and the distribution of each parameter that fills them, by name."""
+
+    file: Path
+    template: Document
+    distributions: dict[str, BaseDistribution]
+
+    @classmethod
+    def read(cls, path: str | Path, steps: int | None = None) -> Space:
+        """Read a space's TOML and CSV; with `steps`, its schedule is rescaled to so many optimizer steps.
+
+        Raises InputError, naming file and key (or row and column), if the files do not describe a space or if
+        a setting at the ends of its ranges is wrong.
+        """
+        path = Path(path)
+        document = read_document(path)
+        schedule = document["schedule"]
+        distributions: dict[str, BaseDistribution] = {}
+        texts = [*_toml_texts(document, path), *_cell_texts(schedule)]
+        for text in texts:  # first the ranges, since a named one may be used above where it is defined
+            text.define(distributions)
+        for text in texts:
+            text.refer(distributions)
+        if (
+            steps is not None
+        ):  # after the ranges are named: a parameter's name is that of the file, however long it runs
+            schedule["rows"] = rescale(schedule["rows"], steps, schedule["file"])
+        space = cls(path, document, distributions)
+        for values in space.corners():
+            space.setting(values)
+        return space
+
+    def document(self, values: Mapping[str, Value]) -> Document:
+        """The document with every slot filled."""
+        filled = _map(self.template, lambda leaf: leaf.fill(values) if isinstance(leaf, Slot) else leaf)
+        filled["schedule"]["rows"] = [[str(cell) for cell in row] for row in filled["schedule"]["rows"]]
+        return filled
+
+    def setting(self, values: Mapping[str, Value]) -> Setting:
+        """The setting at a point of the space. Raises InputError if the point is no valid setting."""
+        return validate(self.document(values), self.file)
+
+    def corners(self) -> Iterator[dict[str, Value]]:
+        """Points that show what a range could do wrong: all at their low end, all at their high end, every choice."""
+        low = {name: _ends(d)[0] for name, d in self.distributions.items()}
+        yield low
+        if self.distributions:
+            yield {name: _ends(d)[1] for name, d in self.distributions.items()}
+        for name, distribution in self.distributions.items():
+            if isinstance(distribution, CategoricalDistribution):
+                yield from ({**low, name: cast(Value, option)} for option in distribution.choices[1:-1])
+
+
+def write_setting(document: Document, folder: Path, stem: str) -> Path:
+    """Write a document without ranges as `stem`.toml and `stem`.csv, which `Space.read` reads as the same setting."""
+    folder.mkdir(parents=True, exist_ok=True)
+    toml = folder / f"{stem}.toml"
+    (folder / f"{stem}.csv").write_text(format_rows(document["schedule"]["rows"]), encoding="utf-8")
+    toml.write_text(tomli_w.dumps({**document, "schedule": f"{stem}.csv"}), encoding="utf-8")
+    return toml
+
+
+def format_rows(rows: list[list[str]]) -> str:
+    """Cells as the text of a CSV file."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A string somewhere in a document that may be a range, or the name of one."""
+
+    text: str
+    where: str
+    default_name: str
+    node: Any  # the table, list or row that holds it, at `key`
+    key: Any
+    sign: str = ""
+
+    def define(self, distributions: dict[str, BaseDistribution]) -> None:
+        """If it is a range, add it to the distributions and put a slot in its place."""
+        parsed = ranges.parse(self.text, self.where)
+        if not parsed:
+            return
+        name, distribution = parsed
+        if name is None:
+            name, count = self.default_name, 1
+            while name in distributions:
+                name, count = f"{self.default_name}#{count + 1}", count + 1
+        elif distributions.get(name, distribution) != distribution:
+            raise InputError(f"{self.where}: found a second range named {name!r}, expected just its name")
+        fraction = isinstance(distribution, FloatDistribution) and distribution.low > 0 and distribution.high < 1
+        offset = isinstance(distribution, IntDistribution) and distribution.low > 0
+        if self.sign and not (fraction or offset):
+            raise InputError(
+                f"{self.where}: found {self.text!r}, expected an int() above 0, or fractions between 0 and 1"
+            )
+        distributions[name] = distribution
+        self.node[self.key] = Slot(name, self.sign)
+
+    def refer(self, distributions: dict[str, BaseDistribution]) -> None:
+        """If it is the name of a range, put a slot in its place."""
+        if self.text in distributions:
+            self.node[self.key] = Slot(self.text, self.sign)
+
+
+def _toml_texts(document: Document, file: Path) -> Iterator[_Text]:
+    def walk(node: Any, path: tuple[str, ...]) -> Iterator[_Text]:
+        for key, child in list(node.items() if isinstance(node, dict) else enumerate(node)):
+            here = (*path, str(key))
+            if isinstance(child, str):
+                # regularizers.separate.power is separate.power in a table
+                name = ".".join(here[1:] if here[0] == "regularizers" else here)
+                yield _Text(child, f"{file}: {'.'.join(here)}", name, node, key)
+            elif isinstance(child, dict | list):
+                yield from walk(child, here)
+
+    yield from walk({k: v for k, v in document.items() if k not in ("title", "schedule")}, ())
+
+
+def _cell_texts(schedule: dict[str, Any]) -> Iterator[_Text]:
+    """The cells that may be ranges, named like `lr@10`, `separate@1000+0.5` or, in a named STEP, `separate@rise`."""
+    header, *rows = schedule["rows"] or [[]]
+    if "STEP" not in header:
+        return  # the dopesheet says so
+    step_column = header.index("STEP")
+    before = ""
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            continue  # the dopesheet says so
+        step = row[step_column].strip()
+        sign, label = "", step
+        if step[:1] in ("+", "-"):
+            sign, offset = step[0], step[1:].strip()
+            where = f"{schedule['file']}: row {number}, column STEP"
+            parsed = ranges.parse(offset, where)
+            default = f"step@{before}{sign}"
+            name = (parsed[0] or default) if parsed else offset
+            label = name.removeprefix("step@") if parsed or not _is_number(offset) else f"{before}{step}"
+            yield _Text(offset, where, default, row, step_column, sign)
+        else:
+            before = f"{step}" if step != "0" else ""
+        for column, cell in enumerate(row):
+            if header[column] not in RESERVED:
+                name = header[column].partition(":")[0].strip()
+                where = f"{schedule['file']}: row {number}, column {name}"
+                yield _Text(cell.strip(), where, f"{name}@{label}", row, column)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _ends(distribution: BaseDistribution) -> tuple[Value, Value]:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0], distribution.choices[-1]  # type: ignore[return-value]
+    return distribution.low, distribution.high  # type: ignore[attr-defined]
+
+
+def _map(node: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(node, dict):
+        return {key: _map(child, change) for key, child in node.items()}
+    if isinstance(node, list):
+        return [_map(child, change) for child in node]
+    return change(node)

@@ -1,0 +1,42 @@
+"""What a Ray worker does: train one trial's replicas, and report them at every rung."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from ray import tune
+
+from excolor.models import ColorMLP
+from excolor.training import Rung, train
+from study.space import Space
+from study.trial import OBJECTIVE, Report
+
+
+class _DivergedError(Exception):
+    """No replica is left to train."""
+
+
+def run_trial(config: dict[str, Any], space: Space, seeds: list[int], rungs: int) -> None:
+    """Train a trial's setting, and report to Ray Tune at each rung: mean `isolation` and a `Report`.
+
+    A worker runs many trials and none may leave anything to the next, so all randomness is the seeds' own. What goes
+    wrong in a trial is that trial's failure, with its reason, and not the worker's.
+    """
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+
+    def on_rung(rung: Rung, model: ColorMLP) -> None:
+        report = Report.of(rung, model, seeds, time.perf_counter() - start)
+        tune.report({OBJECTIVE: report.value, "report": report})
+        if report.state == "diverged":
+            raise _DivergedError
+
+    try:
+        train(space.setting(config["parameters"]), seeds, rungs=rungs, on_rung=on_rung)
+    except _DivergedError:
+        pass
+    except Exception as error:
+        report = Report.failed(f"{type(error).__name__}: {error}", time.perf_counter() - start)
+        tune.report({OBJECTIVE: report.value, "report": report})
