@@ -33,6 +33,8 @@ def schedules(settings: Mapping[str, Setting], reference: Setting | None = None)
         if reference is not None:
             _schedule_line(axis, reference, name, label="the seed's", color=INK, linewidth=1.6, linestyle="--")
         axis.set(title="learning rate" if name == "lr" else f"weight of {name}", xlabel="step", yscale="log")
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.yaxis.set_major_locator(LogLocator(numticks=4))
         if name == "lr":
             axis.set_ylim(bottom=1e-4)
     _legend(figure, axes[0])

@@ -6,15 +6,16 @@ error, and hue energy M(x, o). Every measure is a vector [R].
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
 from torch import Tensor
 
 from excolor import colors
-from excolor.models import ColorMLP
 
 Metrics = dict[str, Tensor]
+Outputs = Callable[[Tensor], Tensor]
 
 
 def utility(y: Tensor, x: Tensor) -> Tensor:
@@ -58,18 +59,20 @@ def lightness_kept(ablated: Tensor, x: Tensor) -> Tensor:
 def vibrancy_r2(ablated: Tensor, x: Tensor) -> Tensor:
     """r^2 between each colour's ablated error and vibrancy^2.3, the published measure.
 
-    To compare with the literature, never to choose by: rotating every hue scores 0.942.
+    To compare with the literature, never to choose by: turning every hue to its complement scores 0.942, as the
+    oracle does.
     """
     return _r2((ablated - x).square().mean(-1), colors.vibrancy(x).pow(2.3))
 
 
 @torch.no_grad()
-def evaluate(model: ColorMLP, ablated: ColorMLP) -> Metrics:
-    """Every metric of every replica, [R] each: RGB cell centres 16^3 but where a metric names its own colours.
+def evaluate(model: Outputs, ablated: Outputs, device: torch.device | str = "cpu") -> Metrics:
+    """Every metric of every replica, [R] each, on 16^3 RGB cell centres where a metric does not name its own colours.
 
-    A diverged replica (an output that is not finite) has isolation 0 and every other metric NaN.
+    `model` and `ablated` map colours [N, 3] to outputs [R, N, 3]. A diverged replica (an output that is not finite)
+    has isolation 0 and every other metric NaN.
     """
-    x, hues, grays, corners = grids = _grids(model.encoder.first.weight.device)
+    x, hues, grays, corners = grids = _grids(torch.device(device))
     everything = torch.cat([grid.reshape(-1, 3) for grid in grids])
     sizes = [grid.numel() // 3 for grid in grids]
     y_x, y_hues, y_grays, _ = (y := model(everything)).split(sizes, 1)

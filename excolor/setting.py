@@ -75,12 +75,19 @@ def read_document(path: Path) -> Document:
 
     Raises InputError if either cannot be read.
     """
-    document = tomllib.loads(_read(path, "a TOML file; `study spaces` lists some"))
+    try:
+        document = tomllib.loads(_read(path, "a TOML file; `study spaces` lists some"))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: is not TOML: {error}") from None
     name = document.get("schedule")
     if not isinstance(name, str) or Path(name).name != name or not name:
         raise InputError(f"{path}: schedule: found {name!r}, expected the name of a CSV file beside it")
-    rows = list(csv.reader(_read(path.parent / name, f"the CSV file that {path} names").splitlines(), strict=True))
-    return {**document, "schedule": {"file": str(path.parent / name), "rows": rows}}
+    schedule = path.parent / name
+    try:
+        rows = list(csv.reader(_read(schedule, f"the CSV file that {path} names").splitlines(), strict=True))
+    except csv.Error as error:
+        raise InputError(f"{schedule}: is not CSV: {error}") from None
+    return {**document, "schedule": {"file": str(schedule), "rows": rows}}
 
 
 def validate(document: Document, file: str | Path = "setting") -> Setting:
@@ -100,7 +107,7 @@ def _read(path: Path, expected: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        reason = "no such file" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", "not UTF-8")
         raise InputError(f"{path}: {reason}, expected {expected}") from None
 
 

@@ -111,7 +111,7 @@ class Rungs(Callback):
 
     def on_train_batch_end(self, trainer, training, outputs, segment, batch_idx):  # type: ignore[no-untyped-def]
         ablated = training.setting.ablation.apply(training.model)
-        metrics = {name: metric.cpu() for name, metric in evaluate(training.model, ablated).items()}
+        metrics = {name: metric.cpu() for name, metric in evaluate(training.model, ablated, training.device).items()}
         rung = Rung(segment.start + len(segment.colors), training.rung_steps[-1], metrics)
         self.rungs.append(rung)
         if self._on_rung:

@@ -34,18 +34,20 @@ class StudyView:
         if self._console.is_terminal:
             self._live.start()
         else:
-            self._console.print(self._title)
+            self._console.print(self._title, highlight=False)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._live.stop()
-        self._console.print(f"{self._counts()} in {_clock(time.monotonic() - self._start)}")
+        self._console.print(f"{self._counts()} in {_clock(time.monotonic() - self._start)}", highlight=False)
 
     def ended(self, row: Row) -> None:
         """A trial has ended."""
         self._states[row["state"]] += 1
         if row["state"] == "failed":
-            self._console.print(f"trial {row['trial']} failed: {row['reason']}", markup=False, style="red")
+            self._console.print(
+                f"trial {row['trial']} failed: {row['reason']}", markup=False, highlight=False, style="red"
+            )
         if row["state"] == "complete" and (self._best is None or row["isolation.mean"] > self._best["isolation.mean"]):
             self._best = row
             if not self._console.is_terminal:

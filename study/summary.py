@@ -18,7 +18,7 @@ def best_settings(folder: StudyFolder, n: int = 3) -> Table:
     best = folder.best(n)
     table = Table(title=f"The {len(best)} best settings of {folder.name}", title_justify="left")
     table.add_column("", no_wrap=True)
-    table.add_column("weight", justify="right")
+    table.add_column("importance", justify="right", no_wrap=True)
     for trial in best.trial:
         table.add_column(f"trial {trial}", justify="right", no_wrap=True)
     for name, label in _HEADLINES.items():
@@ -30,7 +30,7 @@ def best_settings(folder: StudyFolder, n: int = 3) -> Table:
         values = [format_value(value) for value in best[f"param.{name}"].tolist()]
         table.add_row(name, f"{weights[name]:.0%}" if weights else "", *values)
     if weights:
-        table.caption = "weight: a parameter's share of what separates good complete trials from the rest (PED-ANOVA)"
+        table.caption = "importance: share of what separates good complete trials from the rest (PED-ANOVA)"
     return table
 
 
@@ -68,18 +68,18 @@ def schedule(setting: Setting) -> Table:
     """A setting's keyframes after resolution, a row per key."""
     table = Table(title=f"Schedule, {len(setting.schedule):,} steps", title_justify="left")
     table.add_column("step", justify="right")
-    table.add_column("phase")
-    table.add_column("actions")
+    rows = setting.schedule.rows
+    words = {"phase": [row.phase for row in rows], "actions": [", ".join(row.actions) for row in rows]}
+    words = {title: cells for title, cells in words.items() if any(cells)}
+    for title in words:
+        table.add_column(title)
     for column in setting.schedule.properties:
         table.add_column(column.name, justify="right")
-    for row in setting.schedule.rows:
-        keys = [dict(zip(p.steps, p.values, strict=True)).get(row.step) for p in setting.schedule.properties]
-        table.add_row(
-            f"{row.step:,}",
-            row.phase,
-            ", ".join(row.actions),
-            *("" if key is None else format_value(key) for key in keys),
-        )
+    keys = [dict(zip(p.steps, p.values, strict=True)) for p in setting.schedule.properties]
+    for i, row in enumerate(rows):
+        cells = [column[i] for column in words.values()]
+        cells += [format_value(column[row.step]) if row.step in column else "" for column in keys]
+        table.add_row(f"{row.step:,}", *cells)
     return table
 
 

@@ -1,0 +1,69 @@
+"""The figures say what the data say. Each test reads the drawn figure back."""
+
+import numpy as np
+import pytest
+from matplotlib import colors as mpl
+
+from analysis import plots
+
+
+@pytest.fixture
+def best(hue):
+    return hue.best(3).trial.tolist()
+
+
+def test_schedules_draw_every_property_of_every_setting(hue, best):
+    settings = {f"trial {trial}": hue.setting(trial) for trial in best}
+    figure = plots.schedules(settings, reference=hue.setting(0))
+    assert [axis.get_title() for axis in figure.axes] == [
+        *("learning rate", "weight of separate", "weight of planar", "weight of norm", "weight of norm-v"),
+        "weight of polar",
+    ]
+    first = figure.axes[1].lines[0]
+    assert first.get_ydata() == pytest.approx(settings[f"trial {best[0]}"].schedule.table()["separate"])
+    assert len([line for line in figure.axes[1].lines if line.get_label() == "the seed's"]) == 1
+
+
+def test_learning_curves_draw_every_trial(hue, best):
+    axis = plots.learning_curves(hue.trials, hue.replicas, best).axes[0]
+    labelled = {line.get_label(): line for line in axis.lines}
+    rows = hue.replicas[hue.replicas.trial == best[0]]
+    expected = rows.groupby("step").isolation.mean()
+    assert labelled[f"trial {best[0]}"].get_ydata() == pytest.approx(expected.to_numpy())
+    stopped = (hue.trials.state == "stopped").sum()
+    assert len([line for line in axis.lines if line.get_marker() == "x" and line.get_linestyle() == "None"]) <= stopped
+    assert axis.get_ylabel()
+
+
+def test_responses_show_complete_trials_with_their_spread(hue):
+    names = ["separate.power", "peak", "rise"]
+    figure = plots.responses(hue.trials, hue.space.distributions, names)
+    assert [axis.get_xlabel() for axis in figure.axes] == names
+    assert [axis.get_xscale() for axis in figure.axes] == ["linear", "log", "linear"]
+    complete = hue.trials[hue.trials.state == "complete"]
+    points = figure.axes[1].containers[0].lines[0]
+    assert points.get_xdata().tolist() == complete["param.peak"].tolist()
+    assert points.get_ydata().tolist() == complete["isolation.mean"].tolist()
+    ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert ticks == ["10", "30", "100"]
+
+
+def test_swatches_show_colours_as_themselves(hue, best):
+    model, setting = hue.model(best[0]), hue.setting(best[0])
+    figure = plots.swatches(model, setting.ablation, replica=0)
+    images = {axis.get_title(): np.array(axis.images[0].get_array()) for axis in figure.axes}
+    assert list(images) == ["colours", "before ablation", "after ablation", "hue-blind oracle"]
+    truth = images["colours"]
+    assert truth[0].min() == pytest.approx(1, abs=1e-6)  # white on top
+    assert truth[-1].max() == pytest.approx(0, abs=1e-6)
+    assert mpl.rgb_to_hsv(truth[40])[:, 0] == pytest.approx(np.arange(180) / 180, abs=1e-5)
+    assert np.ptp(images["hue-blind oracle"], axis=-1).max() < 1e-6
+    error = {name: np.square(image - truth).mean() for name, image in images.items()}
+    assert 0 < error["before ablation"] < error["after ablation"]
+
+
+def test_every_trial_has_its_own_colour_and_no_label_is_missing(hue, best):
+    assert len(set(plots.PALETTE)) == 5
+    axis = plots.learning_curves(hue.trials, hue.replicas, best).axes[0]
+    shown = [line.get_color() for line in axis.lines if line.get_label().startswith("trial")]
+    assert len(set(shown)) == len(best)

@@ -1,0 +1,38 @@
+import pytest
+from scipy import stats
+
+from analysis import words
+
+
+def test_the_answer_counts_trials_and_gives_the_bests_spread(hue):
+    answer = words.answer(hue)
+    best = hue.best().iloc[0]
+    states = hue.trials.state.value_counts()
+    assert f"The best of 14 settings ({states['complete']} complete, {states['stopped']} stopped)" in answer
+    assert f"{best['isolation.mean']:.3f} ± {best['isolation.sd']:.3f} (sd over 4 seeds)" in answer
+    assert f"worst seed {best['isolation.min']:.3f}" in answer
+
+
+def test_ties_are_those_that_a_paired_test_cannot_tell(hue):
+    replicas = hue.replicas
+    final = replicas[replicas.step == 300].pivot_table(index="seed", columns="trial", values="isolation")
+    best, *others = hue.best(14).trial.tolist()
+    expected = [t for t in others if stats.ttest_rel(final[best], final[t]).pvalue > 0.05]
+    assert words.tied_with_best(hue) == expected
+    assert words.tied_with_best(hue, level=0) == others  # at level 0 nothing can be told apart
+    for tie in expected:
+        assert str(tie) in words.answer(hue)
+
+
+def test_the_table_has_every_metric_and_parameter(hue):
+    table = words.best_table(hue, 2)
+    assert list(table.columns) == [f"trial {trial}" for trial in hue.best(2).trial]
+    assert set(table.index) >= {*words.EXPLAINED, *hue.space.distributions}
+    assert set(words.EXPLAINED) == {name.removesuffix(".mean") for name in hue.trials if name.endswith(".mean")}
+
+
+def test_no_answer_without_a_complete_trial(hue, monkeypatch):
+    trials = hue.trials.assign(state="stopped")
+    monkeypatch.setattr(type(hue), "trials", trials)
+    with pytest.raises(ValueError, match="no trial is complete"):
+        words.answer(hue)

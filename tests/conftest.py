@@ -1,0 +1,70 @@
+"""What tests of several folders share: real studies, run once by the command line as a person would."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import study
+from study import cli
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """As in a worker; results on one thread are the same to the last bit."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def spaces() -> Path:
+    """The folder of the shipped search spaces and settings."""
+    return Path(__file__).parent.parent / "search_spaces"
+
+
+def run_study(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    """`study` in a process of its own, where it may start a Ray of its own."""
+    environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "study", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=300)
+
+
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch):
+    monkeypatch.setattr(cli.console, "_width", 120)
+
+
+@pytest.fixture(scope="session")
+def command():
+    return run_study
+
+
+@pytest.fixture(scope="session")
+def hue_run(tmp_path_factory, spaces):
+    """A small study of the shipped space, and what it printed."""
+    out = tmp_path_factory.mktemp("runs")
+    done = run_study(
+        *("run", spaces / "hue.toml", "--name", "hue", "--out", out),
+        *("--trials", 14, "--seeds", 4, "--steps", 300, "--cpus", 2),
+    )
+    assert done.returncode == 0, done.stderr
+    return study.load(out / "hue"), done
+
+
+@pytest.fixture(scope="session")
+def hue(hue_run):
+    return hue_run[0]
+
+
+@pytest.fixture(scope="session")
+def outcomes(tmp_path_factory):
+    """A study in which trials end in every way there is."""
+    out = tmp_path_factory.mktemp("runs")
+    space = Path(__file__).parent / "study" / "spaces" / "outcomes.toml"
+    done = run_study(
+        "run", space, "--name", "outcomes", "--out", out, "--trials", 24, "--seeds", 2, "--cpus", 2, "--rungs", 8
+    )
+    assert done.returncode == 0, done.stderr
+    return study.load(out / "outcomes")

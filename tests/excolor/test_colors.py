@@ -1,0 +1,69 @@
+import colorsys
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib import colors as mpl
+
+from excolor import colors
+
+unit = st.floats(0, 1, width=32)
+
+
+@given(unit, unit, unit)
+def test_hsv_to_rgb_is_colorsys(h, s, v):
+    ours = colors.hsv_to_rgb(torch.tensor([h, s, v], dtype=torch.float64))
+    assert ours.tolist() == pytest.approx(colorsys.hsv_to_rgb(h, s, v), abs=1e-6)
+
+
+@given(unit, unit, unit)
+def test_value_vibrancy_and_oracle_are_those_of_hsv(r, g, b):
+    rgb = torch.tensor([r, g, b], dtype=torch.float64)
+    _, s, v = colorsys.rgb_to_hsv(r, g, b)
+    assert colors.value(rgb).item() == pytest.approx(v)
+    assert colors.vibrancy(rgb).item() == pytest.approx(s * v, abs=1e-9)
+    assert colors.hue_blind(rgb).tolist() == pytest.approx([v * (1 - s / 2)] * 3, abs=1e-9)
+
+
+def test_oracle_is_the_mean_over_hues():
+    hues = colors.hsv_centres(360, 4, 5)
+    assert hues.mean((0, 3)) == pytest.approx(colors.hue_blind(hues)[0, ..., 0], abs=1e-3)
+
+
+def test_hsv_cube_is_weighted_as_published():
+    cube = colors.hsv_cube(36, 10, 10)
+    assert cube.colors.shape == (3600, 3)
+    assert cube.weights.sum().item() == pytest.approx(1)
+    hsv = torch.as_tensor(mpl.rgb_to_hsv(cube.colors.numpy()))
+    weights = cube.weights / cube.weights.max()
+    black = weights[hsv[:, 2] < 1e-6]
+    white = weights[(hsv[:, 1] < 1e-6) & (hsv[:, 2] > 1 - 1e-6)]
+    vibrant = weights[(hsv[:, 1] > 1 - 1e-6) & (hsv[:, 2] > 1 - 1e-6)]
+    assert black == pytest.approx(torch.full_like(black, 1 / 360))
+    assert white == pytest.approx(torch.full_like(white, 1 / 36))
+    assert vibrant == pytest.approx(torch.ones(36))
+
+
+def test_hues_are_cyclic():
+    pure = colors.hsv_cube(36, 2, 2).colors.reshape(36, 2, 2, 3)[:, 1, 1]
+    assert len({tuple(rgb) for rgb in (pure * 1000).round().tolist()}) == 36
+
+
+def test_rgb_cube_has_corners_and_centres_avoid_them():
+    corners, centres = colors.rgb_cube(8), colors.rgb_centres(16)
+    assert corners.colors.shape == (512, 3)
+    assert corners.weights.tolist() == pytest.approx([1 / 512] * 512)
+    assert centres.shape == (4096, 3)
+    assert torch.cdist(centres, corners.colors).min() > 0.001
+    assert torch.cdist(centres, colors.hsv_cube().colors).min() > 0
+
+
+@pytest.mark.parametrize(("affinity", "pure"), [("redness", 0), ("greenness", 1), ("blueness", 2)])
+def test_primary_affinities(affinity, pure):
+    of = getattr(colors, affinity)
+    assert of(torch.eye(3)).tolist() == [float(i == pure) for i in range(3)]
+    assert of(torch.tensor([[0.0, 0, 0], [1, 1, 1]])).tolist() == [0, 0]
+    half = torch.full((3,), 0.5)
+    half[pure] = 0.8
+    assert of(half).item() == pytest.approx(0.8 * 0.5)

@@ -1,0 +1,146 @@
+"""Bad input at every door: one line that helps, exit code 2, nothing written."""
+
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from study import cli
+
+
+@pytest.fixture
+def folder(tmp_path, spaces, monkeypatch):
+    """A folder to work in, with the shipped spaces in it."""
+    shutil.copytree(spaces, tmp_path / "search_spaces")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def fail(capsys, monkeypatch, *arguments):
+    """Run the command line in this process; what it says on stderr and its exit code."""
+    monkeypatch.setattr("sys.argv", ["study", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    captured = capsys.readouterr()
+    return captured.out + captured.err, stop.value.code
+
+
+EDITS = {
+    "toml: an unknown key": ("hue.toml", "bottleneck = 4", "bottlneck = 4", "model.bottlneck: unknown key"),
+    "toml: an unknown table": ("hue.toml", "[ablation]", "[ablatoin]", "ablatoin: unknown key"),
+    "toml: no TOML": ("hue.toml", "[model]", "[model", "hue.toml: is not TOML"),
+    "toml: an unknown term": ("hue.toml", '"Unitarity"', '"Unitary"', "norm.term: found Unitary, expected one of Anchor"),
+    "toml: no term": ("hue.toml", 'term = "Separate"', "", "regularizers.separate.term: found nothing"),
+    "toml: dims outside": ("hue.toml", "dims = [0, 1]\nlabels", "dims = [0, 4]\nlabels", "planar.dims: found [0, 4]"),
+    "toml: ablated dims outside": ("hue.toml", 'layer = "encoder"\ndims = [0, 1]', "dims = [7]", "ablation.dims: found [7]"),
+    "toml: a point too short": ("hue.toml", "[1, 0, 0, 0]", "[1, 0]", "polar.point: found 2 coordinates, expected 4"),
+    "toml: a label nobody gives": ("hue.toml", "{ red = 1.0 }", "{ rde = 1.0 }", "polar.labels: found 'rde', expected one of"),
+    "toml: an unknown layer": ("hue.toml", 'layer = "encoder"', 'layer = "latent"', "ablation.layer: found 'latent'"),
+    "toml: an unknown cube": ("hue.toml", '"hsv"', '"lab"', "data.cube: found 'lab'"),
+    "toml: a word for a number": ("hue.toml", "batch = 64", 'batch = "many"', "data.batch: found 'many'"),
+    "toml: a negative number": ("hue.toml", "batch = 64", "batch = -1", "data.batch: found -1"),
+    "toml: a range upside down": ("hue.toml", "choice(10, 30, 100)", "int(30, 10)", "separate.power: found 'int(30, 10)'"),
+    "toml: a wrong choice": ("hue.toml", "choice(10, 30, 100)", "choice(10, -3, 100)", "power: found -3"),
+    "toml: an unknown affinity": ("hue.toml", '"vibrancy"', '"vibe"', "labels.vibrant.of: found 'vibe'"),
+    "toml: schedule elsewhere": ("hue.toml", '"hue.csv"', '"../hue.csv"', "schedule: found '../hue.csv'"),
+    "toml: no schedule": ("hue.toml", 'schedule = "hue.csv"', "", "schedule: found None"),
+    "toml: a missing schedule": ("hue.toml", '"hue.csv"', '"heu.csv"', "heu.csv: no such file"),
+    "csv: a column no regularizer has": ("hue.csv", "planar", "plane", "schedule column: found 'plane', expected one of lr"),
+    "csv: low above high": ("hue.csv", "log(0.003, 0.1)", "log(0.3, 0.1)", "hue.csv: row 3, column lr: found 'peak = log(0.3"),
+    "csv: log of 0": ("hue.csv", "log(0.0003, 0.03)", "log(0, 0.03)", "hue.csv: row 7, column lr: found 'log(0, 0.03)'"),
+    "csv: no learning rate": ("hue.csv", "lr,", "rl,", "schedule: found no column lr"),
+    "csv: a word for a number": ("hue.csv", "1e-8", "tiny", "hue.csv: row 2, column lr: found 'tiny', expected a number"),
+    "csv: a step of nonsense": ("hue.csv", "1000,Settle", "later,Settle", "hue.csv: row 5, column STEP: found 'later'"),
+    "csv: a cell too many": ("hue.csv", "peak,", "peak,,", "hue.csv: row 5: found 10 cells, expected 9"),
+    "csv: an open quote": ("hue.csv", '"log(0.0003, 0.03)"', '"log(0.0003, 0.03)', "hue.csv: is not CSV"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "old", "new", "message"), EDITS.values(), ids=EDITS.keys())
+def test_wrong_files(folder, capsys, monkeypatch, file, old, new, message):
+    path = folder / "search_spaces" / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    said, code = fail(capsys, monkeypatch, "run", "search_spaces/hue.toml")
+    assert code == 2
+    assert said.startswith("error: search_spaces/")
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (folder / "runs").exists()
+
+
+FLAGS = {
+    "no such space": (["run", "search_spaces/heu.toml"], "search_spaces/heu.toml: no such file"),
+    "a folder": (["run", "search_spaces"], "search_spaces: Is a directory"),
+    "a fixed setting to search": (["run", "search_spaces/seed.toml"], "found no range"),
+    "a space to train": (["train", "search_spaces/hue.toml"], "found ranges"),
+    "no seeds": (["run", "search_spaces/hue.toml", "--seeds", "0"], "--seeds"),
+    "no trials": (["run", "search_spaces/hue.toml", "--trials", "0"], "--trials"),
+    "no steps": (["train", "search_spaces/seed.toml", "--steps", "0"], "--steps"),
+    "seeds that are no number": (["train", "search_spaces/seed.toml", "--seeds", "many"], "--seeds"),
+    "an unknown flag": (["run", "search_spaces/hue.toml", "--sedes", "3"], "--sedes"),
+    "an unknown command": (["rnu"], "rnu"),
+    "a name with a slash": (
+        ["run", "search_spaces/hue.toml", "--name", "a/b"],
+        "--name: found 'a/b', expected letters",
+    ),
+    "a name of dots": (["run", "search_spaces/hue.toml", "--name", ".."], "--name: found '..'"),
+    "a name of nothing visible": (["run", "search_spaces/hue.toml", "--name", " "], "--name: found ' '"),
+    "no such study": (["report", "nowhere"], "runs/nowhere: found no study"),
+    "no such study to show": (["show", "nowhere", "1"], "runs/nowhere: found no study"),
+    "no spaces": (["spaces", "nowhere"], "nowhere: found no TOML file"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), FLAGS.values(), ids=FLAGS.keys())
+@pytest.mark.usefixtures("folder")
+def test_wrong_flags(capsys, monkeypatch, tmp_path, arguments, message):
+    said, code = fail(capsys, monkeypatch, *arguments)
+    assert code == 2
+    assert message in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_existing_study_is_left_alone(hue, capsys, monkeypatch, spaces):
+    before = sorted((p, p.stat().st_mtime_ns) for p in hue.path.rglob("*"))
+    for verb, file in (("run", "hue.toml"), ("train", "seed.toml")):
+        said, code = fail(capsys, monkeypatch, verb, str(spaces / file), "--name", "hue", "--out", str(hue.path.parent))
+        assert code == 2
+        assert "a study of this name exists" in said
+    assert sorted((p, p.stat().st_mtime_ns) for p in hue.path.rglob("*")) == before
+
+
+def test_no_such_trial(hue, capsys, monkeypatch):
+    for verb in ("show", "export"):
+        said, code = fail(capsys, monkeypatch, verb, str(hue.path), "99")
+        assert code == 2
+        assert "found no trial 99, expected one of 0 to 13" in said
+
+
+def test_every_command_has_help_with_an_example():
+    runner = CliRunner()
+    for command in cli.app.registered_commands:
+        name = command.callback.__name__
+        result = runner.invoke(cli.app, [name, "--help"])
+        assert result.exit_code == 0
+        assert f"Example: study {name} " in result.output.replace("\n", " ")
+
+
+def test_train_prints_every_metric(spaces):
+    result = CliRunner().invoke(cli.app, ["train", str(spaces / "seed.toml"), "--seeds", "3", "--steps", "50"])
+    assert result.exit_code == 0
+    for metric in ("isolation", "utility", "hue_blindness", "hue_residual", "gray_collateral", "lightness_kept"):
+        assert metric in result.output
+    assert "3 replicas after 50 steps" in result.output
+
+
+def test_show_and_spaces(hue, spaces):
+    shown = CliRunner().invoke(cli.app, ["show", str(hue.path), "0"])
+    assert shown.exit_code == 0
+    for word in ("trial 0 of hue", "separate@rise", "Schedule, 300 steps", "Settle", "isolation"):
+        assert word in shown.output
+    listed = CliRunner().invoke(cli.app, ["spaces", str(spaces)])
+    assert listed.exit_code == 0
+    assert "Which regularizer" in listed.output
+    assert "fixed setting" in listed.output

@@ -1,0 +1,20 @@
+import re
+
+from study.report import write_report
+
+
+def test_the_report_answers_with_pictures_and_without_the_network(hue):
+    page = (hue.path / "report.html").read_text()
+    best = hue.best().iloc[0]
+    assert f"is trial {best.trial}: mean isolation {best['isolation.mean']:.3f}" in page
+    pictures = re.findall(r"<img [^>]*src=\"data:image/png;base64,[^>]*>", page)
+    assert len(pictures) == 4
+    assert all(re.search(r'alt="[^"]{20,}"', picture) for picture in pictures)
+    assert not re.search(r"(src|href)=\"(https?:)?//", page)
+    assert "@import" not in page
+    assert "Traceback" not in page
+    assert "Warning" not in page
+
+
+def test_a_report_can_be_written_again(hue):
+    assert write_report(hue) == hue.path / "report.html"

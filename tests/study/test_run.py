@@ -1,0 +1,129 @@
+"""A study run by Ray Tune and Optuna for real, and what it leaves."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from optuna.trial import TrialState
+
+import study
+from excolor.ablation import Ablation
+from excolor.metrics import evaluate
+
+
+def finals(folder):
+    replicas = folder.replicas
+    return replicas[replicas.step == replicas.groupby("trial").step.transform("max")]
+
+
+def test_every_trial_is_there_once(hue):
+    assert hue.trials.trial.tolist() == list(range(14))
+    assert set(hue.trials.state) == {"complete", "stopped"}
+    assert hue.trials[hue.trials.state == "complete"].steps.eq(300).all()
+    assert hue.trials[hue.trials.state == "stopped"].steps.lt(300).all()
+
+
+def test_trials_summarise_their_replicas_last_rung(hue):
+    for _, trial in hue.trials.iterrows():
+        rows = hue.replicas[(hue.replicas.trial == trial.trial) & (hue.replicas.step == trial.steps)]
+        assert rows.seed.tolist() == hue.seeds() == [0, 1, 2, 3]
+        assert trial["isolation.mean"] == pytest.approx(rows.isolation.mean())
+        assert trial["isolation.sd"] == pytest.approx(np.std(rows.isolation, ddof=1))
+        assert trial["utility.p10"] == pytest.approx(np.percentile(rows.utility, 10))
+        assert trial["hue_residual.min"] == pytest.approx(rows.hue_residual.min())
+
+
+def test_rungs_are_ten_and_even(hue):
+    complete = hue.best().trial.item()
+    assert sorted(hue.replicas[hue.replicas.trial == complete].step.unique()) == list(range(30, 301, 30))
+
+
+def test_optuna_is_told_the_truth(hue, outcomes):
+    told = {"complete": "COMPLETE", "stopped": "PRUNED", "diverged": "FAIL", "failed": "FAIL"}
+    for folder in (hue, outcomes):
+        trials = folder.optuna().trials
+        states = folder.trials.set_index("trial").state
+        assert [trial.state.name for trial in trials] == [told[states[trial.number]] for trial in trials]
+        means = folder.replicas.groupby(["trial", "step"]).isolation.mean()
+        for trial in trials:
+            reported = pd.Series(trial.intermediate_values)
+            if states[trial.number] != "failed":
+                assert reported.to_dict() == pytest.approx(means[trial.number].to_dict())
+            if trial.state == TrialState.COMPLETE:
+                assert trial.value == pytest.approx(means[trial.number].iloc[-1])
+    assert set(outcomes.trials.state) == {"complete", "stopped", "diverged", "failed"}
+
+
+def test_diverged_and_failed_trials_say_so(outcomes):
+    trials = outcomes.trials.set_index("state")
+    diverged, failed = trials.loc[["diverged"]], trials.loc[["failed"]]
+    assert diverged["param.rate"].eq(1e38).all()
+    assert diverged["isolation.mean"].eq(0).all()
+    assert diverged.diverged.eq(2).all()
+    assert diverged.steps.lt(200).all()  # no time is wasted on them
+    assert failed["param.model.hidden"].gt(20).all()
+    assert failed.reason.str.contains("MemoryError").all()
+    assert failed.steps.eq(0).all()
+
+
+def test_a_model_is_there_for_each_complete_trial_and_is_the_one_measured(hue):
+    complete = hue.trials[hue.trials.state == "complete"]
+    assert sorted(path.stem for path in (hue.path / "models").iterdir()) == [f"{n:05d}" for n in complete.trial]
+    trial = hue.best().trial.item()
+    model = hue.model(trial)
+    again = evaluate(model, Ablation(layer="encoder", dims=(0, 1)).apply(model))
+    rows = finals(hue)[finals(hue).trial == trial]
+    for name, metric in again.items():
+        assert rows[name].tolist() == pytest.approx(metric.tolist(), abs=1e-6)
+
+
+def test_the_folder_is_as_documented(hue):
+    names = {path.name for path in hue.path.iterdir()}
+    assert names >= {
+        *("study.toml", "hue.csv", "manifest.json", "optuna.journal", "trials.parquet", "replicas.parquet", "models"),
+        *("report.html", "ray"),
+    }
+    assert not list(hue.path.rglob("*.partial"))
+    manifest = json.loads((hue.path / "manifest.json").read_text())
+    assert manifest["replica_seeds"] == [0, 1, 2, 3]
+    assert manifest["steps"] == 300
+    assert manifest["versions"]["ray"]
+    assert "run" in manifest["command"]
+
+
+def test_the_terminal_tells_the_whole_story(hue_run):
+    folder, done = hue_run
+    complete = (folder.trials.state == "complete").sum()
+    assert f"14/14 trials: {complete} complete, {14 - complete} stopped" in done.stdout
+    assert f"trial {folder.best().trial.item()}" in done.stdout
+    assert "best settings of hue" in done.stdout
+    assert "report.html" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_replayed_trial_measures_the_same(hue, command, tmp_path):
+    """`study export`, then `study train`, gives the study's metrics to the last bit."""
+    trial = hue.best().trial.item()
+    exported = command("export", "hue", trial, "--out", hue.path.parent, "--to", tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    setting = exported.stdout.strip()
+    trained = command("train", setting, "--seeds", 4, "--name", "again", "--out", tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    again = study.load(tmp_path / "again")
+    assert again.trials.state.tolist() == ["complete"]
+    ours = finals(hue)[finals(hue).trial == trial].drop(columns="trial").reset_index(drop=True)
+    theirs = finals(again).drop(columns="trial").reset_index(drop=True)
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+
+
+def test_the_same_seed_and_one_worker_make_the_same_study(spaces, command, tmp_path):
+    for name in ("one", "two"):
+        done = command(
+            *("run", spaces / "hue.toml", "--name", name, "--out", tmp_path),
+            *("--trials", 13, "--seeds", 2, "--steps", 100, "--cpus", 1, "--seed", 3),
+        )
+        assert done.returncode == 0, done.stderr
+    one, two = (study.load(tmp_path / name).trials.drop(columns="seconds") for name in ("one", "two"))
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    assert study.load(tmp_path / "one").seeds() == [300_000, 300_001]
