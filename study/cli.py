@@ -153,19 +153,24 @@ def export(
 
 @app.command(epilog="Example: study spaces")
 def spaces(folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("search_spaces")) -> None:
-    """List the search spaces and fixed settings of a folder, with their questions and parameters."""
+    """List the search spaces and fixed settings of a folder, with their questions."""
     from study.space import Space
 
     files = sorted(folder.glob("*.toml"))
     if not files:
         raise InputError(f"{folder}: found no TOML file, expected a folder of search spaces")
-    table = Table("file", "asks", "parameters", "steps")
+    table = Table()
+    table.add_column("file", no_wrap=True)
+    table.add_column("question")
+    table.add_column("ranges", justify="right")
+    table.add_column("steps", justify="right")
     for file in files:
         space = Space.read(file)
         setting = space.setting(next(space.corners()))
-        names = ", ".join(space.distributions) or "none: a fixed setting, for `study train`"
-        table.add_row(str(file), space.template.get("title", ""), names, f"{len(setting.schedule):,}")
+        ranges = str(len(space.distributions)) if space.distributions else "fixed"
+        table.add_row(str(file), setting.title, ranges, f"{len(setting.schedule):,}")
     console.print(table)
+    console.print("`study run` searches ranges; `study train` trains a fixed setting")
 
 
 class _FailedError(Exception):

@@ -143,4 +143,5 @@ def test_show_and_spaces(hue, spaces):
     listed = CliRunner().invoke(cli.app, ["spaces", str(spaces)])
     assert listed.exit_code == 0
     assert "Which regularizer" in listed.output
-    assert "fixed setting" in listed.output
+    assert "16" in listed.output
+    assert "fixed" in listed.output
