@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from excolor import Setting, colors
-from excolor.ablation import Ablation
+from excolor.ablation import Ablation, Outputs
 from excolor.models import ColorMLP
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; grays are for what is not the point
@@ -102,7 +102,7 @@ def swatches(model: ColorMLP, ablation: Ablation, replica: int) -> Figure:
     plane = torch.stack([plane[..., 0], s[plane[..., 1].long()], v[plane[..., 1].long()]], -1)
     x = colors.hsv_to_rgb(plane)
 
-    def through(net: ColorMLP, rgb: torch.Tensor) -> np.ndarray:
+    def through(net: Outputs, rgb: torch.Tensor) -> np.ndarray:
         with torch.no_grad():
             return net(rgb.reshape(-1, 3))[replica].reshape(rgb.shape).numpy()
 
@@ -133,7 +133,7 @@ def _schedule_line(axis: Axes, setting: Setting, name: str, **style: Any) -> Non
             values = np.where((table := column.tabulate(len(setting.schedule))) > 0, table, np.nan)
             (line,) = axis.plot(values, **style)
             keys = [(step, value) for step, value in zip(column.steps, column.values, strict=True) if value > 0]
-            axis.plot(*zip(*keys, strict=True), "o", color=line.get_color(), markersize=4)
+            axis.plot([step for step, _ in keys], [key for _, key in keys], "o", color=line.get_color(), markersize=4)
 
 
 def _panels(count: int, sharey: bool = False) -> tuple[Figure, list[Axes]]:

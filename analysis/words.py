@@ -7,6 +7,9 @@ import pandas as pd
 from scipy import stats
 
 from study import StudyFolder
+from study.folder import STATES
+from study.live import format_value
+from study.summary import format_figure
 
 EXPLAINED = {
     "isolation": "utility x hue blindness, both at least 0: what the search maximises",
@@ -16,6 +19,7 @@ EXPLAINED = {
     "gray_collateral": "what ablation costs on grays: 0 nothing, 1 as much as answering one gray for all",
     "lightness_kept": "R² of the ablated output's lightness with the oracle's (1 is best)",
     "vibrancy_r2": "r² of ablated error and vibrancy^2.3, the published measure; not to choose by",
+    "labelled": "samples seen in training that carried a label: what the supervision cost",
 }
 
 
@@ -26,9 +30,7 @@ def answer(folder: StudyFolder) -> str:
         raise ValueError(f"{folder.path}: no trial is complete, so there is no answer")
     top = best.iloc[0]
     states = trials.state.value_counts()
-    counted = ", ".join(
-        f"{states[state]} {state}" for state in ("complete", "stopped", "diverged", "failed") if state in states
-    )
+    counted = ", ".join(f"{states[state]} {state}" for state in STATES if state in states)
     ties = tied_with_best(folder)
     tied = (
         f"Trials {', '.join(map(str, ties))} cannot be told from it by these seeds (paired t-test, p > 0.05)."
@@ -48,9 +50,8 @@ def answer(folder: StudyFolder) -> str:
 def tied_with_best(folder: StudyFolder, level: float = 0.05) -> list[int]:
     """Complete trials whose isolation is not significantly below the best's, by paired t-tests over the same seeds."""
     order = folder.best(len(folder.trials)).trial.tolist()
-    replicas = folder.replicas
-    final = replicas[replicas.trial.isin(order) & (replicas.step == replicas.groupby("trial").step.transform("max"))]
-    values = final.pivot_table(index="seed", columns="trial", values="isolation")
+    final = folder.final()
+    values = final[final.trial.isin(order)].pivot_table(index="seed", columns="trial", values="isolation")
     if len(values) < 2:
         return order[1:]
     best = values[order[0]]
@@ -62,13 +63,14 @@ def best_table(folder: StudyFolder, n: int = 5) -> pd.DataFrame:
     best = folder.best(n)
     table = {}
     for _, row in best.iterrows():
-        column = {name: f"{row[f'{name}.mean']:.3f} ± {row[f'{name}.sd']:.3f}" for name in EXPLAINED}
+        means = {name: (row[f"{name}.mean"], row[f"{name}.sd"]) for name in EXPLAINED}
+        column = {name: f"{format_figure(mean)} ± {format_figure(sd)}" for name, (mean, sd) in means.items()}
         column |= {
             "isolation, 10th percentile": f"{row['isolation.p10']:.3f}",
             "isolation, worst": f"{row['isolation.min']:.3f}",
         }
         for name in folder.space.distributions:
             value = row[f"param.{name}"]
-            column[name] = f"{value:.3g}" if isinstance(value, float) else str(value)
+            column[name] = format_value(value)
         table[f"trial {row.trial}"] = column
     return pd.DataFrame(table)

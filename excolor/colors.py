@@ -7,6 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+HUES = (
+    *("red", "orange", "yellow", "lime", "green", "teal"),
+    *("cyan", "azure", "blue", "purple", "magenta", "pink"),
+)
+GRAYS = ("black", "dark gray", "gray", "light gray", "white")
+
 
 @dataclass(frozen=True)
 class Cube:
@@ -78,6 +84,28 @@ def hue_blind(rgb: Tensor) -> Tensor:
     """
     midpoint = (rgb.amax(-1, keepdim=True) + rgb.amin(-1, keepdim=True)) / 2
     return midpoint.expand_as(rgb)
+
+
+def validation_grid(n: int = 8) -> Tensor:
+    """Colours off the training grids: the cell centres of n^3 RGB cells and the 8 corners of the cube, [n^3 + 8, 3]."""
+    return torch.cat([rgb_centres(n), rgb_cube(2).colors])
+
+
+def pure_hues(n: int = 360) -> Tensor:
+    """Fully saturated, fully bright colours, their hues evenly around the circle from red: [n, 3]."""
+    hues = torch.arange(n) / n
+    return hsv_to_rgb(torch.stack([hues, torch.ones(n), torch.ones(n)], -1))
+
+
+def named() -> dict[str, Tensor]:
+    """The 12 named hues, 30 degrees apart, and 5 grays: name to RGB [3]."""
+    grays = {name: torch.full((3,), lightness) for name, lightness in zip(GRAYS, torch.linspace(0, 1, 5), strict=True)}
+    return dict(zip(HUES, pure_hues(12), strict=True)) | grays
+
+
+def desaturation(rgb: Tensor) -> Tensor:
+    """`1 - S V`: 1 for every gray, black and white included, 0 for pure hues; [..., 3] to [...]."""
+    return 1 - vibrancy(rgb)
 
 
 def redness(rgb: Tensor) -> Tensor:

@@ -9,24 +9,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from excolor.errors import InputError
+from excolor.motion import TIMINGS, Motion
 
 RESERVED = ("STEP", "PHASE", "ACTION")
 LAST_STEP = 10_000_000  # a table is made of every step, so a mistyped one must not fill the memory
 
 SPACES = ("linear", "log")
-TIMINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "minjerk": lambda t: t**3 * (10 - 15 * t + 6 * t**2),
-    "linear": lambda t: t,
-    "step": np.zeros_like,
-    "step-end": np.zeros_like,
-}
 
 
 @dataclass(frozen=True)
@@ -39,17 +34,37 @@ class Property:
     steps: tuple[int, ...]
     values: tuple[float, ...]
 
+    def motion(self, step: int) -> tuple[int, Motion]:
+        """When the transition under way at a step began, and the transition, in the property's space."""
+        known = self._known()
+        i = bisect_right(self.steps, step) - 1
+        if i < 0:
+            return step, Motion(known[0], known[0], 0, self.timing)
+        end = min(i + 1, len(self.steps) - 1)
+        return self.steps[i], Motion(known[i], known[end], self.steps[end] - self.steps[i], self.timing)
+
     def tabulate(self, length: int) -> np.ndarray:
         """The value at each of the steps 0..length-1. It holds its first key before, and its last key after."""
-        known = np.asarray(self.values)
-        if self.space == "log":
-            known = np.log(np.maximum(known, 1e-10))
+        known = self._known()
         table = np.full(length, known[0])
-        for i, (start, end) in enumerate(zip(self.steps, self.steps[1:], strict=False)):
-            t = np.linspace(0, 1, end - start + 1)[:-1]
-            table[start:end] = known[i] + (known[i + 1] - known[i]) * TIMINGS[self.timing](t)
-        table[self.steps[-1] :] = known[-1]
+        for start in self.steps:
+            table[start:] = self.motion(start)[1].values(np.arange(max(length - start, 0)))
         return np.exp(table) if self.space == "log" else table
+
+    def retarget(self, step: int, target: float, duration: int, length: int) -> np.ndarray:
+        """The values at steps 0..length-1 if from `step` on it moves to a target instead, and stays there.
+
+        Minimum jerk in flight goes on with the value, velocity and acceleration that it has.
+        """
+        start, motion = self.motion(step)
+        instead = motion.retarget(step - start, float(_to_space(target, self.space)), duration)
+        moved = instead.values(np.arange(max(length - step, 0)))
+        table = self.tabulate(length)
+        table[step:] = np.exp(moved) if self.space == "log" else moved
+        return table
+
+    def _known(self) -> np.ndarray:
+        return _to_space(np.asarray(self.values), self.space)
 
 
 @dataclass(frozen=True)
@@ -76,6 +91,18 @@ class Dopesheet:
     def table(self) -> dict[str, np.ndarray]:
         """Every property's value at every step: name to [steps]."""
         return {p.name: p.tabulate(len(self)) for p in self.properties}
+
+    def phase(self, step: int) -> str:
+        """The phase that a step is in: that of the last row, at or before it, that names one."""
+        return next((row.phase for row in reversed(self.rows) if row.step <= step and row.phase), "")
+
+    def actions(self) -> dict[int, tuple[str, ...]]:
+        """The actions of the steps that have some, by step."""
+        found: dict[int, tuple[str, ...]] = {}
+        for row in self.rows:
+            if row.actions:
+                found[row.step] = found.get(row.step, ()) + row.actions
+        return found
 
     @classmethod
     def parse(cls, text: Sequence[Sequence[str]], file: str = "dopesheet") -> Dopesheet:
@@ -149,16 +176,24 @@ def resolve_steps(cells: Sequence[str], file: str = "dopesheet", numbers: Sequen
     return resolved
 
 
-def rescale(text: Sequence[Sequence[Any]], length: int, file: str = "dopesheet") -> list[list[Any]]:
-    """The cells of a sheet stretched or shrunk to `length` steps: absolute steps move, relative ones follow them."""
-    if length < 1:
-        raise InputError(f"{file}: cannot be rescaled to {length} steps, expected 1 or more")
+def rescale(text: Sequence[Sequence[str]], length: int, file: str = "dopesheet") -> list[list[str]]:
+    """The cells of a sheet stretched or shrunk to `length` steps: absolute steps and whole offsets alike.
+
+    Raises InputError if the sheet is wrong, or too short or crowded to have that length.
+    """
+    before = len(Dopesheet.parse(text, file))
+    scale = (length - 1) / max(before - 1, 1)
     rows = [list(row) for row in text]
-    column = rows[0].index("STEP") if rows and "STEP" in rows[0] else 0
-    absolute = [row for row in rows[1:] if row and re.fullmatch(r"\d{1,15}", str(row[column]).strip())]
-    last = max((int(row[column]) for row in absolute), default=0)
-    for row in absolute:
-        row[column] = str(round(int(row[column]) * (length - 1) / max(last, 1)))
+    column = [cell.strip() for cell in rows[0]].index("STEP")
+    for row in rows[1:]:
+        match = re.fullmatch(r"\s*([+-]?)(\d+)\s*", row[column]) if any(row) else None
+        if match:
+            row[column] = match[1] + str(max(round(int(match[2]) * scale), 1 if match[1] else 0))
+    after = len(Dopesheet.parse(rows, file))
+    if after != length:
+        raise InputError(
+            f"{file}: found {before} steps that rescale to {after}, expected {length} (try another number)"
+        )
     return rows
 
 
@@ -185,6 +220,10 @@ def _columns(header: list[str], file: str) -> dict[int, tuple[str, str, str]]:
         if names.count(name) > 1:
             raise InputError(f"{file}: row 1: found column {name} twice, expected it once")
     return columns
+
+
+def _to_space(values: np.ndarray | float, space: str) -> np.ndarray:
+    return np.log(np.maximum(values, 1e-10)) if space == "log" else np.asarray(values)
 
 
 def _number(cell: str, where: str) -> float:

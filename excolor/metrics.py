@@ -6,16 +6,15 @@ error, and hue energy M(x, o). Every measure is a vector [R].
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 
 import torch
 from torch import Tensor
 
 from excolor import colors
+from excolor.ablation import Outputs
 
 Metrics = dict[str, Tensor]
-Outputs = Callable[[Tensor], Tensor]
 
 
 def utility(y: Tensor, x: Tensor) -> Tensor:
@@ -43,7 +42,7 @@ def hue_residual(y: Tensor, ablated: Tensor) -> Tensor:
     def hue_variance(outputs: Tensor) -> Tensor:
         return outputs.var(-4, correction=0).mean((-3, -2, -1))
 
-    return hue_variance(ablated) / hue_variance(y)
+    return hue_variance(ablated) / hue_variance(y).clamp(min=1e-12)
 
 
 def gray_collateral(y: Tensor, ablated: Tensor, grays: Tensor) -> Tensor:
@@ -66,11 +65,13 @@ def vibrancy_r2(ablated: Tensor, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(model: Outputs, ablated: Outputs, device: torch.device | str = "cpu") -> Metrics:
+def evaluate(
+    model: Outputs, ablated: Outputs, finite: Tensor | None = None, device: torch.device | str = "cpu"
+) -> Metrics:
     """Every metric of every replica, [R] each, on 16^3 RGB cell centres where a metric does not name its own colours.
 
-    `model` and `ablated` map colours [N, 3] to outputs [R, N, 3]. A diverged replica (an output that is not finite)
-    has isolation 0 and every other metric NaN.
+    `model` and `ablated` map colours [N, 3] to outputs [R, N, 3]. A replica has diverged if an output, or, as `finite`
+    [R] says, a parameter, is not finite: its isolation is 0 and every other metric NaN.
     """
     x, hues, grays, corners = grids = _grids(torch.device(device))
     everything = torch.cat([grid.reshape(-1, 3) for grid in grids])
@@ -86,6 +87,8 @@ def evaluate(model: Outputs, ablated: Outputs, device: torch.device | str = "cpu
         "vibrancy_r2": vibrancy_r2(a_corners, corners),
     }
     diverged = ~(y.isfinite().all(-1).all(-1) & a.isfinite().all(-1).all(-1))
+    if finite is not None:
+        diverged |= ~finite
     metrics = {name: metric.masked_fill(diverged, torch.nan) for name, metric in metrics.items()}
     return {"isolation": isolation(metrics["utility"], metrics["hue_blindness"]).nan_to_num(0.0), **metrics}
 

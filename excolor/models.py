@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Literal, cast
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from excolor.fields import Count, Table
 from excolor.sampling import INITIALISATION, generator
 
+Edits = Mapping[str, Callable[[Tensor], Tensor]]
+"""What is done to layers' activations, by the layer's name."""
 
-class ModelConfig(BaseModel):
+
+class ModelConfig(Table):
     """`ColorMLP`: 3-h-GELU-k-h-GELU-3 and a sigmoid. `NormedColorMLP`: the bottleneck is L2-normalised, the output
-    linear."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    linear. `depth` is the number of hidden layers, of width `hidden`, on either side of the bottleneck."""
 
     kind: Literal["ColorMLP", "NormedColorMLP"] = "ColorMLP"
-    bottleneck: PositiveInt = 4
-    hidden: PositiveInt = 16
+    bottleneck: Count = 4
+    hidden: Count = 16
+    depth: Count = 1
 
     @property
     def normed(self) -> bool:
@@ -88,19 +91,37 @@ class ColorMLP(nn.Module):
         generators = [generator(seed, INITIALISATION) for seed in seeds]
         self.config = config
         self.replicas = len(seeds)
-        self.encoder = ReplicatedMLP([3, config.hidden, config.bottleneck], generators)
-        self.decoder = ReplicatedMLP([config.bottleneck, config.hidden, 3], generators)
+        hidden = [config.hidden] * config.depth
+        self.encoder = ReplicatedMLP([3, *hidden, config.bottleneck], generators)
+        self.decoder = ReplicatedMLP([config.bottleneck, *hidden, 3], generators)
 
-    def activations(self, x: Tensor) -> dict[str, Tensor]:
-        """Every named layer's activations, [R, N, width], for colours [R, N, 3]; `output` is last."""
-        layers = {"encoder": self.encoder(x)}
-        z = layers["encoder"]
+    def activations(self, x: Tensor, edits: Edits = MappingProxyType({})) -> dict[str, Tensor]:
+        """Every named layer's activations, [R, N, width], for colours [R, N, 3], from `input` to `output`.
+
+        `edits` change a layer's activations, [R, N, width] to the same, before they are passed on.
+        """
+        z = self.encoder(x)
+        z = edits["encoder"](z) if "encoder" in edits else z
+        layers = {"input": x, "encoder": z}
         if self.config.normed:
-            z = layers["bottleneck"] = F.normalize(z, dim=-1)
-        y = self.decoder(z)
-        layers["output"] = y if self.config.normed else torch.sigmoid(y)
+            z = F.normalize(z, dim=-1)
+            z = layers["bottleneck"] = edits["bottleneck"](z) if "bottleneck" in edits else z
+        layers["output"] = self._output(z)
         return layers
 
-    def forward(self, x: Tensor) -> Tensor:
+    def decode(self, z: Tensor) -> Tensor:
+        """Outputs [R, N, 3], not clamped, of activations of the encoder [R, N, k]."""
+        return self._output(F.normalize(z, dim=-1) if self.config.normed else z)
+
+    def _output(self, z: Tensor) -> Tensor:
+        y = self.decoder(z)
+        return y if self.config.normed else torch.sigmoid(y)
+
+    def finite(self) -> Tensor:
+        """Which replicas' parameters are all finite: [R]."""
+        finite = [parameter.isfinite().flatten(1).all(1) for parameter in self.parameters()]
+        return torch.stack(finite).all(0)
+
+    def forward(self, x: Tensor, edits: Edits = MappingProxyType({})) -> Tensor:
         """Reconstructed colours [R, N, 3] in [0, 1], of colours [R, N, 3] or, the same for every replica, [N, 3]."""
-        return self.activations(x.expand(self.replicas, -1, 3))["output"].clamp(0, 1)
+        return self.activations(x.expand(self.replicas, -1, 3), edits)["output"].clamp(0, 1)

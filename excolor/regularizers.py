@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, PositiveFloat, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor
+from torch.nn import functional as F
+
+from excolor.fields import Dims, Point, Real, Table
+
+Decode = Callable[[Tensor], Tensor]
+"""Encoder activations [R, B, K] to outputs [R, B, 3]."""
 
 
-class Term(BaseModel):
-    """What every term has: the layers it acts on and, if it is for labelled samples, the labels' affinities."""
+def _affinities(layers: Any) -> Any:
+    return dict.fromkeys(layers, 1.0) if isinstance(layers, list | tuple) else layers
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    layers: Annotated[tuple[str, ...], Field(min_length=1)] = ("encoder",)
-    labels: Annotated[dict[str, FiniteFloat], Field(min_length=1)] | None = None
+class Term(Table):
+    """What every term has: the layers it acts on, when, and, if it is for labelled samples, the labels' affinities.
+
+    `layers` is a list of names or a table of name and affinity, by which the layer's loss is multiplied. A term may act
+    in training, in validation (it is measured at the rungs, on colours off the training grid) or in both.
+    """
+
+    layers: Annotated[dict[str, Real], Field(min_length=1), BeforeValidator(_affinities)] = {"encoder": 1.0}
+    labels: Annotated[dict[str, Real], Field(min_length=1)] | None = None
+    when: Literal["training", "validation", "both"] = "training"
 
     @abstractmethod
     def per_sample(self, z: Tensor) -> Tensor:
@@ -25,13 +39,20 @@ class Term(BaseModel):
     def check(self, width: int) -> None:
         """Raise ValueError, starting with the offending key, if the term does not fit a layer of this width."""
 
-    def loss(self, z: Tensor, labels: dict[str, Tensor]) -> Tensor:
-        """Loss of each replica [R], for activations [R, B, K] and label values [R, B].
+    def total(self, layers: dict[str, Tensor], labels: dict[str, Tensor], decode: Decode) -> Tensor:
+        """The term's loss of each replica [R]: over its layers, the sum of their losses times their affinity.
+
+        `layers` are the model's activations, [R, B, K] each; `labels` are [R, B] each; `decode` is the model's.
+        """
+        losses = [self.mean(self.per_sample(layers[name]), labels) * weight for name, weight in self.layers.items()]
+        return sum(losses[1:], losses[0])
+
+    def mean(self, losses: Tensor, labels: dict[str, Tensor]) -> Tensor:
+        """Mean loss of each replica [R], of losses and labels [R, B].
 
         Without labels the batch mean. With them, affinities `a = clip(sum of label x affinity, 0, 1)` weight a mean
         over the labelled samples, `sum(a l) / (sum(a) + 1e-8)`, which is 0 in a batch that has none.
         """
-        losses = self.per_sample(z)
         if self.labels is None:
             return losses.mean(-1)
         terms = [labels[name] if scale == 1 else labels[name] * scale for name, scale in self.labels.items()]
@@ -43,14 +64,41 @@ class Anchor(Term):
     """`||z - point||^2`: pins the activations to a point."""
 
     term: Literal["Anchor"] = "Anchor"
-    point: Annotated[tuple[FiniteFloat, ...], Field(min_length=1)]
+    point: Point
 
     def check(self, width: int) -> None:
-        if len(self.point) != width:
-            raise ValueError(f"point: found {len(self.point)} coordinates, expected {width}, one for each dimension")
+        check_point(self.point, width)
 
     def per_sample(self, z: Tensor) -> Tensor:
         return (z - z.new_tensor(self.point)).square().sum(-1)
+
+
+class AngularAnchor(Term):
+    """`1 - cos(z, point)`: draws activations towards a direction, whatever their length."""
+
+    term: Literal["AngularAnchor"] = "AngularAnchor"
+    point: Point
+
+    def check(self, width: int) -> None:
+        check_point(self.point, width)
+
+    def per_sample(self, z: Tensor) -> Tensor:
+        return 1 - _cosine(z, self.point)
+
+
+class AntiAnchor(Term):
+    """`max(cos(z, point), 0)`, or over the `full` sphere `(cos(z, point) + 1)/2`: keeps activations off a direction."""
+
+    term: Literal["AntiAnchor"] = "AntiAnchor"
+    point: Point
+    full: bool = False
+
+    def check(self, width: int) -> None:
+        check_point(self.point, width)
+
+    def per_sample(self, z: Tensor) -> Tensor:
+        cosine = _cosine(z, self.point)
+        return (cosine + 1) / 2 if self.full else cosine.clamp(min=0)
 
 
 class Subspace(Term):
@@ -60,16 +108,14 @@ class Subspace(Term):
     """
 
     term: Literal["Subspace"] = "Subspace"
-    dims: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1)
+    dims: Dims = (0, 1)
     invert: bool = False
 
     def check(self, width: int) -> None:
         check_dims(self.dims, width)
 
     def per_sample(self, z: Tensor) -> Tensor:
-        mask = torch.zeros(z.shape[-1], dtype=torch.bool)
-        mask[list(self.dims)] = True
-        penalised = (mask if self.invert else ~mask).nonzero().flatten().tolist()
+        penalised = [dim for dim in range(z.shape[-1]) if (dim in self.dims) == self.invert]
         return z[..., penalised].square().sum(-1)
 
 
@@ -90,7 +136,8 @@ class Separate(Term):
     """
 
     term: Literal["Separate"] = "Separate"
-    power: PositiveFloat = 10
+    channels: Dims | None = None  # all of them
+    power: Annotated[Real, Field(ge=1)] = 10
     shift: bool = False
 
     @model_validator(mode="after")
@@ -101,19 +148,63 @@ class Separate(Term):
             )
         return self
 
+    def check(self, width: int) -> None:
+        if self.channels is not None:
+            check_dims(self.channels, width, "channels")
+
     def per_sample(self, z: Tensor) -> Tensor:
+        if self.channels is not None:
+            z = z[..., list(self.channels)]
         unit = z / (z.norm(dim=-1, keepdim=True) + 1e-8)
         cosines = unit @ unit.mT
         cosines = torch.where(cosines > 1 - 1e-5, 0, cosines)
         if self.shift:
-            cosines = (cosines + 1) / 2
+            cosines = (cosines.clamp(min=-1) + 1) / 2  # rounding may take a cosine below -1
         return cosines.pow(self.power).sum(-1)
 
 
-Regularizer = Annotated[Anchor | Separate | Subspace | Unitarity, Field(discriminator="term")]
+class Fallback(Term):
+    """`||decode(z with dims empty) - x||^2`, the mean over channels: teaches the decoder to do without the dims.
+
+    The answer that this is least for is the mean of the colours that the other dims cannot tell apart, which is the
+    hue-blind oracle if they hold all but hue. Only the decoder learns by it: a gradient to the encoder would move hue
+    into the other dims. It needs no labels. Not among the published terms.
+    """
+
+    term: Literal["Fallback"] = "Fallback"
+    dims: Dims = (0, 1)
+
+    def check(self, width: int) -> None:
+        check_dims(self.dims, width)
+        if list(self.layers) != ["encoder"]:
+            raise ValueError(f"layers: found {list(self.layers)}, expected encoder, which is what the decoder reads")
+
+    def per_sample(self, z: Tensor) -> Tensor:
+        raise TypeError("Fallback's losses are of the decoder's answers; total gives them")
+
+    def total(self, layers: dict[str, Tensor], labels: dict[str, Tensor], decode: Decode) -> Tensor:
+        emptied = layers["encoder"].detach().clone()
+        emptied[..., list(self.dims)] = 0
+        losses = (decode(emptied) - layers["input"]).square().mean(-1)
+        return self.mean(losses, labels) * self.layers["encoder"]
 
 
-def check_dims(dims: tuple[int, ...], width: int) -> None:
+Regularizer = Annotated[
+    Anchor | AngularAnchor | AntiAnchor | Fallback | Separate | Subspace | Unitarity, Field(discriminator="term")
+]
+
+
+def check_dims(dims: tuple[int, ...], width: int, key: str = "dims") -> None:
     """Raise ValueError unless every dimension is one of `width` and none is named twice."""
     if max(dims) >= width or len(set(dims)) < len(dims):
-        raise ValueError(f"dims: found {list(dims)}, expected different dimensions from 0 to {width - 1}")
+        raise ValueError(f"{key}: found {list(dims)}, expected different dimensions from 0 to {width - 1}")
+
+
+def check_point(point: tuple[float, ...], width: int) -> None:
+    """Raise ValueError unless the point has a coordinate for each of `width` dimensions."""
+    if len(point) != width:
+        raise ValueError(f"point: found {len(point)} coordinates, expected {width}, one for each dimension")
+
+
+def _cosine(z: Tensor, point: tuple[float, ...]) -> Tensor:
+    return F.cosine_similarity(z, z.new_tensor(point), dim=-1)

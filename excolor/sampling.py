@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from excolor.colors import Cube
+from excolor.labels import Label
 
 INITIALISATION, SAMPLES = 0, 1  # what a seed's independent random streams are for
 
@@ -25,22 +26,24 @@ class Stream:
     depends neither on the other replicas nor on where the stream is cut.
     """
 
-    def __init__(self, cube: Cube, probabilities: dict[str, Tensor], seeds: Sequence[int], batch: int):
-        """`probabilities` [N] of each label: how likely a sample of each colour of the cube is to carry it."""
+    def __init__(self, cube: Cube, labels: dict[str, Label], seeds: Sequence[int], batch: int):
+        self._labels = labels
+        self._probabilities = {name: label.probability(cube.colors) for name, label in labels.items()}
         self._colors = cube.colors
         self._cumulative = cube.weights.double().cumsum(0).float()
         self._cumulative[-1] = 1.0
-        self._probabilities = probabilities
         self._generators = [generator(seed, SAMPLES) for seed in seeds]
         self._batch = batch
 
     def draw(self, steps: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The next steps: colours [steps, R, batch, 3] and, of each label, 1 or 0 [steps, R, batch]."""
+        """The next steps: colours [steps, R, batch, 3] and, of each label, 1 or 0 (or its probability if it is soft)
+        [steps, R, batch]."""
         shape = (steps, self._batch, 1 + len(self._probabilities))
         draws = np.stack([g.random(shape, dtype=np.float32) for g in self._generators], axis=1)
         uniform = torch.from_numpy(draws)  # in [0, 1)
         index = torch.searchsorted(self._cumulative, uniform[..., 0].contiguous(), right=True)
-        labels = {
-            name: (uniform[..., 1 + i] < p[index]).float() for i, (name, p) in enumerate(self._probabilities.items())
-        }
+        labels = {}
+        for i, (name, probability) in enumerate(self._probabilities.items(), start=1):
+            p = probability[index]
+            labels[name] = p if self._labels[name].soft else (uniform[..., i] < p).float()
         return self._colors[index], labels

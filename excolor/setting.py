@@ -7,36 +7,35 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from excolor.ablation import Ablation
 from excolor.colors import Cube, hsv_cube, rgb_cube
 from excolor.dopesheet import Dopesheet
 from excolor.errors import InputError
+from excolor.fields import Count, Table
 from excolor.labels import Label
 from excolor.models import ModelConfig
-from excolor.regularizers import Regularizer, check_dims
+from excolor.regularizers import Regularizer
 
 Document = dict[str, Any]
 """A setting as plain data: the TOML's tables, with `schedule` as `{"file": name, "rows": cells}`."""
 
 
-class DataConfig(BaseModel):
+class DataConfig(Table):
     """Which cube is sampled: `hsv` is 36 x 10 x 10 and weighted against grays, `rgb` is 8^3 and uniform."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     cube: Literal["hsv", "rgb"] = "hsv"
-    batch: PositiveInt = 64
+    batch: Count = 64
 
     def make(self) -> Cube:
         return hsv_cube() if self.cube == "hsv" else rgb_cube()
 
 
-class Setting(BaseModel):
+class Setting(Table):
     """Everything that fixes one training but the seed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     title: str = ""
     schedule: Dopesheet
@@ -61,12 +60,14 @@ class Setting(BaseModel):
             for label in term.labels or {}:
                 _expect_one_of(self.labels, label, f"regularizers.{name}.labels")
         _expect_one_of(widths, self.ablation.layer, "ablation.layer")
-        _at("ablation", check_dims, self.ablation.dims, widths[self.ablation.layer])
-        columns = [column.name for column in self.schedule.properties]
+        _at("ablation", self.ablation.check, widths[self.ablation.layer])
+        columns = {column.name: column for column in self.schedule.properties}
         if "lr" not in columns:
             raise ValueError("schedule: found no column lr, expected one (the learning rate)")
-        for column in columns:
-            _expect_one_of(["lr", *self.regularizers], column, "schedule column")
+        for name, column in columns.items():
+            _expect_one_of(["lr", *self.regularizers], name, "schedule column")
+            if min(column.values) < 0:
+                raise ValueError(f"schedule column {name}: found {min(column.values)}, expected 0 or more")
         return self
 
 
@@ -105,7 +106,7 @@ def load(path: str | Path) -> Setting:
 
 def _read(path: Path, expected: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # as Excel writes it, too
     except (OSError, UnicodeDecodeError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", "not UTF-8")
         raise InputError(f"{path}: {reason}, expected {expected}") from None

@@ -6,16 +6,20 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from excolor import colors
 from excolor.metrics import Metrics, evaluate
 from excolor.models import ColorMLP
 from excolor.sampling import Stream
 from excolor.setting import Setting
+
+SAMPLES_AT_ONCE = 2**20  # of all replicas; at some 20 bytes each they and their labels fit anywhere
 
 
 @dataclass(frozen=True)
@@ -39,15 +43,21 @@ def rung_steps(steps: int, rungs: int) -> list[int]:
 
 @dataclass
 class Segment:
-    """The steps from one rung to the next: what a Lightning batch is here."""
+    """Some steps on end, up to a rung at most: what a Lightning batch is here."""
 
     start: int
+    phase: str
+    actions: tuple[str, ...]  # of the first of its steps
     colors: Tensor  # [steps, R, batch, 3]
     labels: dict[str, Tensor]  # [steps, R, batch] each
 
+    @property
+    def end(self) -> int:
+        return self.start + len(self.colors)
+
 
 class Training(lightning.LightningModule):
-    """Replicas of a setting under training. Each of Lightning's batches is the segment of steps up to a rung.
+    """Replicas of a setting under training. Each of Lightning's batches is a segment of many steps.
 
     One forward, one backward and one Adam step move all replicas. No replica's loss depends on another's parameters,
     so the gradient of the sum of losses is each replica's own, and one that diverges leaves the others alone.
@@ -60,17 +70,26 @@ class Training(lightning.LightningModule):
         self.seeds = list(seeds)
         self.rung_steps = rung_steps(len(setting.schedule), rungs)
         self.model = ColorMLP(setting.model, seeds)
-        table = setting.schedule.table()
-        self._lr = table.pop("lr").tolist()
-        self._weights = {name: table[name].tolist() if name in table else None for name in setting.regularizers}
+        self.labelled = torch.zeros(len(self.seeds), dtype=torch.long)  # samples seen that carried a label
+        self._table = {name: values.tolist() for name, values in setting.schedule.table().items()}
 
     def segments(self) -> Iterator[Segment]:
-        """The data of the whole training, drawn as it is needed."""
-        cube = self.setting.data.make()
-        probabilities = {name: label.probability(cube.colors) for name, label in self.setting.labels.items()}
-        stream = Stream(cube, probabilities, self.seeds, self.setting.data.batch)
-        for start, end in zip([0, *self.rung_steps], self.rung_steps, strict=False):
-            yield Segment(start, *stream.draw(end - start))
+        """The data of the whole training, drawn as needed: up to a rung, a step with actions, or as much as fits."""
+        schedule = self.setting.schedule
+        stream = Stream(self.setting.data.make(), self.setting.labels, self.seeds, self.setting.data.batch)
+        actions = schedule.actions()
+        at_once = max(1, SAMPLES_AT_ONCE // (len(self.seeds) * self.setting.data.batch))
+        cuts = sorted({*range(0, len(schedule), at_once), *self.rung_steps, *actions})
+        for start, end in pairwise(cuts):
+            yield Segment(start, schedule.phase(start), actions.get(start, ()), *stream.draw(end - start))
+
+    def retarget(self, name: str, target: float, steps: int, now: int) -> None:
+        """Move a property (`lr` or a term's weight) to a target, from step `now` on, instead of where it is scheduled.
+
+        For callbacks, between segments. Raises KeyError if the schedule has no such property.
+        """
+        column = {p.name: p for p in self.setting.schedule.properties}[name]
+        self._table[name] = column.retarget(now, target, steps, len(self.setting.schedule)).tolist()
 
     def train_dataloader(self) -> Iterator[Segment]:
         return self.segments()
@@ -84,22 +103,35 @@ class Training(lightning.LightningModule):
         for i, x in enumerate(segment.colors):
             step = segment.start + i
             labels = {name: label[i] for name, label in segment.labels.items()}
-            optimizer.param_groups[0]["lr"] = self._lr[step]
+            optimizer.param_groups[0]["lr"] = self._table["lr"][step]
             optimizer.zero_grad()
             self.loss(x, labels, step).sum().backward()
             optimizer.step()
+        if segment.labels:
+            carried = torch.stack(list(segment.labels.values())).amax(0) > 0
+            self.labelled += carried.sum((0, 2)).cpu()
 
     def loss(self, x: Tensor, labels: dict[str, Tensor], step: int) -> Tensor:
         """Each replica's loss [R] at a step: reconstruction error and the weighted terms, those of weight 0 skipped."""
         layers = self.model.activations(x)
         loss = (layers["output"] - x).square().mean((-2, -1))
         for name, term in self.setting.regularizers.items():
-            schedule = self._weights[name]
-            weight = 1.0 if schedule is None else schedule[step]
-            if weight != 0:
-                for layer in term.layers:
-                    loss = loss + weight * term.loss(layers[layer], labels)
+            weight = self._table[name][step] if name in self._table else 1.0
+            if weight != 0 and term.when != "validation":
+                loss = loss + weight * term.total(layers, labels, self.model.decode)
         return loss
+
+    @torch.no_grad()
+    def validation_losses(self) -> dict[str, Tensor]:
+        """The terms that act in validation, unweighted, on colours off the grid; their labels are probabilities."""
+        x = colors.validation_grid().to(self.device)
+        labels = {name: label.probability(x).expand(len(self.seeds), -1) for name, label in self.setting.labels.items()}
+        layers = self.model.activations(x.expand(len(self.seeds), -1, 3))
+        return {
+            f"loss.{name}": term.total(layers, labels, self.model.decode)
+            for name, term in self.setting.regularizers.items()
+            if term.when != "training"
+        }
 
 
 class Rungs(Callback):
@@ -110,9 +142,12 @@ class Rungs(Callback):
         self._on_rung = on_rung
 
     def on_train_batch_end(self, trainer, training, outputs, segment, batch_idx):  # type: ignore[no-untyped-def]
+        if segment.end not in training.rung_steps:
+            return
         ablated = training.setting.ablation.apply(training.model)
-        metrics = {name: metric.cpu() for name, metric in evaluate(training.model, ablated, training.device).items()}
-        rung = Rung(segment.start + len(segment.colors), training.rung_steps[-1], metrics)
+        metrics = evaluate(training.model, ablated, training.model.finite(), training.device)
+        metrics |= {"labelled": training.labelled.float(), **training.validation_losses()}
+        rung = Rung(segment.end, training.rung_steps[-1], {name: metric.cpu() for name, metric in metrics.items()})
         self.rungs.append(rung)
         if self._on_rung:
             self._on_rung(rung, training.model)
@@ -144,7 +179,7 @@ def train(
             enable_checkpointing=False,
             enable_model_summary=False,
             enable_progress_bar=False,
-            callbacks=[measured, *callbacks],
+            callbacks=[*callbacks, measured],
         )
         trainer.fit(training)
     return training.model, measured.rungs

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from excolor import InputError
@@ -51,7 +52,7 @@ def run(
     """Search a space for the settings that isolate hue best, and write a report."""
     from study import run as running
     from study import summary
-    from study.folder import check_name, next_name
+    from study.folder import new_path
     from study.live import StudyView
     from study.plan import Plan, create
     from study.report import write_report
@@ -62,16 +63,18 @@ def run(
     if not search_space.distributions:
         raise InputError(f"{space}: found no range, expected one to search (`study train` trains a fixed setting)")
     plan = Plan(trials=trials, seeds=seeds, seed=seed, cpus=cpus, rungs=rungs, steps=steps)
-    folder = create(search_space, plan, out / (check_name(name) if name else next_name(out, space.stem)))
+    folder = create(search_space, plan, new_path(out, name, space.stem))
     title = f"{folder.path}: {trials} trials of {space}, {seeds} seeds each, {plan.workers} at a time"
-    with Tracker(folder) as tracker, StudyView(console, title, trials, plan.workers) as view:
-        running.run(search_space, plan, folder, [view.ended, tracker.ended])
+    with Tracker(folder, console) as tracker, StudyView(console, title, trials) as view:
+        ended = running.run(search_space, plan, folder, [view, tracker])
     if folder.best().empty:
         raise _FailedError(f"{folder.path}: no trial was completed; `study show {folder.path} TRIAL` says why")
     console.print(summary.best_settings(folder))
     with console.status("writing the report"):
         report = write_report(folder)
     console.print(f"report: {report}", soft_wrap=True, highlight=False)
+    if ended < trials:
+        raise _FailedError(f"{folder.path}: interrupted after {ended} of {trials} trials, whose results are there")
 
 
 @app.command(epilog="Example: study train search_spaces/seed.toml --seeds 64")
@@ -81,23 +84,32 @@ def train(
     seed: Seed = 0,
     steps: Steps = None,
     rungs: Rungs = 10,
+    examine: Annotated[
+        bool, typer.Option("--examine", help="Probe for hue, too, and see how fast it is learnt again.")
+    ] = False,
     name: Annotated[str, typer.Option(help="Keep the result as a study of one trial, of this name.")] = "",
     out: Out = Path("runs"),
 ) -> None:
     """Train a fixed setting on many seeds at once, ablate it, and print what it measures."""
     from study import summary
-    from study.folder import check_name
+    from study.folder import new_path
     from study.plan import Plan, create
     from study.space import Space
-    from study.training import train_once
+    from study.training import keep, train_once
 
     space = Space.read(setting, steps)
     if space.distributions:
         ranges = ", ".join(space.distributions)
         raise InputError(f"{setting}: found ranges ({ranges}), expected a fixed setting (`study run` searches ranges)")
     plan = Plan(trials=1, seeds=seeds, seed=seed, cpus=1, rungs=rungs, steps=steps)
-    folder = create(space, plan, out / check_name(name)) if name else None
-    console.print(summary.metrics(train_once(space, plan, folder, console)))
+    path = new_path(out, name, setting.stem)
+    try:
+        reports = train_once(space, plan, console, examine)
+    except (MemoryError, RuntimeError, ValueError) as error:
+        raise _FailedError(f"{setting}: {type(error).__name__}: {error}") from error
+    if name:
+        keep(reports, create(space, plan, path))
+    console.print(summary.metrics(reports[-1].replicas))
 
 
 @app.command(epilog="Example: study report hue-001 --open")
@@ -124,15 +136,15 @@ def show(study: Study, trial: Trial, out: Out = Path("runs")) -> None:
     folder = _folder(study, out)
     row = folder.row(trial).iloc[0]
     reason = f" ({row.reason})" if row.reason else ""
-    console.print(f"trial {trial} of {folder.name}: {row.state}{reason}, {row.steps:,} steps in {row.seconds:.1f} s")
+    text = f"trial {trial} of {folder.name}: {row.state}{reason}, {row.steps:,} steps in {row.seconds:.1f} s"
+    console.print(text, markup=False)
     parameters = Table(title="Parameters", title_justify="left", show_header=False)
     for key, value in folder.parameters(trial).items():
-        parameters.add_row(key, str(value))
+        parameters.add_row(escape(key), escape(str(value)))
     console.print(parameters)
     console.print(summary.schedule(folder.setting(trial)))
     if row.steps:
-        replicas = folder.replicas
-        console.print(summary.metrics(replicas[(replicas.trial == trial) & (replicas.step == row.steps)]))
+        console.print(summary.metrics(folder.final(trial)))
 
 
 @app.command(epilog="Example: study export hue-001 12 --to my-settings, then study train my-settings/hue-001-12.toml")
@@ -165,10 +177,14 @@ def spaces(folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path
     table.add_column("ranges", justify="right")
     table.add_column("steps", justify="right")
     for file in files:
-        space = Space.read(file)
+        try:
+            space = Space.read(file)
+        except InputError as error:
+            table.add_row(escape(str(file)), escape(f"error: {error}"), "", "")
+            continue
         setting = space.setting(next(space.corners()))
         ranges = str(len(space.distributions)) if space.distributions else "fixed"
-        table.add_row(str(file), setting.title, ranges, f"{len(setting.schedule):,}")
+        table.add_row(escape(str(file)), escape(setting.title), ranges, f"{len(setting.schedule):,}")
     console.print(table)
     console.print("`study run` searches ranges; `study train` trains a fixed setting")
 

@@ -6,9 +6,10 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,6 @@ class StudyFolder:
         """
         try:
             path.mkdir(parents=True)
-        except FileExistsError:
-            raise InputError(f"{path}: a study of this name exists, expected a new name (--name)") from None
         except OSError as error:
             raise InputError(
                 f"{path}: cannot be made ({error.strerror}), expected a folder to write to (--out)"
@@ -73,9 +72,8 @@ class StudyFolder:
         self.write(f"models/{trial:05d}.safetensors", state)
 
     def write_trials(self, rows: list[dict[str, Any]]) -> None:
-        """Write trials.parquet anew: a row per trial."""
-        table = pd.DataFrame(rows).sort_values("trial")
-        self.write("trials.parquet", table.to_parquet(index=False))
+        """Write trials.parquet anew: a row per trial, at least one."""
+        self.write("trials.parquet", pd.DataFrame(rows).sort_values("trial").to_parquet(index=False))
 
     def new_search(self, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
         """Begin the folder's journal: the Optuna study of a new search."""
@@ -121,6 +119,13 @@ class StudyFolder:
     def replicas(self) -> pd.DataFrame:
         """A row per trial, seed and rung: trial, seed, step, diverged and every metric."""
         return pd.read_parquet(self.path / "replicas.parquet")
+
+    def final(self, trial: int | None = None) -> pd.DataFrame:
+        """The rows of `replicas` at the last rung that each trial, or just one, reached."""
+        replicas = self.replicas
+        if trial is not None:
+            replicas = replicas[replicas.trial == trial]
+        return replicas[replicas.step == replicas.groupby("trial").step.transform("max")]
 
     @cached_property
     def space(self) -> Space:
@@ -171,7 +176,9 @@ class StudyFolder:
 
     def optuna(self) -> optuna.Study:
         """The search as Optuna's own Study."""
-        return optuna.load_study(study_name=self.name, storage=self._journal())
+        return optuna.load_study(
+            study_name=None, storage=self._journal()
+        )  # the only one, whatever the folder is called now
 
 
 def load(path: str | Path) -> StudyFolder:
@@ -182,31 +189,40 @@ def load(path: str | Path) -> StudyFolder:
     return StudyFolder.open(path)
 
 
+STATISTICS: dict[str, Callable[[pd.Series], Any]] = {
+    "mean": pd.Series.mean,
+    "sd": lambda values: values.std() if len(values) > 1 else 0 * values.mean(),
+    "p10": lambda values: values.quantile(0.1),
+    "min": pd.Series.min,
+}
+
+
 def summarise(replicas: pd.DataFrame) -> dict[str, float]:
-    """Each metric's mean, sd, 10th percentile and minimum over replicas, of rows that are one trial's at one rung.
+    """`<metric>.<statistic>` of each metric over replicas, of rows that are one trial's at one rung.
 
     Diverged replicas count as 0 in isolation and not at all in the other metrics. sd is of the sample, 0 for one.
     """
-    summary: dict[str, float] = {}
-    for metric in replicas.columns.drop(list(NOT_METRICS), errors="ignore"):
-        values = replicas[metric].dropna().astype(float)
-        summary[f"{metric}.mean"] = float(values.mean())
-        summary[f"{metric}.sd"] = float(values.std()) if len(values) > 1 else float(values.mean() * 0)
-        summary[f"{metric}.p10"] = float(values.quantile(0.1))
-        summary[f"{metric}.min"] = float(values.min())
-    return summary
+    return {
+        f"{metric}.{name}": float(statistic(replicas[metric].dropna()))
+        for metric in metric_names(replicas)
+        for name, statistic in STATISTICS.items()
+    }
 
 
-def check_name(name: str) -> str:
-    """The name, if it can be a study's. Raises InputError otherwise."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+def metric_names(replicas: pd.DataFrame) -> list[str]:
+    """The columns of replicas.parquet that are metrics."""
+    return [column for column in replicas.columns if column not in NOT_METRICS]
+
+
+def new_path(out: Path, name: str, stem: str) -> Path:
+    """Where a new study goes: out/name or, without a name, the first of out/stem-001, out/stem-002, ... that is free.
+
+    Raises InputError if the name cannot be a study's, or is one's.
+    """
+    if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise InputError(f"--name: found {name!r}, expected letters, digits, '.', '_' and '-', and no '.' first")
-    return name
-
-
-def next_name(out: Path, stem: str) -> str:
-    """The first of stem-001, stem-002, ... that no study in the folder `out` has."""
-    number = 1
-    while (out / f"{stem}-{number:03d}").exists():
-        number += 1
-    return f"{stem}-{number:03d}"
+    numbered = (out / f"{stem}-{number:03d}" for number in count(1))
+    path = out / name if name else next(path for path in numbered if not path.exists())
+    if path.exists():
+        raise InputError(f"{path}: a study of this name exists, expected a new name (--name)")
+    return path

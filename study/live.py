@@ -9,6 +9,7 @@ from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -20,11 +21,11 @@ from study.trial import Row
 class StudyView:
     """A live view on a terminal; elsewhere a line for the start and one for each trial that is the best so far."""
 
-    def __init__(self, console: Console, title: str, trials: int, workers: int):
+    def __init__(self, console: Console, title: str, trials: int):
         self._console = console
         self._title = title
         self._trials = trials
-        self._workers = workers
+        self._started = 0
         self._start = time.monotonic()
         self._states: Counter[str] = Counter()
         self._best: Row | None = None
@@ -34,12 +35,16 @@ class StudyView:
         if self._console.is_terminal:
             self._live.start()
         else:
-            self._console.print(self._title, highlight=False)
+            self._console.print(self._title, markup=False, highlight=False)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._live.stop()
         self._console.print(f"{self._counts()} in {_clock(time.monotonic() - self._start)}", highlight=False)
+
+    def started(self, trial: int) -> None:
+        """A trial has begun."""
+        self._started += 1
 
     def ended(self, row: Row) -> None:
         """A trial has ended."""
@@ -72,9 +77,8 @@ class StudyView:
             f"{_clock(elapsed)} elapsed, {left}",
         )
         counts = Table.grid(padding=(0, 2))
-        running = min(self._workers, remaining) if self._done or elapsed > 10 else 0
         counts.add_row(
-            f"[cyan]{running} running[/]",
+            f"[cyan]{self._started - self._done} running[/]",
             f"[green]{self._states['complete']} complete[/]",
             f"[yellow]{self._states['stopped']} stopped early[/]",
             f"[magenta]{self._states['diverged']} diverged[/]",
@@ -94,7 +98,7 @@ def _parameters(row: Row) -> Table:
     """The row's parameters in three columns."""
     table = Table.grid(padding=(0, 2))
     cells = [
-        f"[dim]{name.removeprefix('param.')}[/] {format_value(value)}"
+        f"[dim]{escape(name.removeprefix('param.'))}[/] {escape(format_value(value))}"
         for name, value in row.items()
         if name.startswith("param.")
     ]

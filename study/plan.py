@@ -36,7 +36,7 @@ class Plan:
 
     @property
     def workers(self) -> int:
-        return self.cpus or os.cpu_count() or 1
+        return self.cpus or len(os.sched_getaffinity(0))
 
 
 def create(space: Space, plan: Plan, path: Path) -> StudyFolder:

@@ -6,12 +6,14 @@ import html
 import os
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
+from excolor import InputError
 from study.folder import StudyFolder
 
 _PAGE = """<!doctype html>
@@ -37,13 +39,16 @@ th:first-child {{ text-align: left; }}
 def write_report(folder: StudyFolder) -> Path:
     """Execute analysis/report.ipynb with FOLDER set to the study's and write report.html there; return its path.
 
-    The page refers to nothing outside itself.
+    The page refers to nothing outside itself. Raises InputError if there is nothing to report.
     """
+    if folder.best().empty:
+        raise InputError(f"{folder.path}: found no complete trial, expected at least one to report on")
     notebook = nbformat.reads((files("analysis") / "report.ipynb").read_text(encoding="utf-8"), as_version=4)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(f"FOLDER = {str(folder.path.resolve())!r}"))
-    no_port = Config({"AsyncKernelManager": {"transport": "ipc"}})
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", config=no_port)
-    client.execute(env={**os.environ, "PYTHONWARNINGS": "ignore"})  # a reader of the page can do nothing about them
+    with TemporaryDirectory() as sockets:
+        no_port = Config({"AsyncKernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
+        client = NotebookClient(notebook, timeout=600, kernel_name="python3", config=no_port)
+        client.execute(env={**os.environ, "PYTHONWARNINGS": "ignore"})  # a reader of the page can do nothing about them
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(notebook)
     return folder.write("report.html", _PAGE.format(title=html.escape(folder.name), body=body).encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import optuna
@@ -14,19 +14,19 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from study.folder import StudyFolder
 from study.plan import Plan
-from study.recorder import Recorder
+from study.recorder import Listener, Recorder
 from study.search import OptunaSearch, Reports
 from study.space import Space
-from study.trial import OBJECTIVE, Row
+from study.trial import OBJECTIVE
 from study.worker import run_trial
 
 
-def run(space: Space, plan: Plan, folder: StudyFolder, listeners: list[Callable[[Row], None]]) -> None:
-    """Run all trials of a study into its folder. `listeners` hear each trial's row as it ends."""
+def run(space: Space, plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> int:
+    """Run a study's trials into its folder; return how many have ended by themselves, fewer than all if interrupted."""
     sampler = optuna.samplers.TPESampler(seed=plan.seed, multivariate=True, constant_liar=plan.workers > 1)
     study = folder.new_search(sampler)
     recorder = Recorder(folder, listeners)
-    search = OptunaSearch(study, space, recorder.record)
+    search = OptunaSearch(study, space, recorder)
     scheduler = AsyncHyperBandScheduler(
         metric=OBJECTIVE, mode="max", max_t=plan.rungs + 1, grace_period=min(2, plan.rungs), reduction_factor=2
     )
@@ -43,13 +43,13 @@ def run(space: Space, plan: Plan, folder: StudyFolder, listeners: list[Callable[
                 search_alg=search,
                 scheduler=scheduler,
                 reuse_actors=True,
-                callbacks=[Reports(search)],
+                callbacks=[Reports(search, listeners)],
                 raise_on_failed_trial=False,
                 verbose=0,
             )
+            return len(recorder.rows)
         finally:
             search.close()
-            recorder.close()
 
 
 @contextmanager

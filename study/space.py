@@ -41,6 +41,7 @@ class Space:
     file: Path
     template: Document
     distributions: dict[str, BaseDistribution]
+    steps: int | None = None  # to which its schedule is rescaled
 
     @classmethod
     def read(cls, path: str | Path, steps: int | None = None) -> Space:
@@ -58,11 +59,7 @@ class Space:
             text.define(distributions)
         for text in texts:
             text.refer(distributions)
-        if (
-            steps is not None
-        ):  # after the ranges are named: a parameter's name is that of the file, however long it runs
-            schedule["rows"] = rescale(schedule["rows"], steps, schedule["file"])
-        space = cls(path, document, distributions)
+        space = cls(path, document, distributions, steps)
         for values in space.corners():
             space.setting(values)
         return space
@@ -70,7 +67,10 @@ class Space:
     def document(self, values: Mapping[str, Value]) -> Document:
         """The document with every slot filled."""
         filled = _map(self.template, lambda leaf: leaf.fill(values) if isinstance(leaf, Slot) else leaf)
-        filled["schedule"]["rows"] = [[str(cell) for cell in row] for row in filled["schedule"]["rows"]]
+        schedule = filled["schedule"]
+        schedule["rows"] = [[str(cell) for cell in row] for row in schedule["rows"]]
+        if self.steps is not None:
+            schedule["rows"] = rescale(schedule["rows"], self.steps, schedule["file"])
         return filled
 
     def setting(self, values: Mapping[str, Value]) -> Setting:
@@ -78,30 +78,34 @@ class Space:
         return validate(self.document(values), self.file)
 
     def corners(self) -> Iterator[dict[str, Value]]:
-        """Points that show what a range could do wrong: all at their low end, all at their high end, every choice."""
-        low = {name: _ends(d)[0] for name, d in self.distributions.items()}
-        yield low
-        if self.distributions:
-            yield {name: _ends(d)[1] for name, d in self.distributions.items()}
+        """Points that show what a range could do wrong: both ends of all, every choice, and some in between."""
+        shares = np.random.default_rng(0).random((10, len(self.distributions)))
+        for point in ([0.0] * len(self.distributions), [1.0] * len(self.distributions), *shares.tolist()):
+            yield {name: _within(d, share) for (name, d), share in zip(self.distributions.items(), point, strict=True)}
+            if not self.distributions:
+                return
+        low = {name: _within(d, 0) for name, d in self.distributions.items()}
         for name, distribution in self.distributions.items():
             if isinstance(distribution, CategoricalDistribution):
                 yield from ({**low, name: cast(Value, option)} for option in distribution.choices[1:-1])
 
 
 def write_setting(document: Document, folder: Path, stem: str) -> Path:
-    """Write a document without ranges as `stem`.toml and `stem`.csv, which `Space.read` reads as the same setting."""
-    folder.mkdir(parents=True, exist_ok=True)
-    toml = folder / f"{stem}.toml"
-    (folder / f"{stem}.csv").write_text(format_rows(document["schedule"]["rows"]), encoding="utf-8")
-    toml.write_text(tomli_w.dumps({**document, "schedule": f"{stem}.csv"}), encoding="utf-8")
+    """Write a document without ranges as `stem`.toml and `stem`.csv, which `Space.read` reads as the same setting.
+
+    Raises InputError if there are such files, which may have been edited, or they cannot be written.
+    """
+    toml, schedule = folder / f"{stem}.toml", folder / f"{stem}.csv"
+    rows = io.StringIO()
+    csv.writer(rows, lineterminator="\n").writerows(document["schedule"]["rows"])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in ((toml, tomli_w.dumps({**document, "schedule": schedule.name})), (schedule, rows.getvalue())):
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+    except OSError as error:
+        raise InputError(f"{toml}: cannot be written ({error.strerror}), expected a folder without it (--to)") from None
     return toml
-
-
-def format_rows(rows: list[list[str]]) -> str:
-    """Cells as the text of a CSV file."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
 
 
 @dataclass(frozen=True)
@@ -127,12 +131,6 @@ class _Text:
                 name, count = f"{self.default_name}#{count + 1}", count + 1
         elif distributions.get(name, distribution) != distribution:
             raise InputError(f"{self.where}: found a second range named {name!r}, expected just its name")
-        fraction = isinstance(distribution, FloatDistribution) and distribution.low > 0 and distribution.high < 1
-        offset = isinstance(distribution, IntDistribution) and distribution.low > 0
-        if self.sign and not (fraction or offset):
-            raise InputError(
-                f"{self.where}: found {self.text!r}, expected an int() above 0, or fractions between 0 and 1"
-            )
         distributions[name] = distribution
         self.node[self.key] = Slot(name, self.sign)
 
@@ -167,17 +165,17 @@ def _cell_texts(schedule: dict[str, Any]) -> Iterator[_Text]:
         if len(row) != len(header):
             continue  # the dopesheet says so
         step = row[step_column].strip()
-        sign, label = "", step
-        if step[:1] in ("+", "-"):
-            sign, offset = step[0], step[1:].strip()
-            where = f"{schedule['file']}: row {number}, column STEP"
-            parsed = ranges.parse(offset, where)
-            default = f"step@{before}{sign}"
-            name = (parsed[0] or default) if parsed else offset
-            label = name.removeprefix("step@") if parsed or not _is_number(offset) else f"{before}{step}"
-            yield _Text(offset, where, default, row, step_column, sign)
+        sign = step[:1] if step[:1] in ("+", "-") else ""
+        offset = step.removeprefix(sign).strip()
+        where = f"{schedule['file']}: row {number}, column STEP"
+        if parsed := ranges.parse(offset, where):
+            name = parsed[0] or (f"step@{before}{sign}" if sign else f"step@row{number}")
+            label = name.removeprefix("step@")
         else:
-            before = f"{step}" if step != "0" else ""
+            name, label = offset, offset if not sign or not _is_number(offset) else f"{before}{step}"
+        yield _Text(offset, where, name, row, step_column, sign)
+        if not sign:
+            before = "" if step == "0" else label
         for column, cell in enumerate(row):
             if header[column] not in RESERVED:
                 name = header[column].partition(":")[0].strip()
@@ -193,10 +191,17 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _ends(distribution: BaseDistribution) -> tuple[Value, Value]:
+def _within(distribution: BaseDistribution, share: float) -> Value:
+    """The value that lies at a share in [0, 1] of a range."""
     if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[0], distribution.choices[-1]  # type: ignore[return-value]
-    return distribution.low, distribution.high  # type: ignore[attr-defined]
+        choices = distribution.choices
+        return cast(Value, choices[min(int(share * len(choices)), len(choices) - 1)])
+    if isinstance(distribution, IntDistribution):
+        return round(distribution.low + share * (distribution.high - distribution.low))
+    assert isinstance(distribution, FloatDistribution)
+    if distribution.log:
+        return min(distribution.low * (distribution.high / distribution.low) ** share, distribution.high)
+    return distribution.low + share * (distribution.high - distribution.low)
 
 
 def _map(node: Any, change: Callable[[Any], Any]) -> Any:

@@ -6,21 +6,24 @@ import warnings
 
 import optuna
 import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
 from excolor import Setting
-from study.folder import NOT_METRICS, StudyFolder
+from study.folder import StudyFolder, metric_names, summarise
 from study.live import format_value
+
+ENOUGH = 10  # complete trials, to say which parameters matter
 
 
 def best_settings(folder: StudyFolder, n: int = 3) -> Table:
     """The best settings side by side: their isolation, then a row per parameter, the most important first."""
     best = folder.best(n)
     table = Table(title=f"The {len(best)} best settings of {folder.name}", title_justify="left")
-    table.add_column("", no_wrap=True)
-    table.add_column("importance", justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    table.add_column("importance", justify="right", min_width=10)
     for trial in best.trial:
-        table.add_column(f"trial {trial}", justify="right", no_wrap=True)
+        table.add_column(f"trial {trial}", justify="right", min_width=13)
     for name, label in _HEADLINES.items():
         cells = [f"{mean:.3f} ± {sd:.3f}" for mean, sd in zip(best[f"{name}.mean"], best[f"{name}.sd"], strict=True)]
         table.add_row(label, "", *cells)
@@ -28,9 +31,9 @@ def best_settings(folder: StudyFolder, n: int = 3) -> Table:
     weights = importances(folder)
     for name in weights or folder.space.distributions:
         values = [format_value(value) for value in best[f"param.{name}"].tolist()]
-        table.add_row(name, f"{weights[name]:.0%}" if weights else "", *values)
-    if weights:
-        table.caption = "importance: share of what separates good complete trials from the rest (PED-ANOVA)"
+        table.add_row(escape(name), f"{weights[name]:.0%}" if weights else "", *values)
+    share = "share of what separates good complete trials from the rest (PED-ANOVA)"
+    table.caption = "importance: " + (share if weights else f"unknown, with fewer than {ENOUGH} complete trials")
     return table
 
 
@@ -41,7 +44,7 @@ def importances(folder: StudyFolder) -> dict[str, float]:
     """
     study = folder.optuna()
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    if len(complete) < 10 or len({trial.value for trial in complete}) < 2:
+    if len(complete) < ENOUGH or len({trial.value for trial in complete}) < 2:
         return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -54,14 +57,21 @@ def metrics(replicas: pd.DataFrame) -> Table:
     table = Table(title=f"{len(replicas)} replicas after {replicas.step.iloc[0]:,} steps", title_justify="left")
     for column in ("metric", "mean", "sd", "10th percentile", "min", "max"):
         table.add_column(column, justify="left" if column == "metric" else "right")
-    for name in replicas.columns.drop(list(NOT_METRICS), errors="ignore"):
-        values = replicas[name].dropna()
-        sd = values.std() if len(values) > 1 else 0.0
-        figures = (values.mean(), sd, values.quantile(0.1), values.min(), values.max())
-        table.add_row(name, *(f"{figure:.3f}" for figure in figures))
+    summary = summarise(replicas)
+    for name in metric_names(replicas):
+        figures = [
+            *(summary[f"{name}.{statistic}"] for statistic in ("mean", "sd", "p10", "min")),
+            replicas[name].max(),
+        ]
+        table.add_row(name, *map(format_figure, figures))
     if replicas.diverged.any():
         table.caption = f"{replicas.diverged.sum()} of them diverged: 0 in isolation, left out of the other metrics"
     return table
+
+
+def format_figure(figure: float) -> str:
+    """A metric's figure as a person reads it: three decimals, or none of a count."""
+    return f"{figure:.3f}" if abs(figure) < 100 else f"{figure:,.0f}"
 
 
 def schedule(setting: Setting) -> Table:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import optuna
-import pandas as pd
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from excolor.examination import examine
 from excolor.models import ColorMLP
 from excolor.training import Rung, train
 from study.folder import StudyFolder
@@ -19,12 +20,12 @@ from study.space import Space
 from study.trial import Report, Trial
 
 
-def train_once(space: Space, plan: Plan, folder: StudyFolder | None, console: Console) -> pd.DataFrame:
-    """Train a space without ranges, record it in the folder if there is one, and return its replicas' last rung."""
+def train_once(space: Space, plan: Plan, console: Console, examined: bool) -> list[Report]:
+    """Train a space without ranges and return its reports, the last with excolor.examination's if `examined`."""
     torch.set_num_threads(1)  # as in a study's workers, so that a replayed trial is the same to the last bit
     setting = space.setting({})
     start = time.perf_counter()
-    reports = []
+    reports: list[Report] = []
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -41,13 +42,19 @@ def train_once(space: Space, plan: Plan, folder: StudyFolder | None, console: Co
                 task, completed=rung.step, description=f"training {plan.seeds} replicas, isolation {report.value:.3f}"
             )
 
-        train(setting, plan.replica_seeds, rungs=plan.rungs, on_rung=on_rung)
-    if folder:
-        search = folder.new_search(optuna.samplers.RandomSampler())
-        trial = Trial(search.ask())
-        for report in reports:
-            trial.hear(report)
-        recorder = Recorder(folder, [])
-        recorder.record(trial)
-        trial.tell(search)
-    return reports[-1].replicas
+        model, _ = train(setting, plan.replica_seeds, rungs=plan.rungs, on_rung=on_rung)
+        if examined:
+            progress.update(task, description=f"examining {plan.seeds} replicas")
+            more = {name: metric.numpy() for name, metric in examine(model, setting, plan.replica_seeds).items()}
+            reports[-1] = replace(reports[-1], replicas=reports[-1].replicas.assign(**more))
+    return reports
+
+
+def keep(reports: list[Report], folder: StudyFolder) -> None:
+    """Record a training as the only trial of a new study's folder."""
+    search = folder.new_search(optuna.samplers.RandomSampler())
+    trial = Trial(search.ask())
+    for report in reports:
+        trial.hear(report)
+    Recorder(folder, []).record(trial)
+    trial.tell(search)

@@ -73,8 +73,8 @@ class Trial:
 
     @property
     def state(self) -> str:
-        """How the trial has ended, if it has: a worker that died without a word failed."""
-        return self.reports[-1].state if self.reports else "failed"
+        """How the trial has ended, if it has."""
+        return self.reports[-1].state
 
     def hear(self, report: Report) -> None:
         """Take in a report, and pass its value on to Optuna."""

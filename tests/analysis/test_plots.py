@@ -30,8 +30,11 @@ def test_learning_curves_draw_every_trial(hue, best):
     rows = hue.replicas[hue.replicas.trial == best[0]]
     expected = rows.groupby("step").isolation.mean()
     assert labelled[f"trial {best[0]}"].get_ydata() == pytest.approx(expected.to_numpy())
-    stopped = (hue.trials.state == "stopped").sum()
-    assert len([line for line in axis.lines if line.get_marker() == "x" and line.get_linestyle() == "None"]) <= stopped
+    curves = hue.replicas.groupby(["trial", "step"]).isolation.mean()
+    drawn = [line.get_ydata().tolist() for line in axis.lines]
+    assert all(curves[trial].tolist() in drawn for trial in hue.trials.trial)
+    crosses = [line for line in axis.lines if line.get_marker() == "x" and len(line.get_xdata()) == 1]
+    assert len(crosses) == (hue.trials.state == "stopped").sum()
     assert axis.get_ylabel()
 
 

@@ -1,4 +1,5 @@
 import colorsys
+import warnings
 
 import pytest
 import torch
@@ -8,6 +9,10 @@ from matplotlib import colors as mpl
 
 from excolor import colors
 
+with warnings.catch_warnings():  # it warns of what is not installed and not needed here
+    warnings.simplefilter("ignore")
+    import colour
+
 unit = st.floats(0, 1, width=32)
 
 
@@ -15,6 +20,30 @@ unit = st.floats(0, 1, width=32)
 def test_hsv_to_rgb_is_colorsys(h, s, v):
     ours = colors.hsv_to_rgb(torch.tensor([h, s, v], dtype=torch.float64))
     assert ours.tolist() == pytest.approx(colorsys.hsv_to_rgb(h, s, v), abs=1e-6)
+
+
+@given(unit, unit, unit)
+def test_hsv_to_rgb_is_colour_sciences(h, s, v):
+    ours = colors.hsv_to_rgb(torch.tensor([h, s, v], dtype=torch.float64))
+    assert ours.tolist() == pytest.approx(colour.HSV_to_RGB([h, s, v]).tolist(), abs=1e-6)
+
+
+def test_named_colors_are_twelve_hues_and_five_grays():
+    named = colors.named()
+    assert len(named) == 17
+    assert named["red"].tolist() == [1, 0, 0]
+    assert named["cyan"].tolist() == [0, 1, 1]
+    assert named["orange"].tolist() == pytest.approx([1, 0.5, 0])
+    hues = [colour.RGB_to_HSV(named[name].numpy())[0] for name in colors.HUES]
+    assert hues == pytest.approx([i / 12 for i in range(12)], abs=1e-6)
+    assert [named[name].tolist() for name in colors.GRAYS] == [[i / 4] * 3 for i in range(5)]
+
+
+def test_validation_colors_are_the_cell_centres_and_the_corners():
+    grid = colors.validation_grid(8)
+    assert grid.shape == (520, 3)
+    assert {tuple(rgb) for rgb in grid[-8:].tolist()} == {(r, g, b) for r in (0, 1) for g in (0, 1) for b in (0, 1)}
+    assert torch.cdist(grid[:512], colors.rgb_cube(8).colors).min() > 0.001
 
 
 @given(unit, unit, unit)
@@ -67,3 +96,9 @@ def test_primary_affinities(affinity, pure):
     half = torch.full((3,), 0.5)
     half[pure] = 0.8
     assert of(half).item() == pytest.approx(0.8 * 0.5)
+
+
+def test_desaturation_is_one_for_grays():
+    grays = colors.cell_centres(5).unsqueeze(-1).expand(-1, 3)
+    assert colors.desaturation(grays).tolist() == [1] * 5
+    assert colors.desaturation(colors.pure_hues(12)).tolist() == pytest.approx([0] * 12)

@@ -132,8 +132,23 @@ def test_wrong_sheets_are_located(text, message):
     assert "\n" not in str(error.value)
 
 
-def test_rescaling_moves_absolute_steps():
-    text = [["STEP", "lr"], ["0", "1"], ["+10", "2"], ["1000", "3"], ["+0.5", "4"], ["2000", "5"]]
-    assert [row[0] for row in rescale(text, 501)[1:]] == ["0", "+10", "250", "+0.5", "500"]
-    assert len(Dopesheet.parse(rescale(text, 501))) == 501
-    assert rescale(text, 2001) == text
+TEXT = [["STEP", "lr"], ["0", "1"], ["+10", "2"], ["1000", "3"], ["+0.5", "4"], ["2000", "5"]]
+
+
+def test_rescaling_moves_steps_and_offsets_alike():
+    assert [row[0] for row in rescale(TEXT, 501)[1:]] == ["0", "+2", "250", "+0.5", "500"]
+    assert [row[0] for row in rescale(TEXT, 5)[1:]] == ["0", "+1", "2", "+0.5", "4"]
+    assert rescale(TEXT, 2001) == TEXT
+
+
+@given(st.integers(3, 5000))
+def test_a_rescaled_sheet_has_the_length_asked_for(length):
+    assert len(Dopesheet.parse(rescale(TEXT, length))) == length
+    ends_relative = [["STEP", "lr"], ["0", "1"], ["1000", "3"], ["+500", "4"]]
+    assert len(Dopesheet.parse(rescale(ends_relative, length))) == pytest.approx(length, abs=1)
+
+
+@pytest.mark.parametrize("text", [[["STEP", "lr"], ["0", "1"]], [["STEP", "lr"], ["0", "1"], ["+5", "1"], ["+9", "1"]]])
+def test_what_cannot_be_rescaled_says_so(text):
+    with pytest.raises(InputError, match=r"rescale to \d+, expected \d"):
+        rescale(text, 2 if len(text) < 3 else 1)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import nn
 from torch.testing import assert_close
 
@@ -8,7 +9,9 @@ import excolor
 from excolor import colors
 from excolor.ablation import Ablation
 from excolor.dopesheet import Dopesheet, rescale
+from excolor.labels import Label
 from excolor.models import ColorMLP, ModelConfig
+from excolor.regularizers import Fallback, Unitarity
 from excolor.sampling import Stream
 from excolor.training import Training, rung_steps, train
 
@@ -125,16 +128,30 @@ def test_the_replicated_step_is_that_of_ordinary_pytorch(short):
 
 def test_a_diverged_replica_leaves_the_others_alone(short):
     healthy, _ = train(short, [0, 2], rungs=2)
-    training = Training(short, [0, 1, 2], rungs=2)
-    with torch.no_grad():
-        training.model.encoder.first.weight[1] = torch.inf
-    optimizer = training.configure_optimizers()
-    training.optimizers = lambda use_pl_optimizer: optimizer
-    for segment in training.segments():
-        training.training_step(segment, 0)
-    for a, b in zip(healthy.parameters(), training.model.parameters(), strict=True):
+
+    class Break(Callback):
+        def on_train_start(self, trainer, training):
+            with torch.no_grad():
+                training.model.encoder.first.weight[1] = torch.inf
+
+    broken, rungs = train(short, [0, 1, 2], rungs=2, callbacks=[Break()])
+    assert rungs[-1].diverged.tolist() == [False, True, False]
+    for a, b in zip(healthy.parameters(), broken.parameters(), strict=True):
         assert_close(a, b[[0, 2]], rtol=1e-4, atol=1e-5)
-        assert not b[1].isfinite().all() or b[1].numel() < 20
+    assert broken.finite().tolist() == [True, False, True]
+
+
+def test_a_replica_that_is_infinite_where_it_does_not_show_has_diverged(short):
+    """A sigmoid hides an infinite bias."""
+
+    class Break(Callback):
+        def on_train_batch_end(self, trainer, training, outputs, segment, batch_idx):
+            with torch.no_grad():
+                training.model.decoder.last.bias[1] = torch.inf
+
+    _, rungs = train(short, [0, 1], rungs=2, callbacks=[Break()])
+    assert rungs[0].diverged.tolist() == [False, True]
+    assert rungs[0].metrics["isolation"][1] == 0
 
 
 def test_a_learning_rate_beyond_reason_is_recorded_as_diverged(short):
@@ -174,7 +191,7 @@ def test_rungs_are_even_and_end_at_the_end(steps, rungs):
 
 def test_streams_are_the_seeds_own_however_they_are_cut():
     cube = colors.hsv_cube()
-    red = {"red": colors.redness(cube.colors)}
+    red = {"red": Label(of="redness")}
     whole, labels = Stream(cube, red, [1, 2], 8).draw(10)
     pieces = Stream(cube, red, [2], 8)
     parts = [pieces.draw(3), pieces.draw(7)]
@@ -185,23 +202,148 @@ def test_streams_are_the_seeds_own_however_they_are_cut():
 def test_samples_and_coins_have_the_stated_probabilities():
     cube = colors.rgb_cube(2)
     weighted = colors.Cube(cube.colors, torch.tensor([0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]))
-    probability = {"label": torch.tensor([0.7, 0, 1, 0.2, 0.2, 0.2, 0.2, 0.2])}
-    sampled, labels = Stream(weighted, probability, [0], 1000).draw(200)
-    black = sampled.sum(-1) == 0
-    assert black.float().mean().item() == pytest.approx(0.3, abs=0.005)
-    assert labels["label"][black].mean().item() == pytest.approx(0.7, abs=0.005)
-    blue, green = torch.tensor([0.0, 0, 1]), torch.tensor([0.0, 1, 0])
-    assert labels["label"][(sampled == blue).all(-1)].mean() == 0
-    assert labels["label"][(sampled == green).all(-1)].mean() == 1
+    labels = {
+        "red": Label(of="redness", scale=0.7),
+        "noisy": Label(of="redness", scale=0.7, noise=0.1),
+        "soft": Label(of="redness", scale=0.7, noise=0.1, soft=True),
+    }
+    sampled, drawn = Stream(weighted, labels, [0], 1000).draw(200)
+    assert (sampled.sum(-1) == 0).float().mean().item() == pytest.approx(0.3, abs=0.005)
+    red, blue = ((sampled == torch.tensor(color)).all(-1) for color in ([1.0, 0, 0], [0.0, 0, 1]))
+    assert drawn["red"][red].mean().item() == pytest.approx(0.7, abs=0.01)
+    assert drawn["red"][blue].mean() == 0
+    assert drawn["noisy"][red].mean().item() == pytest.approx(0.7 * 0.9 + 0.3 * 0.1, abs=0.01)
+    assert drawn["noisy"][blue].mean().item() == pytest.approx(0.1, abs=0.01)
+    assert drawn["soft"][red].unique().tolist() == pytest.approx([0.66])
+    assert drawn["red"].unique().tolist() == [0, 1]
 
 
-def test_a_weight_of_zero_skips_the_term(short):
-    """A term that would be NaN costs nothing at weight 0."""
-    training = Training(short, [0], rungs=1)
+def step_loss(setting, model=None):
+    """The loss at the first step, and the reconstruction error in it."""
+    training = Training(setting, [0], rungs=1)
     segment = next(training.segments())
     labels = {name: label[0] for name, label in segment.labels.items()}
-    loss = training.loss(segment.colors[0], labels, 0)
-    training._weights = {name: [0.0] for name in training._weights}
-    reconstruction = (training.model.activations(segment.colors[0])["output"] - segment.colors[0]).square().mean()
-    assert training.loss(segment.colors[0], labels, 0).item() == pytest.approx(reconstruction.item())
-    assert loss.item() > reconstruction.item()
+    x = segment.colors[0]
+    error = (training.model.activations(x)["output"] - x).square().mean().item()
+    return training.loss(x, labels, 0).item(), error
+
+
+class Poison(Unitarity):
+    """A term that is not a number."""
+
+    def per_sample(self, z):
+        return super().per_sample(z) * torch.nan
+
+
+def with_terms(setting, **weights):
+    """The setting with only these poisonous terms, whose columns hold their weights; None is no column."""
+    names = [name for name, weight in weights.items() if weight is not None]
+    rows = [
+        ["STEP", "lr", *names],
+        ["0", "0.01", *(str(weights[name]) for name in names)],
+        ["9", "", *("" for _ in names)],
+    ]
+    terms = {name: Poison() if weight == 0 else Unitarity() for name, weight in weights.items()}
+    return setting.model_copy(update={"regularizers": terms, "schedule": Dopesheet.parse(rows)})
+
+
+def test_a_weight_of_zero_skips_even_a_term_that_is_not_a_number(short):
+    loss, error = step_loss(with_terms(short, off=0))
+    assert loss == pytest.approx(error)
+
+
+def test_a_term_without_a_column_has_weight_one(short):
+    (without, error), (one, _), (two, _) = (step_loss(with_terms(short, norm=weight)) for weight in (None, 1, 2))
+    assert without == one
+    assert two - error == pytest.approx(2 * (one - error), rel=1e-4)
+    assert one > error
+
+
+def test_terms_of_validation_are_measured_and_not_trained(short):
+    term = Unitarity(when="validation", labels={"red": 1.0})
+    watched = short.model_copy(update={"regularizers": {"watched": term}})
+    bare = short.model_copy(update={"regularizers": {}})
+    model, rungs = train(watched, [0, 1], rungs=1)
+    unwatched, _ = train(bare, [0, 1], rungs=1)
+    for a, b in zip(model.parameters(), unwatched.parameters(), strict=True):
+        assert torch.equal(a, b)
+    x = colors.validation_grid()
+    probability = short.labels["red"].probability(x)
+    losses = (model.activations(x.expand(2, -1, 3))["encoder"].norm(dim=-1) - 1).square()
+    expected = (losses * probability).sum(-1) / probability.sum()
+    assert_close(rungs[-1].metrics["loss.watched"], expected.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_layers_have_affinities():
+    z = {"encoder": torch.full((1, 4, 2), 2.0), "bottleneck": torch.full((1, 4, 2), 0.5)}
+    term = Unitarity(layers={"encoder": 0.5, "bottleneck": 2.0})
+    assert Unitarity(layers=["encoder", "bottleneck"]).layers == {"encoder": 1.0, "bottleneck": 1.0}
+    encoder, bottleneck = (float((x[0, 0].norm() - 1) ** 2) for x in z.values())
+    assert term.total(z, {}, lambda z: z).item() == pytest.approx(0.5 * encoder + 2 * bottleneck)
+
+
+def test_fallback_trains_the_decoders_answer_and_nothing_else(short):
+    model = ColorMLP(ModelConfig(), [0, 1])
+    x = torch.rand(2, 30, 3)
+    layers = model.activations(x)
+    loss = Fallback(dims=(0, 1)).total(layers, {}, model.decode)
+    expected = (Ablation().apply(model).activations(x)["output"] - x).square().mean((1, 2))
+    assert_close(loss, expected)
+    loss.sum().backward()
+    assert all(p.grad is None for p in model.encoder.parameters())
+    assert all(p.grad is not None for p in model.decoder.parameters())
+
+
+def test_callbacks_see_phases_and_actions_and_can_retarget(seed_setting):
+    rows = [
+        ["STEP", "PHASE", "ACTION", "lr"],
+        ["0", "A", "", "0.01"],
+        ["5", "", "save, look", "0.01"],
+        ["12", "B", "", "0.01"],
+    ]
+    setting = seed_setting.model_copy(update={"regularizers": {}, "schedule": Dopesheet.parse(rows)})
+    seen = []
+
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer, training, segment, batch_idx):
+            seen.append((segment.start, segment.phase, segment.actions))
+            if segment.actions:
+                training.retarget("lr", 0.02, 4, now=segment.start)
+                seen.append(training._table["lr"][5:10])
+
+    train(setting, [0], rungs=2, callbacks=[Watch()])
+    starts = [entry for entry in seen if isinstance(entry, tuple)]
+    assert starts == [(0, "A", ()), (5, "A", ("save", "look")), (6, "A", ())]
+    moved = next(entry for entry in seen if isinstance(entry, list))
+    assert moved[0] == pytest.approx(0.01)
+    assert moved[-1] == pytest.approx(0.02)
+    assert moved == sorted(moved)
+
+
+def test_labelled_samples_are_counted(short):
+    everything = {"any": Label(of="desaturation", power=1e-9)}
+    setting = short.model_copy(update={"labels": everything, "regularizers": {}})
+    _, rungs = train(setting, [0, 1], rungs=2)
+    whole = rungs[-1].steps * short.data.batch
+    assert rungs[-1].metrics["labelled"].tolist() == pytest.approx([whole, whole], rel=0.05)
+    assert rungs[0].metrics["labelled"][0] < rungs[1].metrics["labelled"][0]
+
+
+def test_depth_and_width_are_the_models():
+    model = ColorMLP(ModelConfig(depth=3, hidden=7, bottleneck=5), [0])
+    shapes = [tuple(p.shape[1:]) for name, p in model.named_parameters() if name.endswith("weight")]
+    assert shapes == [(3, 7), (7, 7), (7, 7), (7, 5), (5, 7), (7, 7), (7, 7), (7, 3)]
+
+
+def test_the_published_distribution_is_reproduced(spaces):
+    """vibrancy_r2 of the published hue deletion: mean 0.825, sd 0.053 over 60 seeds; 102 +- 10 labelled samples.
+
+    With 24 seeds the standard error of the mean is 0.011, of the two means' difference 0.013: three of those are
+    allowed. `study train search_spaces/published.toml --seeds 60` is held to 0.02.
+    """
+    _, rungs = train(excolor.load(spaces / "published.toml"), range(24), rungs=1)
+    metrics = rungs[-1].metrics
+    assert metrics["vibrancy_r2"].mean().item() == pytest.approx(0.825, abs=0.04)
+    assert 0.03 < metrics["vibrancy_r2"].std().item() < 0.09
+    assert metrics["labelled"].mean().item() == pytest.approx(102, abs=3 * 10 / 24**0.5)
+    assert rungs[-1].steps * 64 == 96_064

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from study import cli
+from study.space import Space
 
 
 @pytest.fixture
@@ -45,6 +46,11 @@ EDITS = {
     "toml: schedule elsewhere": ("hue.toml", '"hue.csv"', '"../hue.csv"', "schedule: found '../hue.csv'"),
     "toml: no schedule": ("hue.toml", 'schedule = "hue.csv"', "", "schedule: found None"),
     "toml: a missing schedule": ("hue.toml", '"hue.csv"', '"heu.csv"', "heu.csv: no such file"),
+    "toml: a power without end": ("hue.toml", "choice(10, 30, 100)", "choice(10, 30, inf)", "power: found 'choice(10"),
+    "toml: a number in quotes": ("hue.toml", "batch = 64", 'batch = "64"', "data.batch: found '64'"),
+    "toml: true for a number": ("hue.toml", "batch = 64", "batch = true", "data.batch: found True"),
+    "toml: an unknown kind of removal": ("hue.toml", "[ablation]", '[ablation]\nkind = "erase"', "ablation.kind: found 'erase'"),
+    "csv: a negative rate": ("hue.csv", "1e-8", "-0.5", "schedule column lr: found -0.5, expected 0 or more"),
     "csv: a column no regularizer has": ("hue.csv", "planar", "plane", "schedule column: found 'plane', expected one of lr"),
     "csv: low above high": ("hue.csv", "log(0.003, 0.1)", "log(0.3, 0.1)", "hue.csv: row 3, column lr: found 'peak = log(0.3"),
     "csv: log of 0": ("hue.csv", "log(0.0003, 0.03)", "log(0, 0.03)", "hue.csv: row 7, column lr: found 'log(0, 0.03)'"),
@@ -78,6 +84,7 @@ FLAGS = {
     "no trials": (["run", "search_spaces/hue.toml", "--trials", "0"], "--trials"),
     "no steps": (["train", "search_spaces/seed.toml", "--steps", "0"], "--steps"),
     "seeds that are no number": (["train", "search_spaces/seed.toml", "--seeds", "many"], "--seeds"),
+    "fewer steps than rows": (["train", "search_spaces/seed.toml", "--steps", "1"], "rescale"),
     "an unknown flag": (["run", "search_spaces/hue.toml", "--sedes", "3"], "--sedes"),
     "an unknown command": (["rnu"], "rnu"),
     "a name with a slash": (
@@ -109,6 +116,43 @@ def test_an_existing_study_is_left_alone(hue, capsys, monkeypatch, spaces):
         assert code == 2
         assert "a study of this name exists" in said
     assert sorted((p, p.stat().st_mtime_ns) for p in hue.path.rglob("*")) == before
+
+
+def test_exporting_over_a_file(hue, capsys, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    said, code = fail(capsys, monkeypatch, "export", str(hue.path), "0", "--to", str(tmp_path / "file"))
+    assert code == 2
+    assert "cannot be written" in said
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_training_that_does_not_fit_fails_and_leaves_nothing(folder, capsys, monkeypatch):
+    toml = folder / "search_spaces" / "seed.toml"
+    toml.write_text(toml.read_text().replace("bottleneck = 4", "bottleneck = 4\nhidden = 1000000000000000"))
+    said, code = fail(capsys, monkeypatch, "train", "search_spaces/seed.toml", "--name", "big")
+    assert code == 1
+    assert "failed: search_spaces/seed.toml: MemoryError" in said
+    assert not (folder / "runs").exists()
+
+
+def test_titles_are_text_and_not_markup(folder, capsys, monkeypatch):
+    toml = folder / "search_spaces" / "seed.toml"
+    toml.write_text(toml.read_text().replace("The seed's", "The [/red] [bold]seed's"))
+    (folder / "search_spaces" / "broken.toml").write_text("schedule = 3")
+    monkeypatch.setattr("sys.argv", ["study", "spaces"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    said = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert "The [/red] [bold]seed's" in said
+    assert "broken.toml: schedule: found 3" in said.replace("\n", "")
+
+
+def test_a_table_from_a_spreadsheet_is_read(folder):
+    """Excel writes a byte order mark."""
+    path = folder / "search_spaces" / "seed.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(Space.read(folder / "search_spaces" / "seed.toml").setting({}).schedule) == 2001
 
 
 def test_no_such_trial(hue, capsys, monkeypatch):

@@ -20,7 +20,9 @@ def row(trial, state, isolation):
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_view_tells_how_far_it_is_and_what_is_best(terminal):
     text = io.StringIO()
-    with StudyView(Console(file=text, width=100, force_terminal=terminal), "my study", 5, 2) as view:
+    with StudyView(Console(file=text, width=100, force_terminal=terminal), "my study", 5) as view:
+        for trial in range(5):
+            view.started(trial)
         view.ended(row(0, "complete", 0.5))
         view.ended(row(1, "stopped", 0.9))  # not a result: it was not trained to the end
         view.ended(row(2, "complete", 0.7))

@@ -1,5 +1,8 @@
 import re
 
+import pytest
+
+from excolor import InputError
 from study.report import write_report
 
 
@@ -18,3 +21,17 @@ def test_the_report_answers_with_pictures_and_without_the_network(hue):
 
 def test_a_report_can_be_written_again(hue):
     assert write_report(hue) == hue.path / "report.html"
+
+
+def test_a_training_that_was_kept_has_a_report(spaces, tmp_path, command):
+    done = command("train", spaces / "published.toml", "--seeds", 2, "--steps", 60, "--name", "one", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = command("report", "one", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "The best of 1 settings" in (tmp_path / "one" / "report.html").read_text()
+
+
+def test_nothing_to_report_is_one_line(hue, monkeypatch):
+    monkeypatch.setattr(type(hue), "trials", hue.trials.assign(state="stopped"))
+    with pytest.raises(InputError, match="found no complete trial"):
+        write_report(hue)

@@ -1,6 +1,11 @@
 """A study run by Ray Tune and Optuna for real, and what it leaves."""
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -127,3 +132,29 @@ def test_the_same_seed_and_one_worker_make_the_same_study(spaces, command, tmp_p
     one, two = (study.load(tmp_path / name).trials.drop(columns="seconds") for name in ("one", "two"))
     pd.testing.assert_frame_equal(one, two, check_exact=True)
     assert study.load(tmp_path / "one").seeds() == [300_000, 300_001]
+
+
+def test_an_interrupted_study_says_so_and_keeps_what_it_has(spaces, tmp_path):
+    command = [sys.executable, "-m", "study", "run", str(spaces / "hue.toml"), "--name", "cut", "--out", str(tmp_path)]
+    command += ["--trials", "500", "--seeds", "2", "--steps", "300", "--cpus", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    parts = tmp_path / "cut" / "replicas.parquet"
+    while process.poll() is None and not (parts.is_dir() and len(list(parts.glob("*.parquet"))) >= 3):
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 1, stderr
+    assert "interrupted after" in stderr
+    assert "Traceback" not in stderr
+    folder = study.load(tmp_path / "cut")
+    trials = folder.optuna().trials
+    assert not [trial for trial in trials if trial.state == TrialState.RUNNING]
+    assert folder.trials.trial.tolist() == [trial.number for trial in trials]
+    assert 3 <= len(trials) < 500
+    assert folder.trials.reason.isin(["", "interrupted"]).all()
+
+
+def test_a_study_can_be_renamed(hue, tmp_path):
+    renamed = study.load(shutil.copytree(hue.path, tmp_path / "another-name"))
+    assert len(renamed.optuna().trials) == 14
+    assert renamed.setting(0) == hue.setting(0)

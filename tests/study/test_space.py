@@ -80,9 +80,36 @@ def test_an_exported_setting_is_the_same_setting(data, tmp_path_factory, spaces)
 def test_steps_rescale_without_renaming(spaces):
     space, short = Space.read(spaces / "hue.toml"), Space.read(spaces / "hue.toml", 500)
     assert short.distributions == space.distributions
+    assert short.steps == 500
     values = next(short.corners())
     assert len(short.setting(values).schedule) == 500
     assert len(space.setting(values).schedule) == 2001
+
+
+def test_any_step_may_be_a_range(space):
+    csv = (
+        CSV.replace("+rise = int(5, 9)", "+rise = choice(0.25, 0.5)")
+        .replace("-rise,", "-rise,")
+        .replace("100,,,", '"middle = int(90, 110)",,,')
+    )
+    ranged = space(csv=csv)
+    assert {"middle", "rise", "separate@rise"} <= set(ranged.distributions)
+    values = next(ranged.corners()) | {"middle": 104, "rise": 0.5}
+    assert [row.step for row in ranged.setting(values).schedule.rows] == [0, 10, 10, 52, 104, 152, 200]
+
+
+def test_what_only_some_values_break_is_found_before_a_study(space):
+    with pytest.raises(InputError, match=r"regularizers\.separate\.power: found .*, expected a whole number"):
+        space(TOML.replace("power = choice(10, 30)", "uniform(2, 10)").replace('"power"', "4"))
+
+
+def test_an_export_leaves_edited_files_alone(spaces, tmp_path):
+    document = Space.read(spaces / "seed.toml").document({})
+    path = write_setting(document, tmp_path, "mine")
+    path.write_text("# edited")
+    with pytest.raises(InputError, match=r"cannot be written \(File exists\)"):
+        write_setting(document, tmp_path, "mine")
+    assert path.read_text() == "# edited"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +119,7 @@ def test_steps_rescale_without_renaming(spaces):
         (("dims = [0, 1]", "dims = [0, 9]"), "s.toml: ablation.dims: found [0, 9], expected different dimensions from 0"),
         (("bottleneck = 4", 'bottleneck = "int(1, 4)"'), "s.toml: ablation.dims: found [0, 1], expected"),
         (("shift = true", "shfit = true"), "s.toml: regularizers.other.shfit: unknown key"),
-        (("+uniform(0.1, 0.9)", "+uniform(0.1, 1.9)"), "s.csv: row 4, column STEP: found 'uniform(0.1, 1.9)', expected"),
+        (("+uniform(0.1, 0.9)", "+uniform(0.1, 1.9)"), "s.csv: row 4, column STEP: found '+1.9', expected a step"),
         (("+rise = int(5, 9)", "+rise = int(-5, 9)"), "s.csv: row 5, column STEP: found"),
         (("uniform(0, 2)", "log(0, 2)"), "s.csv: row 7, column separate: found 'log(0, 2)', expected low > 0"),
         (("peak = log(1e-3, 1e-1)", "peek = log(1e-3, 1e-1)"), "s.csv: row 4, column lr: found 'peak', expected a number"),

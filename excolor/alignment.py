@@ -1,0 +1,92 @@
+"""Moving activations along or away from a subspace: what the interventions at run time are made of.
+
+A subspace is given by orthonormal rows, `basis` [n, K]. The alignment of an activation z with it is the share of z's
+length that lies in it, `||P z|| / ||z||`; with a single row, a direction, the cosine, and only positive ones count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def alignment(z: Tensor, basis: Tensor) -> Tensor:
+    """In [0, 1] for a subspace, in [-1, 1] for a direction: [..., K] to [...]."""
+    coordinates = z @ basis.T
+    along = coordinates[..., 0] if len(basis) == 1 else coordinates.norm(dim=-1)
+    return along / z.norm(dim=-1).clamp(min=1e-12)
+
+
+def falloff(x: Tensor, start: float, end: float, power: float) -> Tensor:
+    """Bounded falloff of an alignment: `end ((x - start)/(1 - start))^power` above `start`, 0 up to it."""
+    rise = ((x - start) / (1 - start)).clamp(min=0)
+    return torch.where(x > start, end * rise.pow(power), 0.0)
+
+
+def suppress(z: Tensor, basis: Tensor, gate: Callable[[Tensor], Tensor]) -> Tensor:
+    """Take `gate(alignment)` of an activation's part in the subspace away: `z - gate P z`, [..., K] to [..., K]."""
+    share = gate(alignment(z, basis).clamp(max=1))
+    return z - share.unsqueeze(-1) * (z @ basis.T @ basis)
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Where alignments above `start` go: between `start` and `end`; those up to it stay.
+
+    `linear` shrinks [start, 1] to [start, end]. `bezier` is the cubic curve that leaves (start, start) with slope 1 and
+    arrives at (1, end) with slope 0, its control points 1/sqrt(2) of the way to where the two tangents meet.
+    """
+
+    kind: str
+    start: float
+    end: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        a, b = self.start, self.end
+        mapped = self._bezier(x.clamp(a, 1)) if self.kind == "bezier" else a + (x - a) * (b - a) / (1 - a)
+        return torch.where(x > a, mapped, x)
+
+    def _bezier(self, x: Tensor) -> Tensor:
+        a, b, near = self.start, self.end, 0.5**0.5
+        inner_x = a + near * (b - a), 1 - near * (1 - b)  # the tangents meet at (b, b)
+        inner_y = a + near * (b - a), b
+
+        def curve(t: Tensor, first: float, inner: tuple[float, float], last: float) -> Tensor:
+            return (
+                (1 - t) ** 3 * first
+                + 3 * (1 - t) ** 2 * t * inner[0]
+                + 3 * (1 - t) * t**2 * inner[1]
+                + t**3 * last
+            )  # fmt: skip
+
+        low, high = torch.zeros_like(x), torch.ones_like(x)
+        for _ in range(30):  # x rises with t: bisect
+            middle = (low + high) / 2
+            below = curve(middle, a, inner_x, 1.0) < x
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return curve((low + high) / 2, a, inner_y, b)
+
+
+def repel(z: Tensor, basis: Tensor, mapping: Mapping) -> Tensor:
+    """Turn activations away from the subspace, keeping their length, until their alignment is as mapped.
+
+    Each turns in the plane of its part in the subspace and its part orthogonal to it; one without an orthogonal part
+    takes that of the coordinate axis which the subspace covers least. [..., K] to [..., K].
+    """
+    x = alignment(z, basis)
+    along = z @ basis.T @ basis
+    spare = torch.eye(z.shape[-1], dtype=z.dtype)[basis.square().sum(0).argmin()]
+    spare = spare - spare @ basis.T @ basis
+    across = z - along
+    length = z.norm(dim=-1, keepdim=True)
+    across = torch.where(across.norm(dim=-1, keepdim=True) > 1e-6 * length, across, spare)
+    mapped = mapping(x).clamp(-1, 1).unsqueeze(-1)
+    turned = length * (mapped * _unit(along) + (1 - mapped.square()).sqrt() * _unit(across))
+    return torch.where((x > mapping.start).unsqueeze(-1), turned, z)
+
+
+def _unit(z: Tensor) -> Tensor:
+    return z / z.norm(dim=-1, keepdim=True).clamp(min=1e-12)

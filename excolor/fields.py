@@ -1,0 +1,21 @@
+"""What every table of a setting is made of: a strict, frozen base, and the kinds of numbers that keys take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, Strict
+
+
+class Table(BaseModel):
+    """A table of a setting's TOML. Unknown keys are errors, and so are infinities and numbers that are none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Count = Annotated[int, Strict(), Field(gt=0)]
+Real = Annotated[float, Strict()]
+Positive = Annotated[float, Strict(), Field(gt=0)]
+Share = Annotated[float, Strict(), Field(ge=0, le=1)]
+Dims = Annotated[tuple[Annotated[int, Strict(), Field(ge=0)], ...], Field(min_length=1)]
+Point = Annotated[tuple[Real, ...], Field(min_length=1)]

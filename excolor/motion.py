@@ -1,0 +1,59 @@
+"""How a value moves from where it is to where it shall be: minimum jerk, straight, or at one stroke."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+TIMINGS = ("minjerk", "linear", "step", "step-end")
+State = tuple[float, float, float]
+"""Value, velocity (per step) and acceleration (per step squared)."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A transition from a state to rest at `target`, `duration` steps later.
+
+    `minjerk` is the quintic of least jerk, which from rest is `10t^3 - 15t^4 + 6t^5` (Flash and Hogan, 1985); `linear`
+    goes straight; `step` (or `step-end`) stays until it arrives.
+    """
+
+    start: float
+    target: float
+    duration: int
+    timing: str = "minjerk"
+    velocity: float = 0.0
+    acceleration: float = 0.0
+
+    def values(self, steps: np.ndarray) -> np.ndarray:
+        """The value after each number of steps; the target from `duration` on."""
+        return np.where(steps >= self.duration, self.target, self._polynomial()(steps))
+
+    def state(self, step: float) -> State:
+        """Value, velocity and acceleration after so many steps; at rest from `duration` on."""
+        if step >= self.duration:
+            return self.target, 0.0, 0.0
+        curve = self._polynomial()
+        return float(curve(step)), float(curve.deriv(1)(step)), float(curve.deriv(2)(step))
+
+    def retarget(self, step: float, target: float, duration: int) -> Motion:
+        """The motion to another target begun after `step` steps of this one; minimum jerk keeps what it is doing."""
+        value, velocity, acceleration = self.state(step)
+        return Motion(value, target, duration, self.timing, velocity, acceleration)
+
+    def _polynomial(self) -> np.polynomial.Polynomial:
+        """The curve in steps before arrival."""
+        if self.timing == "minjerk":
+            v, a = self.velocity * self.duration, self.acceleration * self.duration**2
+            rest = self.target - self.start - v - a / 2  # what the higher powers must cover
+            # of value, velocity and acceleration at arrival: sum c = rest, sum i c = -v - a, sum i (i - 1) c = -a
+            c3 = 10 * rest + 4 * (v + a) - a / 2
+            c4 = -15 * rest - 7 * (v + a) + a
+            c5 = 6 * rest + 3 * (v + a) - a / 2
+            coefficients = [self.start, v, a / 2, c3, c4, c5]
+        elif self.timing == "linear":
+            coefficients = [self.start, self.target - self.start]
+        else:
+            coefficients = [self.start]
+        return np.polynomial.Polynomial(coefficients, domain=[0, max(self.duration, 1)], window=[0, 1])
