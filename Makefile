@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test check lock
+.PHONY: study test check notebooks lock
 
 study: .venv/ready  ## set up, run a small study of the seed's experiment, leave a report
 	$(BIN)/study run search_spaces/hue.toml
@@ -21,6 +21,9 @@ check: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
+
+notebooks: .venv/ready  ## execute the walk-through of the experiment in place
+	PYTHONWARNINGS=ignore $(BIN)/jupyter-execute --inplace analysis/experiment.ipynb
 
 lock:  ## write requirements.lock anew from pyproject.toml's ranges
 	rm -rf .venv && $(PYTHON) -m venv .venv

@@ -7,15 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from excolor import Setting, colors
-from excolor.ablation import Ablation, Outputs
-from excolor.models import ColorMLP
+from excolor import Setting
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; grays are for what is not the point
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
@@ -37,6 +34,7 @@ def schedules(settings: Mapping[str, Setting], reference: Setting | None = None)
         axis.yaxis.set_major_locator(LogLocator(numticks=4))
         if name == "lr":
             axis.set_ylim(bottom=1e-4)
+        _mark_phases(axis, next(iter(settings.values())))
     _legend(figure, axes[0])
     return figure
 
@@ -59,7 +57,7 @@ def learning_curves(trials: pd.DataFrame, replicas: pd.DataFrame, best: Sequence
     axis.plot([], [], color=FAINT, marker="x", linewidth=0.8, label="stopped early")
     axis.set(xlabel="step", ylabel="isolation, mean over replicas", ylim=(0, 1))
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    _plain(axis)
+    plain(axis)
     return figure
 
 
@@ -91,35 +89,6 @@ def responses(trials: pd.DataFrame, distributions: Mapping[str, BaseDistribution
     return figure
 
 
-def swatches(model: ColorMLP, ablation: Ablation, replica: int) -> Figure:
-    """What one replica makes of colours before and after ablation, beside the colours and the hue-blind oracle."""
-    ablated = ablation.apply(model)
-    hue, down = torch.linspace(0, 1, 181)[:-1], torch.linspace(0, 1, 41)
-    ones = torch.ones(41)
-    # from white at the top through the pure hues in the middle to black at the bottom
-    s, v = torch.cat([down, ones[1:]]), torch.cat([ones, 1 - down[1:]])
-    plane = torch.stack(torch.meshgrid(hue, torch.arange(81.0), indexing="xy"), -1)
-    plane = torch.stack([plane[..., 0], s[plane[..., 1].long()], v[plane[..., 1].long()]], -1)
-    x = colors.hsv_to_rgb(plane)
-
-    def through(net: Outputs, rgb: torch.Tensor) -> np.ndarray:
-        with torch.no_grad():
-            return net(rgb.reshape(-1, 3))[replica].reshape(rgb.shape).numpy()
-
-    images = {
-        "colours": x.numpy(),
-        "before ablation": through(model, x),
-        "after ablation": through(ablated, x),
-        "hue-blind oracle": colors.hue_blind(x).numpy(),
-    }
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    for axis, (title, image) in zip(figure.subplots(1, len(images), sharey=True), images.items(), strict=True):
-        axis.imshow(image, extent=(0, 360, 0, 80), aspect="auto", interpolation="nearest")
-        axis.set(title=title, xlabel="hue, degrees", xticks=range(0, 361, 120))
-        axis.set_yticks([0, 40, 80], ["black", "pure hue", "white"])
-    return figure
-
-
 def _places(values: pd.Series, distribution: BaseDistribution) -> pd.Series:
     """Where values of a parameter are on an axis: choices at their index."""
     if isinstance(distribution, CategoricalDistribution):
@@ -136,6 +105,16 @@ def _schedule_line(axis: Axes, setting: Setting, name: str, **style: Any) -> Non
             axis.plot([step for step, _ in keys], [key for _, key in keys], "o", color=line.get_color(), markersize=4)
 
 
+def _mark_phases(axis: Axes, setting: Setting) -> None:
+    """A faint line where each phase but the first begins, with its name."""
+    for row in setting.schedule.rows:
+        if row.phase and row.step:
+            axis.axvline(row.step, color=FAINT, linewidth=0.8, zorder=0)
+            axis.text(
+                row.step, 0.99, f" {row.phase}", transform=axis.get_xaxis_transform(), va="top", color=INK, size=8
+            )
+
+
 def _panels(count: int, sharey: bool = False) -> tuple[Figure, list[Axes]]:
     """A figure of `count` panels, three in a row."""
     rows, columns = -(-count // 3), min(count, 3)
@@ -144,11 +123,12 @@ def _panels(count: int, sharey: bool = False) -> tuple[Figure, list[Axes]]:
     for axis in grid[count:]:
         axis.remove()
     for axis in grid[:count]:
-        _plain(axis)
+        plain(axis)
     return figure, list(grid[:count])
 
 
-def _plain(axis: Axes) -> None:
+def plain(axis: Axes) -> None:
+    """Only the axes that are read."""
     axis.spines[["top", "right"]].set_visible(False)
 
 

@@ -1,8 +1,6 @@
 """The figures say what the data say. Each test reads the drawn figure back."""
 
-import numpy as np
 import pytest
-from matplotlib import colors as mpl
 
 from analysis import plots
 
@@ -51,18 +49,9 @@ def test_responses_show_complete_trials_with_their_spread(hue):
     assert ticks == ["10", "30", "100"]
 
 
-def test_swatches_show_colours_as_themselves(hue, best):
-    model, setting = hue.model(best[0]), hue.setting(best[0])
-    figure = plots.swatches(model, setting.ablation, replica=0)
-    images = {axis.get_title(): np.array(axis.images[0].get_array()) for axis in figure.axes}
-    assert list(images) == ["colours", "before ablation", "after ablation", "hue-blind oracle"]
-    truth = images["colours"]
-    assert truth[0].min() == pytest.approx(1, abs=1e-6)  # white on top
-    assert truth[-1].max() == pytest.approx(0, abs=1e-6)
-    assert mpl.rgb_to_hsv(truth[40])[:, 0] == pytest.approx(np.arange(180) / 180, abs=1e-5)
-    assert np.ptp(images["hue-blind oracle"], axis=-1).max() < 1e-6
-    error = {name: np.square(image - truth).mean() for name, image in images.items()}
-    assert 0 < error["before ablation"] < error["after ablation"]
+def test_schedules_name_their_phases(hue, best):
+    figure = plots.schedules({"best": hue.setting(best[0])})
+    assert all([text.get_text().strip() for text in axis.texts] == ["Settle"] for axis in figure.axes)
 
 
 def test_every_trial_has_its_own_colour_and_no_label_is_missing(hue, best):

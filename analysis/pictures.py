@@ -1,0 +1,213 @@
+"""Pictures of the experiment itself: colours, labels, terms, training, latents and what removal does to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from torch import Tensor
+
+from analysis.plots import FAINT, INK, PALETTE, plain
+from excolor import Setting, colors
+from excolor.ablation import Outputs
+from excolor.colors import Cube
+from excolor.labels import Label
+from excolor.models import ColorMLP
+from excolor.regularizers import Separate, Term
+from excolor.training import Rung
+
+
+def cubes(cubes: Mapping[str, Cube]) -> Figure:
+    """Each cube's colours as points in RGB space, their areas as likely as they are to be sampled."""
+    figure = Figure(figsize=(4.6 * len(cubes), 4.4), layout="constrained")
+    for i, (title, cube) in enumerate(cubes.items()):
+        axis = figure.add_subplot(1, len(cubes), i + 1, projection="3d")
+        rgb, weights = cube.colors.numpy(), cube.weights.numpy()
+        axis.scatter(*rgb.T, c=rgb, s=40 * weights / weights.max(), depthshade=False, edgecolors="none")
+        axis.set(title=title, xlabel="red", ylabel="green", zlabel="blue")
+        axis.set(xticks=[0, 1], yticks=[0, 1], zticks=[0, 1])
+        axis.view_init(elev=22, azim=38)
+        axis.set_box_aspect(None, zoom=0.85)
+    return figure
+
+
+def hue_plane(hues: int = 180) -> Tensor:
+    """Colours by hue (across) and from white through the pure hues to black (down): [81, hues, 3]."""
+    down = torch.linspace(0, 1, 41)
+    s, v = torch.cat([down, torch.ones(40)]), torch.cat([torch.ones(41), 1 - down[1:]])
+    hue = (torch.arange(hues) / hues).expand(81, -1)
+    return colors.hsv_to_rgb(torch.stack([hue, s[:, None].expand_as(hue), v[:, None].expand_as(hue)], -1))
+
+
+def draw_plane(axis: Axes, image: Tensor, title: str) -> None:
+    """An image of the hue plane, with its axes named."""
+    axis.imshow(image.numpy(), extent=(0, 360, 0, 80), aspect="auto", interpolation="nearest")
+    axis.set(title=title, xlabel="hue, degrees", xticks=range(0, 361, 120))
+    axis.set_yticks([0, 40, 80], ["black", "pure hue", "white"])
+
+
+def label_odds(labels: Mapping[str, Label]) -> Figure:
+    """Where in the hue plane each label is given: contours at 1%, 10% and 50% of its greatest probability."""
+    plane = hue_plane()
+    figure = Figure(figsize=(4.2 * len(labels), 3.4), layout="constrained")
+    for axis, (name, label) in zip(figure.subplots(1, len(labels), squeeze=False)[0], labels.items(), strict=True):
+        draw_plane(axis, plane, f"{name}: {label.scale:g} x {label.of}^{label.power:g}")
+        odds = label.probability(plane).numpy()
+        x, y = np.linspace(1, 359, 180), np.linspace(80, 0, 81)
+        for color, width in (("white", 3), (INK, 1.2)):
+            axis.contour(x, y, odds / label.scale, levels=[0.01, 0.1, 0.5], colors=color, linewidths=width)
+    return figure
+
+
+def terms(shown: Mapping[str, Term]) -> Figure:
+    """Each term's loss of one activation, over a plane of its dims; Separate's of two, over their cosine."""
+    columns = 3
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(3.4 * columns, 2.9 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axis in axes[len(shown) :]:
+        axis.remove()
+    for axis, (title, term) in zip(axes, shown.items(), strict=False):
+        if isinstance(term, Separate):
+            angle = torch.linspace(0.06, torch.pi, 400)
+            pairs = torch.stack(
+                [torch.stack([angle.cos(), angle.sin()], -1), torch.tensor([1.0, 0]).expand(400, -1)], 1
+            )
+            axis.plot(angle.cos(), term.per_sample(pairs)[:, 0], color=PALETTE[0])
+            axis.set(title=title, xlabel="cosine of a pair", ylabel="loss", yscale="log", ylim=(1e-6, 2))
+            plain(axis)
+            continue
+        grid = torch.linspace(-1.6, 1.6, 120)
+        z0, z2 = torch.meshgrid(grid, grid, indexing="xy")
+        z = torch.stack([z0, torch.zeros_like(z0), z2, torch.zeros_like(z0)], -1).reshape(1, -1, 4)
+        loss = term.per_sample(z).reshape(120, 120)
+        filled = axis.contourf(grid, grid, loss, levels=12, cmap="viridis")
+        figure.colorbar(filled, ax=axis, label="loss")
+        axis.add_patch(_circle())
+        axis.set(title=title, xlabel="z0", ylabel="z2", aspect="equal")
+    return figure
+
+
+def training(rungs: Sequence[Rung]) -> Figure:
+    """Utility, hue blindness and isolation of every replica over training, faint, and their means."""
+    steps = [rung.step for rung in rungs]
+    figure = Figure(figsize=(10, 3), layout="constrained")
+    for axis, name, color in zip(
+        figure.subplots(1, 3, sharey=True), ("utility", "hue_blindness", "isolation"), PALETTE, strict=False
+    ):
+        values = torch.stack([rung.metrics[name] for rung in rungs])
+        axis.plot(steps, values, color=FAINT, linewidth=0.7)
+        axis.plot(steps, values.mean(1), color=color, linewidth=2.4)
+        axis.set(title=name.replace("_", " "), xlabel="step", ylim=(0, 1.02))
+        plain(axis)
+    return figure
+
+
+@torch.no_grad()
+def latents(model: ColorMLP, layer: str, replica: int, title: str = "") -> Figure:
+    """Activations of one replica, each point in its colour: the ablated plane, the other two dims, and across."""
+    x = colors.rgb_centres(12)
+    z = model.activations(x.expand(model.replicas, -1, 3))[layer][replica].numpy()
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    if title:
+        figure.suptitle(title)
+    for axis, (a, b) in zip(figure.subplots(1, 3), ((0, 1), (2, 3), (0, 2)), strict=True):
+        axis.add_patch(_circle())
+        axis.scatter(z[:, a], z[:, b], c=x.numpy(), s=9, edgecolors="none")
+        axis.set(xlabel=f"z{a}", ylabel=f"z{b}", aspect="equal")
+        axis.margins(0.1)
+        plain(axis)
+    return figure
+
+
+@torch.no_grad()
+def removals(model: ColorMLP, removed: Mapping[str, Outputs], replica: int) -> Figure:
+    """The hue plane as one replica answers it, intact and after each removal, and as the hue-blind oracle has it."""
+    plane = hue_plane()
+    answers: dict[str, Outputs] = {"intact": model, **removed}
+    images = {name: answer(plane.reshape(-1, 3))[replica].reshape(plane.shape) for name, answer in answers.items()}
+    images["hue-blind oracle"] = colors.hue_blind(plane)
+    columns = min(4, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(2.9 * columns, 2.5 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
+    for axis in axes[len(images) :]:
+        axis.remove()
+    for axis, (title, image) in zip(axes, images.items(), strict=False):
+        draw_plane(axis, image, title)
+    for axis in axes:
+        axis.label_outer()
+    return figure
+
+
+@torch.no_grad()
+def named_colors(model: ColorMLP, removed: Mapping[str, Outputs], replica: int) -> Figure:
+    """The named colours as swatches: as they are, as one replica answers them intact, and after each removal."""
+    named = colors.named()
+    x = torch.stack(list(named.values()))
+    rows = {"colour": x, "intact": model(x)[replica]} | {name: out(x)[replica] for name, out in removed.items()}
+    figure = Figure(figsize=(10, 0.42 * len(rows) + 0.9), layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(torch.stack(list(rows.values())).numpy(), aspect="auto")
+    axis.set_yticks(range(len(rows)), list(rows))
+    axis.set_xticks(range(len(named)), list(named), rotation=45, ha="right")
+    axis.set_xticks(np.arange(len(named) + 1) - 0.5, minor=True)
+    axis.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
+    axis.grid(which="minor", color="white", linewidth=3)
+    axis.tick_params(which="both", length=0)
+    axis.spines[:].set_visible(False)
+    return figure
+
+
+PUBLISHED = {"min": 0.616, "mean": 0.825, "sd": 0.053, "max": 0.912}  # of vibrancy_r2 over 60 seeds
+
+
+def reproduction(vibrancy_r2: Tensor) -> Figure:
+    """vibrancy_r2 of our replicas of the published setting as a histogram, over what was published of its own 60."""
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    strip, axis = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3))
+    axis.hist(vibrancy_r2.numpy(), bins=np.arange(0.5, 1.0, 0.025).tolist(), color=PALETTE[0])
+    moments = vibrancy_r2.min(), vibrancy_r2.mean(), vibrancy_r2.std(), vibrancy_r2.max()
+    ours = dict(zip(PUBLISHED, map(float, moments), strict=True))
+    rows = {"reproduced": (ours, PALETTE[0]), "published": (PUBLISHED, PALETTE[1])}
+    for y, (found, color) in enumerate(rows.values()):
+        center, spread = found["mean"], found["sd"]
+        strip.plot([found["min"], found["max"]], [y, y], color=color, linewidth=1)
+        strip.plot([center - spread, center + spread], [y, y], color=color, linewidth=5)
+        strip.plot(center, y, "o", color="white", markeredgecolor=color)
+    strip.set_yticks(range(2), [f"{name}: {of['mean']:.3f} ± {of['sd']:.3f}" for name, (of, _) in rows.items()])
+    strip.set(ylim=(-0.6, 1.6), title="minimum, mean ± sd and maximum")
+    axis.set(xlabel="vibrancy_r2", ylabel=f"of {len(vibrancy_r2)} replicas", xlim=(0.5, 0.95))
+    plain(strip)
+    plain(axis)
+    return figure
+
+
+def setting_schedule(setting: Setting) -> Figure:
+    """One setting's dopesheet in one panel, keyframes marked and phases named."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    axis = figure.subplots()
+    table = setting.schedule.table()
+    palette = [INK, *PALETTE, "#56B4E9", "#999999"]
+    for column, color in zip(setting.schedule.properties, palette, strict=False):
+        values = np.where(table[column.name] > 0, table[column.name], np.nan)
+        label = "learning rate" if column.name == "lr" else column.name
+        axis.plot(values, color=color, label=label)
+        keys = [(step, value) for step, value in zip(column.steps, column.values, strict=True) if value > 0]
+        axis.plot([step for step, _ in keys], [value for _, value in keys], "o", color=color, markersize=4)
+    axis.set(xlabel="step", ylabel="learning rate, weights", yscale="log", ylim=(1e-4, 1))
+    for row in setting.schedule.rows:
+        if row.phase:
+            axis.axvline(row.step, color=FAINT, linewidth=0.8, zorder=0)
+            axis.text(row.step, 1.1, f" {row.phase}", va="bottom", color=INK)
+    plain(axis)
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return figure
+
+
+def _circle() -> Circle:
+    return Circle((0, 0), 1, fill=False, color=FAINT, linewidth=0.8)
