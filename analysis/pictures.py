@@ -12,11 +12,10 @@ from matplotlib.patches import Circle
 from torch import Tensor
 
 from analysis.plots import FAINT, INK, PALETTE, plain
-from excolor import Setting, colors
-from excolor.ablation import Outputs
+from excolor import colors
 from excolor.colors import Cube
 from excolor.labels import Label
-from excolor.models import ColorMLP
+from excolor.models import ColorMLP, Outputs
 from excolor.regularizers import Separate, Term
 from excolor.training import Rung
 
@@ -108,14 +107,16 @@ def training(rungs: Sequence[Rung]) -> Figure:
 
 
 @torch.no_grad()
-def latents(model: ColorMLP, layer: str, replica: int, title: str = "") -> Figure:
-    """Activations of one replica, each point in its colour: the ablated plane, the other two dims, and across."""
+def latents(model: ColorMLP, layer: str, dims: Sequence[int], replica: int, title: str = "") -> Figure:
+    """Activations of one replica, each point in its colour: in the plane of two dims, in others, and across."""
     x = colors.rgb_centres(12)
     z = model.activations(x.expand(model.replicas, -1, 3))[layer][replica].numpy()
-    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    rest = [dim for dim in range(z.shape[1]) if dim not in dims]
+    planes = [pair for pair in (tuple(dims[:2]), tuple(rest[:2]), (dims[0], *rest[:1])) if len(pair) == 2]
+    figure = Figure(figsize=(3.4 * len(planes), 3.4), layout="constrained")
     if title:
         figure.suptitle(title)
-    for axis, (a, b) in zip(figure.subplots(1, 3), ((0, 1), (2, 3), (0, 2)), strict=True):
+    for axis, (a, b) in zip(figure.subplots(1, len(planes), squeeze=False)[0], planes, strict=True):
         axis.add_patch(_circle())
         axis.scatter(z[:, a], z[:, b], c=x.numpy(), s=9, edgecolors="none")
         axis.set(xlabel=f"z{a}", ylabel=f"z{b}", aspect="equal")
@@ -184,28 +185,6 @@ def reproduction(vibrancy_r2: Tensor) -> Figure:
     axis.set(xlabel="vibrancy_r2", ylabel=f"of {len(vibrancy_r2)} replicas", xlim=(0.5, 0.95))
     plain(strip)
     plain(axis)
-    return figure
-
-
-def setting_schedule(setting: Setting) -> Figure:
-    """One setting's dopesheet in one panel, keyframes marked and phases named."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    axis = figure.subplots()
-    table = setting.schedule.table()
-    palette = [INK, *PALETTE, "#56B4E9", "#999999"]
-    for column, color in zip(setting.schedule.properties, palette, strict=False):
-        values = np.where(table[column.name] > 0, table[column.name], np.nan)
-        label = "learning rate" if column.name == "lr" else column.name
-        axis.plot(values, color=color, label=label)
-        keys = [(step, value) for step, value in zip(column.steps, column.values, strict=True) if value > 0]
-        axis.plot([step for step, _ in keys], [value for _, value in keys], "o", color=color, markersize=4)
-    axis.set(xlabel="step", ylabel="learning rate, weights", yscale="log", ylim=(1e-4, 1))
-    for row in setting.schedule.rows:
-        if row.phase:
-            axis.axvline(row.step, color=FAINT, linewidth=0.8, zorder=0)
-            axis.text(row.step, 1.1, f" {row.phase}", va="bottom", color=INK)
-    plain(axis)
-    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
 
 

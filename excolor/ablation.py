@@ -15,12 +15,8 @@ from torch import Tensor
 
 from excolor import colors
 from excolor.alignment import Mapping, falloff, repel, suppress
-from excolor.fields import Dims, Point, Real, Share, Table
-from excolor.models import ColorMLP
-from excolor.regularizers import check_dims
-
-Outputs = Callable[[Tensor], Tensor]
-"""Colours [N, 3] to outputs [R, N, 3]."""
+from excolor.fields import Dims, Point, Real, Share, Table, check_dims
+from excolor.models import ColorMLP, Outputs
 
 
 class Ablation(Table):
@@ -29,17 +25,16 @@ class Ablation(Table):
     - `ablate` zeroes the weights that write `dims` (rows and biases) and that read them; a normalised bottleneck
       renormalises what is left.
     - `prune` removes those weights: the same outputs from a smaller model.
-    - `suppress` attenuates, at run time, what of an activation lies along the dims (or along `direction`), by `amount`
-      times a bounded falloff `end ((x - start)/(1 - start))^power` of its alignment x, above `start`. By default it is
-      set to zero.
+    - `suppress` takes away, at run time, what of an activation lies along the dims (or along `direction`), by a bounded
+      falloff `amount ((x - start)/(1 - start))^power` of its alignment x, above `start`; by default all of it.
     - `repel` turns activations away from the dims (or the direction), so that alignments above `start` end up between
-      `start` and `end`, by a `linear` or a `bezier` mapping.
-    - `leace` erases, at run time, all that a linear probe could read of hue (Belrose et al. 2023): post hoc, whatever
-      the dims.
+      `start` and `end`, by a `linear` or a `bezier` mapping; by default all at 0.
+    - `leace` erases, at run time, what a linear probe could read of hue's point on the colour wheel (Belrose et al.
+      2023): post hoc, whatever the dims.
 
-    The first two act on the weights around the bottleneck, whichever of its layers is named. Alignment is the share of
-    an activation's length that lies along the dims, or the cosine with the direction, of which only positive ones are
-    touched.
+    Each kind takes the keys it needs and leaves the others alone. The first two act on the weights around the
+    bottleneck, whichever of its layers is named. Alignment is the share of an activation's length that lies along the
+    dims, or the cosine with the direction, of which only positive ones are touched.
     """
 
     kind: Literal["ablate", "prune", "suppress", "repel", "leace"] = "ablate"
@@ -47,9 +42,9 @@ class Ablation(Table):
     dims: Dims = (0, 1)
     direction: Point | None = None  # instead of dims
     start: Annotated[Share, Field(lt=1)] = 0
-    end: Share = 1
-    power: Annotated[Real, Field(ge=0)] = 0
     amount: Share = 1
+    power: Annotated[Real, Field(ge=0)] = 0
+    end: Share = 0
     mapping: Literal["linear", "bezier"] = "linear"
 
     @model_validator(mode="after")
@@ -60,8 +55,8 @@ class Ablation(Table):
             )
         if self.direction is not None and not any(self.direction):
             raise ValueError("direction: found a direction of length 0, expected another")
-        if self.kind == "repel" and self.end <= self.start:
-            raise ValueError(f"end: found {self.end}, expected more than start ({self.start}) for kind 'repel'")
+        if self.kind == "repel" and self.end < self.start:
+            raise ValueError(f"end: found {self.end}, expected start ({self.start}) or more for kind 'repel'")
         return self
 
     def apply(self, model: ColorMLP) -> Outputs:
@@ -73,16 +68,16 @@ class Ablation(Table):
                 return prune(model, self.dims)
             case "leace":
                 return partial(model, edits={self.layer: leace(model, self.layer)})
-        basis = self._basis(model.config.bottleneck)
+        basis, signed = self._basis(model.config.bottleneck), self.direction is not None
         if self.kind == "suppress":
-            gate = partial(falloff, start=self.start, end=self.end, power=self.power)
-            edit = partial(suppress, basis=basis, gate=lambda x: self.amount * gate(x))
+            gate = partial(falloff, start=self.start, amount=self.amount, power=self.power)
+            edit = partial(suppress, basis=basis, gate=gate, signed=signed)
         else:
-            edit = partial(repel, basis=basis, mapping=Mapping(self.mapping, self.start, self.end))
+            edit = partial(repel, basis=basis, mapping=Mapping(self.mapping, self.start, self.end), signed=signed)
         return partial(model, edits={self.layer: edit})
 
     def _basis(self, width: int) -> Tensor:
-        """Orthonormal rows that span what is taken away, [n, width]; a single row is a direction, which has a sign."""
+        """Orthonormal rows that span what is taken away, [n, width]."""
         if self.direction is None:
             return torch.eye(width)[list(self.dims)]
         direction = torch.tensor([self.direction])
@@ -99,7 +94,8 @@ class Ablation(Table):
 
     def check(self, width: int) -> None:
         """Raise ValueError, starting with the offending key, if this does not fit a layer of this width."""
-        check_dims(self.dims, width)
+        if self.direction is None and self.kind != "leace":
+            check_dims(self.dims, width)
         if self.direction is not None and len(self.direction) != width:
             raise ValueError(f"direction: found {len(self.direction)} coordinates, expected {width}")
         if self.kind in ("prune", "repel") and self.direction is None and len(self.dims) == width:
@@ -107,7 +103,11 @@ class Ablation(Table):
 
 
 def prune(model: ColorMLP, dims: Sequence[int]) -> ColorMLP:
-    """A smaller model without some bottleneck dims, whose outputs are those of the ablated one."""
+    """A smaller model without some bottleneck dims, whose outputs are those of the ablated one.
+
+    Raises ValueError if the model has no such dims.
+    """
+    check_dims(tuple(dims), model.config.bottleneck)
     keep = [dim for dim in range(model.config.bottleneck) if dim not in dims]
     config = model.config.model_copy(update={"bottleneck": len(keep)})
     state = dict(model.state_dict())
@@ -122,9 +122,10 @@ def prune(model: ColorMLP, dims: Sequence[int]) -> ColorMLP:
 
 @torch.no_grad()
 def leace(model: ColorMLP, layer: str) -> Callable[[Tensor], Tensor]:
-    """The least-squares smallest edit of a layer after which no linear probe finds hue in it, replica by replica.
+    """The smallest edit, in the least-squares sense, after which no linear map finds hue's point in a layer.
 
-    Hue is fitted as the point (cos, sin) of the hue circle scaled by vibrancy, on an HSV grid.
+    The point is (cos, sin) of hue, scaled by vibrancy, on an HSV grid, fitted replica by replica in double precision;
+    a replica that is not finite stays so.
     """
     with warnings.catch_warnings():  # the package compiles what we do not use by what PyTorch deprecates
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -133,5 +134,15 @@ def leace(model: ColorMLP, layer: str) -> Callable[[Tensor], Tensor]:
     angle = 2 * math.pi * colors.cell_centres(36)
     point = torch.stack([angle.cos(), angle.sin()], -1)[:, None, None] * colors.vibrancy(grid).unsqueeze(-1)
     rgb = grid.reshape(1, -1, 3).expand(model.replicas, -1, 3)
-    erasers = [LeaceEraser.fit(z, point.reshape(-1, 2)) for z in model.activations(rgb)[layer]]
-    return lambda z: torch.stack([eraser(replica) for eraser, replica in zip(erasers, z, strict=True)])
+    latents = model.activations(rgb)[layer].double()
+    target = point.reshape(-1, 2).double()
+    erasers = [LeaceEraser.fit(z, target) if z.isfinite().all() else None for z in latents]
+
+    def edit(z: Tensor) -> Tensor:
+        edited = [
+            eraser(replica.double()) if eraser else torch.full_like(replica, torch.nan, dtype=torch.float64)
+            for eraser, replica in zip(erasers, z, strict=True)
+        ]
+        return torch.stack(edited).to(z.dtype)
+
+    return edit

@@ -1,7 +1,8 @@
 """Moving activations along or away from a subspace: what the interventions at run time are made of.
 
 A subspace is given by orthonormal rows, `basis` [n, K]. The alignment of an activation z with it is the share of z's
-length that lies in it, `||P z|| / ||z||`; with a single row, a direction, the cosine, and only positive ones count.
+length that lies in it, `||P z|| / ||z||`; with a `signed` direction, a single row, it is the cosine, and only positive
+ones count. Falloff and mappings are those of the published interventions (arXiv 2512.12469).
 """
 
 from __future__ import annotations
@@ -13,22 +14,22 @@ import torch
 from torch import Tensor
 
 
-def alignment(z: Tensor, basis: Tensor) -> Tensor:
+def alignment(z: Tensor, basis: Tensor, signed: bool = False) -> Tensor:
     """In [0, 1] for a subspace, in [-1, 1] for a direction: [..., K] to [...]."""
     coordinates = z @ basis.T
-    along = coordinates[..., 0] if len(basis) == 1 else coordinates.norm(dim=-1)
+    along = coordinates[..., 0] if signed else coordinates.norm(dim=-1)
     return along / z.norm(dim=-1).clamp(min=1e-12)
 
 
-def falloff(x: Tensor, start: float, end: float, power: float) -> Tensor:
-    """Bounded falloff of an alignment: `end ((x - start)/(1 - start))^power` above `start`, 0 up to it."""
+def falloff(x: Tensor, start: float, amount: float, power: float) -> Tensor:
+    """Bounded falloff of an alignment: `amount ((x - start)/(1 - start))^power` above `start`, 0 up to it."""
     rise = ((x - start) / (1 - start)).clamp(min=0)
-    return torch.where(x > start, end * rise.pow(power), 0.0)
+    return torch.where(x > start, amount * rise.pow(power), 0.0)
 
 
-def suppress(z: Tensor, basis: Tensor, gate: Callable[[Tensor], Tensor]) -> Tensor:
+def suppress(z: Tensor, basis: Tensor, gate: Callable[[Tensor], Tensor], signed: bool = False) -> Tensor:
     """Take `gate(alignment)` of an activation's part in the subspace away: `z - gate P z`, [..., K] to [..., K]."""
-    share = gate(alignment(z, basis).clamp(max=1))
+    share = gate(alignment(z, basis, signed).clamp(max=1))
     return z - share.unsqueeze(-1) * (z @ basis.T @ basis)
 
 
@@ -43,6 +44,10 @@ class Mapping:
     kind: str
     start: float
     end: float
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("linear", "bezier"):
+            raise ValueError(f"mapping: found {self.kind!r}, expected linear or bezier")
 
     def __call__(self, x: Tensor) -> Tensor:
         a, b = self.start, self.end
@@ -70,13 +75,13 @@ class Mapping:
         return curve((low + high) / 2, a, inner_y, b)
 
 
-def repel(z: Tensor, basis: Tensor, mapping: Mapping) -> Tensor:
+def repel(z: Tensor, basis: Tensor, mapping: Mapping, signed: bool = False) -> Tensor:
     """Turn activations away from the subspace, keeping their length, until their alignment is as mapped.
 
     Each turns in the plane of its part in the subspace and its part orthogonal to it; one without an orthogonal part
     takes that of the coordinate axis which the subspace covers least. [..., K] to [..., K].
     """
-    x = alignment(z, basis)
+    x = alignment(z, basis, signed)
     along = z @ basis.T @ basis
     spare = torch.eye(z.shape[-1], dtype=z.dtype)[basis.square().sum(0).argmin()]
     spare = spare - spare @ basis.T @ basis

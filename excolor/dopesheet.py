@@ -34,6 +34,10 @@ class Property:
     steps: tuple[int, ...]
     values: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        if self.space not in SPACES or self.timing not in TIMINGS:
+            raise ValueError(f"{self.name}: found {self.space}:{self.timing}, expected {SPACES} and {TIMINGS}")
+
     def motion(self, step: int) -> tuple[int, Motion]:
         """When the transition under way at a step began, and the transition, in the property's space."""
         known = self._known()
@@ -45,26 +49,21 @@ class Property:
 
     def tabulate(self, length: int) -> np.ndarray:
         """The value at each of the steps 0..length-1. It holds its first key before, and its last key after."""
-        known = self._known()
-        table = np.full(length, known[0])
-        for start in self.steps:
-            table[start:] = self.motion(start)[1].values(np.arange(max(length - start, 0)))
-        return np.exp(table) if self.space == "log" else table
+        table = np.full(length, self._known()[0])
+        for start, end in zip(self.steps, [*self.steps[1:], length], strict=True):
+            table[start:end] = self.motion(start)[1].values(np.arange(end - start))[: max(length - start, 0)]
+        return self.from_space(table)
 
-    def retarget(self, step: int, target: float, duration: int, length: int) -> np.ndarray:
-        """The values at steps 0..length-1 if from `step` on it moves to a target instead, and stays there.
+    def to_space(self, values: np.ndarray | float) -> np.ndarray:
+        """Values as they are interpolated: in log space, ln(max(v, 1e-10))."""
+        return np.log(np.maximum(values, 1e-10)) if self.space == "log" else np.asarray(values)
 
-        Minimum jerk in flight goes on with the value, velocity and acceleration that it has.
-        """
-        start, motion = self.motion(step)
-        instead = motion.retarget(step - start, float(_to_space(target, self.space)), duration)
-        moved = instead.values(np.arange(max(length - step, 0)))
-        table = self.tabulate(length)
-        table[step:] = np.exp(moved) if self.space == "log" else moved
-        return table
+    def from_space(self, values: np.ndarray) -> np.ndarray:
+        """Interpolated values as they are used."""
+        return np.exp(values) if self.space == "log" else values
 
     def _known(self) -> np.ndarray:
-        return _to_space(np.asarray(self.values), self.space)
+        return self.to_space(np.asarray(self.values))
 
 
 @dataclass(frozen=True)
@@ -220,10 +219,6 @@ def _columns(header: list[str], file: str) -> dict[int, tuple[str, str, str]]:
         if names.count(name) > 1:
             raise InputError(f"{file}: row 1: found column {name} twice, expected it once")
     return columns
-
-
-def _to_space(values: np.ndarray | float, space: str) -> np.ndarray:
-    return np.log(np.maximum(values, 1e-10)) if space == "log" else np.asarray(values)
 
 
 def _number(cell: str, where: str) -> float:

@@ -12,8 +12,13 @@ from excolor.setting import Setting
 
 
 def examine(model: ColorMLP, setting: Setting, seeds: Sequence[int]) -> Metrics:
-    """probe_gap, relearning and, of two ablated dims, wheel and winding, of every replica: [R] each."""
+    """probe_gap, relearning and, of two dims, wheel and winding, of every replica: [R] each.
+
+    They are about dims, so there are none if a direction, or whatever LEACE finds, is taken away instead.
+    """
     layer, dims = setting.ablation.layer, setting.ablation.dims
+    if setting.ablation.direction is not None or setting.ablation.kind == "leace":
+        return {}
     measured = {"probe_gap": probe_gap(model, layer, dims), "relearning": relearning(model, setting, seeds)}
     if len(dims) == 2:
         measured["wheel"], measured["winding"] = wheel(model, layer, (dims[0], dims[1]))

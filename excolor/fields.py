@@ -19,3 +19,9 @@ Positive = Annotated[float, Strict(), Field(gt=0)]
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 Dims = Annotated[tuple[Annotated[int, Strict(), Field(ge=0)], ...], Field(min_length=1)]
 Point = Annotated[tuple[Real, ...], Field(min_length=1)]
+
+
+def check_dims(dims: tuple[int, ...], width: int, key: str = "dims") -> None:
+    """Raise ValueError unless every dimension is one of `width` and none is named twice."""
+    if max(dims) >= width or len(set(dims)) < len(dims):
+        raise ValueError(f"{key}: found {list(dims)}, expected different dimensions from 0 to {width - 1}")

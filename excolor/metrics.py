@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from excolor import colors
-from excolor.ablation import Outputs
+from excolor.models import Outputs
 
 Metrics = dict[str, Tensor]
 

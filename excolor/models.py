@@ -16,6 +16,9 @@ from torch.nn import functional as F
 from excolor.fields import Count, Table
 from excolor.sampling import INITIALISATION, generator
 
+Outputs = Callable[[Tensor], Tensor]
+"""Colours [N, 3] to outputs [R, N, 3]."""
+
 Edits = Mapping[str, Callable[[Tensor], Tensor]]
 """What is done to layers' activations, by the layer's name."""
 

@@ -26,6 +26,10 @@ class Motion:
     velocity: float = 0.0
     acceleration: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.timing not in TIMINGS:
+            raise ValueError(f"timing: found {self.timing!r}, expected one of {', '.join(TIMINGS)}")
+
     def values(self, steps: np.ndarray) -> np.ndarray:
         """The value after each number of steps; the target from `duration` on."""
         return np.where(steps >= self.duration, self.target, self._polynomial()(steps))

@@ -73,8 +73,10 @@ def wheel(model: ColorMLP, layer: str, dims: tuple[int, int]) -> tuple[Tensor, T
 
 
 def circular_correlation(a: Tensor, b: Tensor) -> Tensor:
-    """T-linear correlation of angles in radians, [..., N] to [...] in [-1, 1] (Fisher and Lee, 1983):
-    the sum over pairs of `sin(a_i - a_j) sin(b_i - b_j)`, over the root of the sums of their squares."""
+    """T-linear correlation of angles in radians, [..., N] to [...] in [-1, 1] (Fisher and Lee, 1983).
+
+    The sum over pairs of `sin(a_i - a_j) sin(b_i - b_j)`, over the root of the sums of their squares; 0 of a constant.
+    """
     n = a.shape[-1]
 
     def both(f: Tensor, g: Tensor) -> Tensor:
@@ -83,6 +85,6 @@ def circular_correlation(a: Tensor, b: Tensor) -> Tensor:
     cross = both(a.cos(), b.cos()) * both(a.sin(), b.sin()) - both(a.cos(), b.sin()) * both(a.sin(), b.cos())
 
     def spread(angle: Tensor) -> Tensor:
-        return n**2 - (2 * angle).cos().sum(-1) ** 2 - (2 * angle).sin().sum(-1) ** 2
+        return (n**2 - (2 * angle).cos().sum(-1) ** 2 - (2 * angle).sin().sum(-1) ** 2).clamp(min=0)
 
-    return 4 * cross / (spread(a) * spread(b)).sqrt().clamp(min=1e-12)
+    return 4 * cross / (spread(a) * spread(b)).sqrt().clamp(min=1e-6 * n**2)

@@ -1,4 +1,7 @@
-"""The terms that press structure onto a layer's activations: per-sample losses on activations [R, B, K]."""
+"""The terms that press structure onto a layer's activations: per-sample losses on activations [R, B, K].
+
+Unless a term says otherwise it is that of the published experiments (arXiv 2512.12469).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from excolor.fields import Dims, Point, Real, Table
+from excolor.fields import Dims, Point, Real, Table, check_dims
 
 Decode = Callable[[Tensor], Tensor]
 """Encoder activations [R, B, K] to outputs [R, B, 3]."""
@@ -80,7 +83,7 @@ class AngularAnchor(Term):
     point: Point
 
     def check(self, width: int) -> None:
-        check_point(self.point, width)
+        check_direction(self.point, width)
 
     def per_sample(self, z: Tensor) -> Tensor:
         return 1 - _cosine(z, self.point)
@@ -94,7 +97,7 @@ class AntiAnchor(Term):
     full: bool = False
 
     def check(self, width: int) -> None:
-        check_point(self.point, width)
+        check_direction(self.point, width)
 
     def per_sample(self, z: Tensor) -> Tensor:
         cosine = _cosine(z, self.point)
@@ -113,6 +116,8 @@ class Subspace(Term):
 
     def check(self, width: int) -> None:
         check_dims(self.dims, width)
+        if len(self.dims) == width and not self.invert:
+            raise ValueError(f"dims: found all {width} dimensions, expected to leave some to be drawn to 0")
 
     def per_sample(self, z: Tensor) -> Tensor:
         penalised = [dim for dim in range(z.shape[-1]) if (dim in self.dims) == self.invert]
@@ -155,7 +160,7 @@ class Separate(Term):
     def per_sample(self, z: Tensor) -> Tensor:
         if self.channels is not None:
             z = z[..., list(self.channels)]
-        unit = z / (z.norm(dim=-1, keepdim=True) + 1e-8)
+        unit = F.normalize(z, dim=-1, eps=1e-8)
         cosines = unit @ unit.mT
         cosines = torch.where(cosines > 1 - 1e-5, 0, cosines)
         if self.shift:
@@ -194,10 +199,11 @@ Regularizer = Annotated[
 ]
 
 
-def check_dims(dims: tuple[int, ...], width: int, key: str = "dims") -> None:
-    """Raise ValueError unless every dimension is one of `width` and none is named twice."""
-    if max(dims) >= width or len(set(dims)) < len(dims):
-        raise ValueError(f"{key}: found {list(dims)}, expected different dimensions from 0 to {width - 1}")
+def check_direction(point: tuple[float, ...], width: int) -> None:
+    """Raise ValueError unless the point is one of `width` dimensions and not the origin, which is no direction."""
+    check_point(point, width)
+    if not any(point):
+        raise ValueError(f"point: found {list(point)}, expected a direction, not the origin")
 
 
 def check_point(point: tuple[float, ...], width: int) -> None:

@@ -14,43 +14,51 @@ from excolor.models import ColorMLP
 from excolor.sampling import Stream
 from excolor.setting import Setting
 
-EVERY = 5
+EVERY, LIMIT = 5, 2000
+OTHER_SEEDS = 2**31  # added to replicas' seeds, so that weights and samples are none that training had
 
 
-def relearning(
-    model: ColorMLP, setting: Setting, seeds: Sequence[int], *, reach: float = 0.9, limit: int = 2000, lr: float = 0.002
-) -> Tensor:
-    """Steps that pruned replicas need to win hue back, over the steps that new ones need to learn it: [R].
+def relearning(model: ColorMLP, setting: Setting, seeds: Sequence[int], *, reach: float = 0.9) -> Tensor:
+    """Steps that replicas need to win hue back after the ablated dims were drawn anew, over those of new replicas: [R].
 
-    The ablated dims are there again, initialised at random as new ones are. Both learn reconstruction alone, by Adam,
-    from the same samples, until utility reaches `reach`; it is looked at every 5 steps. One that has not reached it by
-    `limit` steps counts as if it did then. At least 1 if nothing of hue was left to build on.
+    Both learn reconstruction alone, by Adam from the same samples, until utility reaches `reach`; it is looked at every
+    5 steps. 1 for replicas that knew nothing, and less the more they can build on: what is left of hue, and, since new
+    ones must learn that too, of all that is not hue. At most 2,000 steps count; NaN for a replica that diverged, or
+    if neither gets there. Raises ValueError if the model's bottleneck is not the setting's.
     """
-    fresh = ColorMLP(setting.model, [seed + 1 for seed in seeds])  # other random weights than the model began with
-    rejoined = copy.deepcopy(model)
+    if model.config != setting.model:
+        raise ValueError(f"relearning: found a model {model.config}, expected the setting's {setting.model}")
+    others = [seed + OTHER_SEEDS for seed in seeds]
+    fresh = ColorMLP(setting.model, others)
+    rejoined = copy.deepcopy(model).requires_grad_()
     dims = list(setting.ablation.dims)
     with torch.no_grad():
         rejoined.encoder.last.weight[:, :, dims] = fresh.encoder.last.weight[:, :, dims]
         rejoined.encoder.last.bias[:, :, dims] = fresh.encoder.last.bias[:, :, dims]
         rejoined.decoder.first.weight[:, dims, :] = fresh.decoder.first.weight[:, dims, :]
-    again, scratch = (steps_to(m, setting, seeds, reach, limit, lr) for m in (rejoined, fresh))
-    return again / scratch
+    again, scratch = (train_until(m, setting, others, reach) for m in (rejoined, fresh))
+    neither = (again == LIMIT) & (scratch == LIMIT)
+    return (again / scratch).masked_fill(neither | ~rejoined.finite(), torch.nan)
 
 
-def steps_to(model: ColorMLP, setting: Setting, seeds: Sequence[int], reach: float, limit: int, lr: float) -> Tensor:
-    """Steps of plain reconstruction after which each replica's utility reaches `reach`, at most `limit`: [R]."""
+@torch.enable_grad()
+def train_until(model: ColorMLP, setting: Setting, seeds: Sequence[int], reach: float, lr: float = 0.002) -> Tensor:
+    """Train the model, in place, on reconstruction alone; steps until each replica's utility reaches `reach`: [R].
+
+    At most 2,000, which is also the answer for a replica that does not get there.
+    """
     stream = Stream(setting.data.make(), {}, seeds, setting.data.batch)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     probe = colors.rgb_centres(8)
-    steps = torch.full((model.replicas,), float(limit))
-    for step in range(EVERY, limit + 1, EVERY):
+    steps = torch.full((model.replicas,), float(LIMIT))
+    for step in range(EVERY, LIMIT + 1, EVERY):
         for x in stream.draw(EVERY)[0]:
             optimizer.zero_grad()
             (model.activations(x)["output"] - x).square().mean((-2, -1)).sum().backward()
             optimizer.step()
         with torch.no_grad():
             there = utility(model(probe), probe) >= reach
-        steps = torch.where(there & (steps == limit), float(step), steps)
-        if bool((steps < limit).all()):
+        steps = torch.where(there & (steps == LIMIT), float(step), steps)
+        if bool((steps < LIMIT).all()):
             break
     return steps

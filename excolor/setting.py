@@ -23,13 +23,23 @@ Document = dict[str, Any]
 
 
 class DataConfig(Table):
-    """Which cube is sampled: `hsv` is 36 x 10 x 10 and weighted against grays, `rgb` is 8^3 and uniform."""
+    """Which cube is sampled: `hsv`, weighted against grays, or `rgb`, uniformly, and how many at a time.
+
+    `size` is hues, saturations and values, 36 x 10 x 10, or the RGB cube's edge, 8.
+    """
 
     cube: Literal["hsv", "rgb"] = "hsv"
+    size: tuple[Count, ...] = ()
     batch: Count = 64
 
+    @model_validator(mode="after")
+    def _size_is_the_cubes(self) -> DataConfig:
+        if len(self.size) not in (0, 3 if self.cube == "hsv" else 1):
+            raise ValueError(f"size: found {list(self.size)}, expected [hues, saturations, values], or [edge] of rgb")
+        return self
+
     def make(self) -> Cube:
-        return hsv_cube() if self.cube == "hsv" else rgb_cube()
+        return (hsv_cube if self.cube == "hsv" else rgb_cube)(*self.size)
 
 
 class Setting(Table):

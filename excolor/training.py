@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch import Tensor
 from excolor import colors
 from excolor.metrics import Metrics, evaluate
 from excolor.models import ColorMLP
+from excolor.motion import Motion
 from excolor.sampling import Stream
 from excolor.setting import Setting
 
@@ -70,7 +72,11 @@ class Training(lightning.LightningModule):
         self.seeds = list(seeds)
         self.rung_steps = rung_steps(len(setting.schedule), rungs)
         self.model = ColorMLP(setting.model, seeds)
-        self.labelled = torch.zeros(len(self.seeds), dtype=torch.long)  # samples seen that carried a label
+        self.labelled = torch.zeros(len(self.seeds))  # samples seen that carried a label of a term; soft ones in part
+        self._supervision = {
+            label for term in setting.regularizers.values() if term.when != "validation" for label in term.labels or {}
+        }
+        self._moved: dict[str, tuple[int, Motion]] = {}  # what `retarget` has begun, and when
         self._table = {name: values.tolist() for name, values in setting.schedule.table().items()}
 
     def segments(self) -> Iterator[Segment]:
@@ -84,12 +90,16 @@ class Training(lightning.LightningModule):
             yield Segment(start, schedule.phase(start), actions.get(start, ()), *stream.draw(end - start))
 
     def retarget(self, name: str, target: float, steps: int, now: int) -> None:
-        """Move a property (`lr` or a term's weight) to a target, from step `now` on, instead of where it is scheduled.
+        """Move a property (`lr` or a term's weight) to a target from step `now` on, and leave it there.
 
-        For callbacks, between segments. Raises KeyError if the schedule has no such property.
+        Minimum jerk in flight goes on with the value, velocity and acceleration that it has. For callbacks, between
+        segments. Raises KeyError if the schedule has no such property.
         """
         column = {p.name: p for p in self.setting.schedule.properties}[name]
-        self._table[name] = column.retarget(now, target, steps, len(self.setting.schedule)).tolist()
+        began, motion = self._moved.get(name, column.motion(now))
+        motion = motion.retarget(now - began, float(column.to_space(target)), steps)
+        self._moved[name] = now, motion
+        self._table[name][now:] = column.from_space(motion.values(np.arange(len(self.setting.schedule) - now))).tolist()
 
     def train_dataloader(self) -> Iterator[Segment]:
         return self.segments()
@@ -107,8 +117,8 @@ class Training(lightning.LightningModule):
             optimizer.zero_grad()
             self.loss(x, labels, step).sum().backward()
             optimizer.step()
-        if segment.labels:
-            carried = torch.stack(list(segment.labels.values())).amax(0) > 0
+        if self._supervision:
+            carried = torch.stack([segment.labels[name] for name in sorted(self._supervision)]).amax(0)
             self.labelled += carried.sum((0, 2)).cpu()
 
     def loss(self, x: Tensor, labels: dict[str, Tensor], step: int) -> Tensor:
@@ -123,15 +133,22 @@ class Training(lightning.LightningModule):
 
     @torch.no_grad()
     def validation_losses(self) -> dict[str, Tensor]:
-        """The terms that act in validation, unweighted, on colours off the grid; their labels are probabilities."""
-        x = colors.validation_grid().to(self.device)
-        labels = {name: label.probability(x).expand(len(self.seeds), -1) for name, label in self.setting.labels.items()}
-        layers = self.model.activations(x.expand(len(self.seeds), -1, 3))
-        return {
-            f"loss.{name}": term.total(layers, labels, self.model.decode)
-            for name, term in self.setting.regularizers.items()
-            if term.when != "training"
-        }
+        """The terms that act in validation, unweighted, on colours off the grid; their labels are probabilities.
+
+        The mean over batches of the colours, as large as those in training, in an order that mixes them.
+        """
+        terms = {name: term for name, term in self.setting.regularizers.items() if term.when != "training"}
+        if not terms:
+            return {}
+        grid = colors.validation_grid()
+        grid = grid[torch.randperm(len(grid), generator=torch.Generator().manual_seed(0))].to(self.device)
+        losses: dict[str, list[Tensor]] = {name: [] for name in terms}
+        for x in grid.split(self.setting.data.batch):
+            labels = {n: label.probability(x).expand(len(self.seeds), -1) for n, label in self.setting.labels.items()}
+            layers = self.model.activations(x.expand(len(self.seeds), -1, 3))
+            for name, term in terms.items():
+                losses[name].append(term.total(layers, labels, self.model.decode))
+        return {f"loss.{name}": torch.stack(values).mean(0) for name, values in losses.items()}
 
 
 class Rungs(Callback):
@@ -146,7 +163,9 @@ class Rungs(Callback):
             return
         ablated = training.setting.ablation.apply(training.model)
         metrics = evaluate(training.model, ablated, training.model.finite(), training.device)
-        metrics |= {"labelled": training.labelled.float(), **training.validation_losses()}
+        more = {"labelled": training.labelled, **training.validation_losses()}
+        diverged = metrics["utility"].isnan().cpu()
+        metrics |= {name: metric.cpu().masked_fill(diverged, torch.nan) for name, metric in more.items()}
         rung = Rung(segment.end, training.rung_steps[-1], {name: metric.cpu() for name, metric in metrics.items()})
         self.rungs.append(rung)
         if self._on_rung:

@@ -142,7 +142,9 @@ def show(study: Study, trial: Trial, out: Out = Path("runs")) -> None:
     for key, value in folder.parameters(trial).items():
         parameters.add_row(escape(key), escape(str(value)))
     console.print(parameters)
-    console.print(summary.schedule(folder.setting(trial)))
+    setting = folder.setting(trial)
+    console.print(summary.schedule(setting))
+    console.print(summary.drawn_schedule(setting))
     if row.steps:
         console.print(summary.metrics(folder.final(trial)))
 

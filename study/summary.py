@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import optuna
 import pandas as pd
 from rich.markup import escape
@@ -93,4 +94,32 @@ def schedule(setting: Setting) -> Table:
     return table
 
 
+def drawn_schedule(setting: Setting, width: int = 44) -> Table:
+    """A setting's properties over its steps, each on a logarithmic scale of its own; `o` marks keyframes."""
+    length = len(setting.schedule)
+    table = Table(title="Over training, logarithmic", title_justify="left", box=None, padding=(0, 1))
+    for column in ("", "lowest", "highest"):
+        table.add_column(column, justify="right" if column else "left")
+    phases = {row.step: row.phase for row in setting.schedule.rows if row.phase}
+    table.add_column(_marks(phases, length, width), no_wrap=True)
+    for name, values in setting.schedule.table().items():
+        keys = next(p.steps for p in setting.schedule.properties if p.name == name)
+        sampled = np.log10(np.maximum(values[np.linspace(0, length - 1, width).round().astype(int)], 1e-10))
+        scaled = (sampled - sampled.min()) / max(float(np.ptp(sampled)), 1e-9)
+        line = "".join(_BARS[int(share * (len(_BARS) - 1))] for share in scaled)
+        table.add_row(escape(name), format_value(float(values.min())), format_value(float(values.max())), line)
+        table.add_row("", "", "", f"[dim]{_marks(dict.fromkeys(keys, 'o'), length, width)}[/]")
+    return table
+
+
+def _marks(marks: dict[int, str], length: int, width: int) -> str:
+    """Marks at their steps, in a line as wide as the schedule is drawn."""
+    line = [" "] * width
+    for step, mark in marks.items():
+        at = round(step * (width - 1) / max(length - 1, 1))
+        line[at : at + len(mark)] = mark
+    return escape("".join(line)[:width])
+
+
+_BARS = "▁▂▃▄▅▆▇█"
 _HEADLINES = {"isolation": "isolation", "utility": "utility", "hue_blindness": "hue blindness"}

@@ -5,7 +5,6 @@ import pytest
 import torch
 from matplotlib import colors as mpl
 
-import excolor
 from analysis import pictures
 from excolor import colors
 from excolor.ablation import Ablation
@@ -80,7 +79,7 @@ def test_training_draws_every_replica_and_the_mean():
 
 def test_latents_are_drawn_in_their_colours():
     model = ColorMLP(ModelConfig(), [0, 1])
-    figure = pictures.latents(model, "encoder", 1)
+    figure = pictures.latents(model, "encoder", (0, 1), 1)
     points = figure.axes[0].collections[0]
     x = colors.rgb_centres(12)
     z = model.activations(x.expand(2, -1, 3))["encoder"][1].detach()
@@ -98,9 +97,9 @@ def test_reproduction_draws_both_distributions():
     ]
 
 
-def test_a_schedule_marks_keys_and_names_phases(spaces):
-    setting = excolor.load(spaces / "unregularized.toml")
-    axis = pictures.setting_schedule(setting).axes[0]
-    keys = axis.lines[1]
-    assert list(keys.get_xdata()) == [0, 10, 1000, 2000]
-    assert [text.get_text().strip() for text in axis.texts] == ["Train", "Settle"]
+@pytest.mark.parametrize(("bottleneck", "dims", "planes"), [(2, (0, 1), 1), (3, (2, 0), 2), (6, (4, 5), 3)])
+def test_latents_of_any_width_have_planes(bottleneck, dims, planes):
+    model = ColorMLP(ModelConfig(bottleneck=bottleneck), [0])
+    figure = pictures.latents(model, "encoder", dims, 0)
+    assert len(figure.axes) == planes
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == tuple(f"z{dim}" for dim in dims)

@@ -3,8 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import excolor
 from excolor.dopesheet import Dopesheet, Property
 from excolor.motion import TIMINGS, Motion
+from excolor.training import Training
 
 finite = st.floats(-10, 10)
 
@@ -48,21 +50,44 @@ def test_every_timing_arrives(timing):
     assert (np.diff(values) >= 0).all()
 
 
-def test_a_property_retargeted_in_flight_has_no_kink():
-    column = Property("w", "log", "minjerk", (0, 100), (0.01, 1.0))
-    table = column.retarget(50, 0.001, 40, 150)
-    assert table[:50] == pytest.approx(column.tabulate(150)[:50])
-    assert table[90:] == pytest.approx(0.001)
-    logs = np.log(table)
-    assert np.abs(np.diff(logs, 3)).max() < 0.01  # continuous up to the acceleration
-    assert logs[51] > logs[50]  # on its way up still, before it turns
+def training_of(setting, rows):
+    return Training(setting.model_copy(update={"regularizers": {}, "schedule": Dopesheet.parse(rows)}), [0], rungs=1)
 
 
-def test_retargeting_before_the_first_key_moves_from_rest():
-    table = Property("w", "linear", "linear", (50, 100), (1.0, 2.0)).retarget(10, 3.0, 10, 60)
-    assert table[:11].tolist() == [1.0] * 11
+def test_a_schedule_retargeted_in_flight_has_no_kink_and_keeps_its_past(spaces):
+    setting = excolor.load(spaces / "seed.toml")
+    training = training_of(setting, [["STEP", "lr:log"], ["0", "0.01"], ["100", "1"], ["149", "1"]])
+    planned = list(training._table["lr"])
+    training.retarget("lr", 0.001, 40, now=50)
+    once = list(training._table["lr"])
+    assert once[:50] == planned[:50]
+    assert once[90:] == pytest.approx([0.001] * 60)
+    assert once[51] > once[50]  # on its way up still, before it turns
+    training.retarget("lr", 0.5, 30, now=70)  # from where it is by now, not from the plan
+    twice = training._table["lr"]
+    assert twice[:70] == once[:70]
+    assert twice[100:] == pytest.approx([0.5] * 50)
+    assert np.abs(np.diff(np.log(twice), 3)).max() < 0.02  # continuous up to the acceleration
+
+
+def test_retargeting_before_the_first_key_moves_from_rest(spaces):
+    rows = [["STEP", "lr::linear"], ["0", ""], ["50", "1"], ["59", "2"]]
+    training = training_of(excolor.load(spaces / "seed.toml"), rows)
+    training.retarget("lr", 3.0, 10, now=10)
+    table = training._table["lr"]
+    assert table[:11] == [1.0] * 11
     assert table[15] == pytest.approx(2.0)
-    assert table[20:].tolist() == [3.0] * 40
+    assert table[20:] == [3.0] * 40
+    with pytest.raises(KeyError):
+        training.retarget("polar", 1, 1, now=0)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Motion(0, 1, 5, "bounce"), lambda: Property("w", "log10", "minjerk", (0,), (1.0,))]
+)
+def test_unknown_names_are_errors(make):
+    with pytest.raises(ValueError, match=r"bounce|log10"):
+        make()
 
 
 def test_phases_and_actions():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from excolor.regularizers import Anchor, AngularAnchor, AntiAnchor, Separate, Subspace, Term, Unitarity
 
 seeds = st.integers(0, 2**31)
-shapes = st.tuples(st.integers(1, 3), st.integers(1, 7), st.integers(2, 5))
+shapes = st.tuples(st.integers(1, 3), st.integers(1, 7), st.integers(3, 5))
 
 
 def latents(shape, seed):
@@ -101,7 +101,12 @@ def test_a_batch_without_labels_costs_nothing():
 @pytest.mark.parametrize(
     "term",
     [
-        *(Anchor(point=(1, 0, 0)), AngularAnchor(point=(1, 0, 0)), AntiAnchor(point=(1, 1, 0), full=True)),
+        *(
+            Anchor(point=(1, 0, 0)),
+            AngularAnchor(point=(1, 0, 0)),
+            AntiAnchor(point=(1, 1, 0), full=True),
+            AntiAnchor(point=(1, 1, 0)),
+        ),
         *(
             Subspace(),
             Unitarity(),
@@ -123,6 +128,8 @@ def test_gradients(term):
         (Anchor(point=(1, 0)), "point: found 2 coordinates, expected 4"),
         (AntiAnchor(point=(1, 0)), "point: found 2 coordinates, expected 4"),
         (Separate(channels=(4,)), "channels: found .4., expected different dimensions from 0 to 3"),
+        (AngularAnchor(point=(0, 0, 0, 0)), "expected a direction, not the origin"),
+        (Subspace(dims=(0, 1, 2, 3)), "dims: found all 4 dimensions, expected to leave some"),
         (Subspace(dims=(0, 4)), "dims: found .0, 4., expected different dimensions from 0 to 3"),
         (Subspace(dims=(1, 1)), "dims: found .1, 1., expected different"),
     ],

@@ -5,6 +5,7 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
+import study
 from study import cli
 from study.space import Space
 
@@ -179,10 +180,20 @@ def test_train_prints_every_metric(spaces):
     assert "3 replicas after 50 steps" in result.output
 
 
+def test_train_can_examine(spaces, tmp_path):
+    arguments = ["--seeds", "2", "--steps", "60", "--examine", "--name", "looked", "--out", str(tmp_path)]
+    result = CliRunner().invoke(cli.app, ["train", str(spaces / "seed.toml"), *arguments])
+    assert result.exit_code == 0, result.output
+    for metric in ("probe_gap", "relearning", "wheel", "winding"):
+        assert metric in result.output
+    final = study.load(tmp_path / "looked").final()
+    assert final[["probe_gap", "wheel"]].notna().all(axis=None)
+
+
 def test_show_and_spaces(hue, spaces):
     shown = CliRunner().invoke(cli.app, ["show", str(hue.path), "0"])
     assert shown.exit_code == 0
-    for word in ("trial 0 of hue", "separate@rise", "Schedule, 300 steps", "Settle", "isolation"):
+    for word in ("trial 0 of hue", "separate@rise", "Schedule, 300 steps", "Settle", "isolation", "█", "   o"):
         assert word in shown.output
     listed = CliRunner().invoke(cli.app, ["spaces", str(spaces)])
     assert listed.exit_code == 0

@@ -158,3 +158,18 @@ def test_a_study_can_be_renamed(hue, tmp_path):
     renamed = study.load(shutil.copytree(hue.path, tmp_path / "another-name"))
     assert len(renamed.optuna().trials) == 14
     assert renamed.setting(0) == hue.setting(0)
+
+
+def test_a_study_can_ask_which_removal_is_best(spaces, command, tmp_path):
+    shutil.copy(spaces / "unregularized.csv", tmp_path)
+    toml = (spaces / "unregularized.toml").read_text()
+    kinds = "choice(ablate, prune, suppress, repel, leace)"
+    (tmp_path / "kinds.toml").write_text(toml.replace('kind = "leace"', f'kind = "{kinds}"'))
+    options = ("--trials", 14, "--seeds", 2, "--steps", 60, "--rungs", 1, "--cpus", 2)
+    done = command("run", tmp_path / "kinds.toml", "--name", "kinds", "--out", tmp_path, *options)
+    assert done.returncode == 0, done.stderr
+    trials = study.load(tmp_path / "kinds").trials
+    assert trials.state.eq("complete").all()
+    by_kind = trials.groupby("param.ablation.kind")["isolation.mean"].first()
+    assert len(by_kind) >= 4
+    assert by_kind.idxmax() == "leace"  # which finds hue wherever it is; nothing put it into dims 0 and 1
