@@ -8,19 +8,8 @@ from scipy import stats
 
 from study import StudyFolder
 from study.folder import STATES
-from study.live import format_value
-from study.summary import format_figure
-
-EXPLAINED = {
-    "isolation": "utility x hue blindness, both at least 0: what the search maximises",
-    "utility": "how well the intact model reproduces colours: 1 perfectly, 0 no better than without hue",
-    "hue_blindness": "how close the ablated output is to the best hue-blind guess: 1 there, 0 if hue is untouched",
-    "hue_residual": "share of the outputs' variation with hue that is left after ablation (0 is best)",
-    "gray_collateral": "what ablation costs on grays: 0 nothing, 1 as much as answering one gray for all",
-    "lightness_kept": "R² of the ablated output's lightness with the oracle's (1 is best)",
-    "vibrancy_r2": "r² of ablated error and vibrancy^2.3, the published measure; not to choose by",
-    "labelled": "samples seen in training that carried a label: what the supervision cost",
-}
+from study.live import format_figure, format_value
+from study.summary import MEANINGS
 
 
 def answer(folder: StudyFolder) -> str:
@@ -31,19 +20,37 @@ def answer(folder: StudyFolder) -> str:
     top = best.iloc[0]
     states = trials.state.value_counts()
     counted = ", ".join(f"{states[state]} {state}" for state in STATES if state in states)
+    planned = folder.manifest["trials"]
+    of = f"{len(trials)} settings" if len(trials) >= planned else f"{len(trials)} of {planned} planned settings"
+    seeds = len(folder.seeds())
+    figures = (
+        f"mean isolation {format_figure(top['isolation.mean'])} ± {format_figure(top['isolation.sd'])} "
+        f"(sd over {seeds} seeds), 10th percentile {top['isolation.p10']:.3f}, worst seed {top['isolation.min']:.3f}.**"
+        f" Its intact model has utility {top['utility.mean']:.3f} and its ablated one hue blindness "
+        f"{top['hue_blindness.mean']:.3f}."
+    )
+    if len(trials) == 1:
+        return f"**One setting, trained on its own: {figures}"
     ties = tied_with_best(folder)
     tied = (
-        f"Trials {', '.join(map(str, ties))} cannot be told from it by these seeds (paired t-test, p > 0.05)."
+        f"Trials {', '.join(map(str, ties))} cannot be told from it by these {seeds} seeds (paired t-test, p > 0.05)."
         if ties
-        else "No other complete trial is as good (paired t-tests over the seeds, p < 0.05)."
+        else f"No other complete trial is as good (paired t-tests over the {seeds} seeds, p < 0.05)."
     )
     return (
-        f"**The best of {len(trials)} settings ({counted}) is trial {top.trial}: mean isolation "
-        f"{top['isolation.mean']:.3f} ± {top['isolation.sd']:.3f} (sd over {len(folder.seeds())} seeds), "
-        f"10th percentile {top['isolation.p10']:.3f}, worst seed {top['isolation.min']:.3f}.** "
-        f"Its intact model has utility {top['utility.mean']:.3f} and its ablated one hue blindness "
-        f"{top['hue_blindness.mean']:.3f}. {tied} It was chosen on the seeds it is measured on here, so expect "
-        f"somewhat less of it on new seeds."
+        f"**The best of {of} ({counted}) is trial {top.trial}: {figures} {tied} It was chosen on the seeds it is "
+        f"measured on here, so expect somewhat less of it on new seeds: `study export {folder.name} {top.trial}`, then "
+        f"`study train` with another `--seed`."
+    )
+
+
+def provenance(folder: StudyFolder) -> str:
+    """Where a study's figures come from, in a line of Markdown."""
+    manifest = folder.manifest
+    return (
+        f"Study {folder.name}, {manifest['started']}, of {manifest['space']}: seed {manifest['seed']}, replica seeds "
+        f"{folder.seeds()[0]} to {folder.seeds()[-1]}, commit {manifest['commit'] or 'unknown'}, on "
+        f"{manifest['machine']['cpus']} CPUs."
     )
 
 
@@ -63,8 +70,9 @@ def best_table(folder: StudyFolder, n: int = 5) -> pd.DataFrame:
     best = folder.best(n)
     table = {}
     for _, row in best.iterrows():
-        means = {name: (row[f"{name}.mean"], row[f"{name}.sd"]) for name in EXPLAINED}
-        column = {name: f"{format_figure(mean)} ± {format_figure(sd)}" for name, (mean, sd) in means.items()}
+        measured = [name for name in MEANINGS if f"{name}.mean" in row]
+        means = {name: (row[f"{name}.mean"], row[f"{name}.sd"]) for name in measured}
+        column = {n: f"{format_figure(mean)} ± {format_figure(sd, mean)}" for n, (mean, sd) in means.items()}
         column |= {
             "isolation, 10th percentile": f"{row['isolation.p10']:.3f}",
             "isolation, worst": f"{row['isolation.min']:.3f}",

@@ -82,6 +82,7 @@ class Dopesheet:
     rows: tuple[Row, ...]
     properties: tuple[Property, ...]
     text: tuple[tuple[str, ...], ...] = field(repr=False)
+    file: str = field(default="dopesheet", compare=False)
 
     def __len__(self) -> int:
         """How many steps a training by this sheet has: from 0 to the last row's, inclusive."""
@@ -115,7 +116,7 @@ class Dopesheet:
         for number, row in numbered:
             if len(row) != len(header):
                 raise InputError(
-                    f"{file}: row {number}: found {len(row)} cells, expected {len(header)} as in the header"
+                    f"{file}: row {number}: found {len(row)} cells, expected {len(header)} (ranges are quoted)"
                 )
         if not numbered:
             raise InputError(f"{file}: found no rows of keys, expected at least one")
@@ -140,7 +141,7 @@ class Dopesheet:
                     f"{file}: column {name}: found no key, expected at least one (or leave the column out)"
                 )
             properties.append(Property(name, space, timing, tuple(keys), tuple(keys.values())))
-        return cls(rows, tuple(properties), tuple(tuple(row) for row in text))
+        return cls(rows, tuple(properties), tuple(tuple(row) for row in text), file)
 
 
 def resolve_steps(cells: Sequence[str], file: str = "dopesheet", numbers: Sequence[int] | None = None) -> list[int]:

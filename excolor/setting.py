@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -73,11 +73,14 @@ class Setting(Table):
         _at("ablation", self.ablation.check, widths[self.ablation.layer])
         columns = {column.name: column for column in self.schedule.properties}
         if "lr" not in columns:
-            raise ValueError("schedule: found no column lr, expected one (the learning rate)")
+            raise InputError(f"{self.schedule.file}: found no column lr, expected one (the learning rate)")
         for name, column in columns.items():
-            _expect_one_of(["lr", *self.regularizers], name, "schedule column")
+            if name not in ("lr", *self.regularizers):
+                known = ", ".join(["lr", *self.regularizers])
+                where = f"{self.schedule.file}: row 1, column {name}"
+                raise InputError(f"{where}: found no such term, expected one of {known}")
             if min(column.values) < 0:
-                raise ValueError(f"schedule column {name}: found {min(column.values)}, expected 0 or more")
+                raise InputError(f"{self.schedule.file}: column {name}: found {min(column.values)}, expected 0 or more")
         return self
 
 
@@ -89,7 +92,7 @@ def read_document(path: Path) -> Document:
     try:
         document = tomllib.loads(_read(path, "a TOML file; `study spaces` lists some"))
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: is not TOML: {error}") from None
+        raise InputError(f'{path}: is not TOML: {error}; a range is written in quotes, "log(1, 2)"') from None
     name = document.get("schedule")
     if not isinstance(name, str) or Path(name).name != name or not name:
         raise InputError(f"{path}: schedule: found {name!r}, expected the name of a CSV file beside it")
@@ -137,7 +140,8 @@ def _at(where: str, check: Any, *arguments: Any) -> None:
 
 def _first(error: ValidationError) -> str:
     """Pydantic's first complaint, in one line: where, what was found and what was expected."""
-    details = error.errors()[0]
+    errors = error.errors()  # of which a mistyped key explains a missing one
+    details = next((details for details in errors if details["type"] == "extra_forbidden"), errors[0])
     # pydantic adds the chosen term to the path of a term's key; a person did not write it
     path = [str(part) for part in details["loc"]]
     if path[:1] == ["regularizers"] and len(path) > 2:
@@ -149,7 +153,7 @@ def _first(error: ValidationError) -> str:
             message = str(context["error"])
             return f"{where}.{message}" if where else message
         case "extra_forbidden":
-            return f"{where}: unknown key, expected one that the documentation lists"
+            return f"{where}: unknown key, expected one of {', '.join(_keys_beside(details['loc']))}"
         case "missing":
             return f"{where}: found nothing, expected a value"
         case "union_tag_invalid":
@@ -160,4 +164,15 @@ def _first(error: ValidationError) -> str:
             return f"{where}.term: found nothing, expected the name of a term"
         case _:
             message = details["msg"][0].lower() + details["msg"][1:]
-            return f"{where}: found {details['input']!r}, expected otherwise: {message}"
+            return f"{where}: found {details['input']!r}, but {message}"
+
+
+def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that a table may have, of which there is an unknown one at pydantic's path `loc`."""
+    if loc[0] == "regularizers":
+        table = next(term for term in get_args(get_args(Regularizer)[0]) if term.__name__ == loc[2])
+    elif len(loc) > 1:
+        table = {"model": ModelConfig, "data": DataConfig, "ablation": Ablation, "labels": Label}[str(loc[0])]
+    else:
+        table = Setting
+    return list(table.model_fields)

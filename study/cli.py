@@ -26,12 +26,12 @@ app = typer.Typer(
 console = Console()
 
 Out = Annotated[Path, typer.Option(help="The folder of studies.")]
-Seeds = Annotated[int, typer.Option(min=1, max=50_000, help="Replicas of every trial, each with its own seed.")]
+Seeds = Annotated[int, typer.Option(min=1, max=50_000, help="Replicas, each with its own seed, that train together.")]
 Seed = Annotated[int, typer.Option(min=0, max=40_000, help="Fixes everything that is random.")]
 Steps = Annotated[
     int | None, typer.Option(min=1, max=10_000_000, help="Stretch or shrink the schedule to so many steps.")
 ]
-Rungs = Annotated[int, typer.Option(min=1, max=1000, help="How often a trial is measured and may be stopped.")]
+Rungs = Annotated[int, typer.Option(min=1, max=1000, help="How often replicas are measured and may be stopped.")]
 SpaceFile = Annotated[Path, typer.Argument(help="A search space's TOML file.")]
 Study = Annotated[str, typer.Argument(help="A study's name, or its folder.")]
 Trial = Annotated[int, typer.Argument(min=0, help="The number of one of its trials.")]
@@ -67,6 +67,9 @@ def run(
     title = f"{folder.path}: {trials} trials of {space}, {seeds} seeds each, {plan.workers} at a time"
     with Tracker(folder, console) as tracker, StudyView(console, title, trials) as view:
         ended = running.run(search_space, plan, folder, [view, tracker])
+    interrupted = f"{folder.path}: interrupted after {ended} of {trials} trials, whose results are there"
+    if ended < trials and folder.best().empty:
+        raise _FailedError(interrupted)
     if folder.best().empty:
         raise _FailedError(f"{folder.path}: no trial was completed; `study show {folder.path} TRIAL` says why")
     console.print(summary.best_settings(folder))
@@ -74,7 +77,7 @@ def run(
         report = write_report(folder)
     console.print(f"report: {report}", soft_wrap=True, highlight=False)
     if ended < trials:
-        raise _FailedError(f"{folder.path}: interrupted after {ended} of {trials} trials, whose results are there")
+        raise _FailedError(interrupted)
 
 
 @app.command(epilog="Example: study train search_spaces/seed.toml --seeds 64")
@@ -110,6 +113,7 @@ def train(
     if name:
         keep(reports, create(space, plan, path))
     console.print(summary.metrics(reports[-1].replicas))
+    console.print(summary.meanings(reports[-1].replicas))
 
 
 @app.command(epilog="Example: study report hue-001 --open")
@@ -147,6 +151,7 @@ def show(study: Study, trial: Trial, out: Out = Path("runs")) -> None:
     console.print(summary.drawn_schedule(setting))
     if row.steps:
         console.print(summary.metrics(folder.final(trial)))
+        console.print(summary.meanings(folder.final(trial)))
 
 
 @app.command(epilog="Example: study export hue-001 12 --to my-settings, then study train my-settings/hue-001-12.toml")

@@ -191,7 +191,7 @@ def load(path: str | Path) -> StudyFolder:
 
 STATISTICS: dict[str, Callable[[pd.Series], Any]] = {
     "mean": pd.Series.mean,
-    "sd": lambda values: values.std() if len(values) > 1 else 0 * values.mean(),
+    "sd": pd.Series.std,
     "p10": lambda values: values.quantile(0.1),
     "min": pd.Series.min,
 }
@@ -200,7 +200,7 @@ STATISTICS: dict[str, Callable[[pd.Series], Any]] = {
 def summarise(replicas: pd.DataFrame) -> dict[str, float]:
     """`<metric>.<statistic>` of each metric over replicas, of rows that are one trial's at one rung.
 
-    Diverged replicas count as 0 in isolation and not at all in the other metrics. sd is of the sample, 0 for one.
+    Diverged replicas count as 0 in isolation and not at all in the other metrics. sd: NaN of one.
     """
     return {
         f"{metric}.{name}": float(statistic(replicas[metric].dropna()))

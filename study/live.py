@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from datetime import timedelta
@@ -15,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from study.folder import STATES
-from study.trial import Row
+from study.trial import INTERRUPTED, Row
 
 
 class StudyView:
@@ -49,10 +50,8 @@ class StudyView:
     def ended(self, row: Row) -> None:
         """A trial has ended."""
         self._states[row["state"]] += 1
-        if row["state"] == "failed":
-            self._console.print(
-                f"trial {row['trial']} failed: {row['reason']}", markup=False, highlight=False, style="red"
-            )
+        if row["state"] == "failed" and row["reason"] != INTERRUPTED:
+            self._console.print(Text(f"trial {row['trial']} failed: {row['reason']}", style="red"))
         if row["state"] == "complete" and (self._best is None or row["isolation.mean"] > self._best["isolation.mean"]):
             self._best = row
             if not self._console.is_terminal:
@@ -91,7 +90,8 @@ class StudyView:
 
 
 def _best_text(row: Row) -> str:
-    return f"isolation {row['isolation.mean']:.3f} ± {row['isolation.sd']:.3f} over its replicas, trial {row['trial']}"
+    mean, sd = format_figure(row["isolation.mean"]), format_figure(row["isolation.sd"])
+    return f"isolation {mean} ± {sd} over its replicas, trial {row['trial']}"
 
 
 def _parameters(row: Row) -> Table:
@@ -110,6 +110,13 @@ def _parameters(row: Row) -> Table:
 def format_value(value: object) -> str:
     """A parameter's value as a person reads it: three digits of a real number."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def format_figure(figure: float, like: float = 0.0) -> str:
+    """A metric's figure as a person reads it: three decimals, or none of counts, which are `like` 100 or more."""
+    if math.isnan(figure):
+        return "-"
+    return f"{figure:.3f}" if max(abs(figure), abs(like)) < 100 else f"{figure:,.0f}"
 
 
 def _clock(seconds: float) -> str:

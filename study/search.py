@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 
 from study.recorder import Listener, Recorder
 from study.space import Space
-from study.trial import OBJECTIVE, Report, Trial
+from study.trial import INTERRUPTED, OBJECTIVE, Report, Trial
 
 
 class OptunaSearch(Searcher):
@@ -39,7 +39,7 @@ class OptunaSearch(Searcher):
     def close(self) -> None:
         """End the trials that are still running, which were interrupted."""
         for trial_id in list(self.running):
-            self._end(trial_id, "interrupted")
+            self._end(trial_id, INTERRUPTED)
 
     def _end(self, trial_id: str, reason: str) -> None:
         trial = self.running.pop(trial_id)

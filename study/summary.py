@@ -12,7 +12,22 @@ from rich.table import Table
 
 from excolor import Setting
 from study.folder import StudyFolder, metric_names, summarise
-from study.live import format_value
+from study.live import format_figure, format_value
+
+MEANINGS = {
+    "isolation": "utility x hue blindness, both at least 0: what the search maximises",
+    "utility": "how well the intact model reproduces colours: 1 perfectly, 0 no better than without hue",
+    "hue_blindness": "how close the ablated output is to the best hue-blind guess: 1 there, 0 if hue is untouched",
+    "hue_residual": "share of the outputs' variation with hue that is left after ablation (0 is best)",
+    "gray_collateral": "what ablation costs on grays: 0 nothing, 1 as much as answering one gray for all",
+    "lightness_kept": "R² of the ablated output's lightness with the oracle's (1 is best)",
+    "vibrancy_r2": "r² of ablated error and vibrancy^2.3, the published measure; not to choose by",
+    "probe_gap": "R² of a probe for hue in the ablated dims, minus in the others: 1 if hue is only there",
+    "relearning": "steps to learn hue again, over steps from scratch: less than 1 the more is left to build on",
+    "wheel": "circular correlation of hue and the angle in the two ablated dims (1 is best)",
+    "winding": "how often that angle goes around while hue does once (1 or -1 for a wheel)",
+    "labelled": "samples seen in training that carried a label: what the supervision cost",
+}
 
 ENOUGH = 10  # complete trials, to say which parameters matter
 
@@ -25,9 +40,9 @@ def best_settings(folder: StudyFolder, n: int = 3) -> Table:
     table.add_column("importance", justify="right", min_width=10)
     for trial in best.trial:
         table.add_column(f"trial {trial}", justify="right", min_width=13)
-    for name, label in _HEADLINES.items():
-        cells = [f"{mean:.3f} ± {sd:.3f}" for mean, sd in zip(best[f"{name}.mean"], best[f"{name}.sd"], strict=True)]
-        table.add_row(label, "", *cells)
+    for name in _HEADLINES:
+        spread = zip(best[f"{name}.mean"], best[f"{name}.sd"], strict=True)
+        table.add_row(name, "", *(f"{format_figure(mean)} ± {format_figure(sd)}" for mean, sd in spread))
     table.add_row("worst seed", "", *(f"{value:.3f}" for value in best["isolation.min"]), end_section=True)
     weights = importances(folder)
     for name in weights or folder.space.distributions:
@@ -64,15 +79,18 @@ def metrics(replicas: pd.DataFrame) -> Table:
             *(summary[f"{name}.{statistic}"] for statistic in ("mean", "sd", "p10", "min")),
             replicas[name].max(),
         ]
-        table.add_row(name, *map(format_figure, figures))
+        table.add_row(name, *(format_figure(figure, like=figures[0]) for figure in figures))
     if replicas.diverged.any():
         table.caption = f"{replicas.diverged.sum()} of them diverged: 0 in isolation, left out of the other metrics"
     return table
 
 
-def format_figure(figure: float) -> str:
-    """A metric's figure as a person reads it: three decimals, or none of a count."""
-    return f"{figure:.3f}" if abs(figure) < 100 else f"{figure:,.0f}"
+def meanings(replicas: pd.DataFrame) -> Table:
+    """What each metric that was measured means."""
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    for name in metric_names(replicas):
+        table.add_row(name, MEANINGS.get(name, "a term, unweighted, on colours off the training grid"), style="dim")
+    return table
 
 
 def schedule(setting: Setting) -> Table:
@@ -109,6 +127,8 @@ def drawn_schedule(setting: Setting, width: int = 44) -> Table:
         line = "".join(_BARS[int(share * (len(_BARS) - 1))] for share in scaled)
         table.add_row(escape(name), format_value(float(values.min())), format_value(float(values.max())), line)
         table.add_row("", "", "", f"[dim]{_marks(dict.fromkeys(keys, 'o'), length, width)}[/]")
+    for name in setting.regularizers.keys() - {p.name for p in setting.schedule.properties}:
+        table.add_row(escape(name), "1", "1", "[dim]it has no column[/]")
     return table
 
 
@@ -122,4 +142,4 @@ def _marks(marks: dict[int, str], length: int, width: int) -> str:
 
 
 _BARS = "▁▂▃▄▅▆▇█"
-_HEADLINES = {"isolation": "isolation", "utility": "utility", "hue_blindness": "hue blindness"}
+_HEADLINES = ("isolation", "utility", "hue_blindness")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from excolor.training import Rung
 
 OBJECTIVE = "isolation"
+INTERRUPTED = "interrupted"
+"""The reason why a trial failed that a person stopped."""
 
 Row = dict[str, Any]
 """A row of trials.parquet."""

@@ -28,7 +28,7 @@ def test_a_training_that_was_kept_has_a_report(spaces, tmp_path, command):
     assert done.returncode == 0, done.stderr
     done = command("report", "one", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "The best of 1 settings" in (tmp_path / "one" / "report.html").read_text()
+    assert "One setting, trained on its own" in (tmp_path / "one" / "report.html").read_text()
 
 
 def test_nothing_to_report_is_one_line(hue, monkeypatch):

@@ -1,9 +1,13 @@
+import io
 from types import SimpleNamespace
 
 import optuna
 import pytest
+from rich.console import Console
 
+from excolor.dopesheet import Dopesheet
 from study import summary
+from study.space import Space
 
 
 def test_importances_are_shares_and_find_what_matters():
@@ -26,3 +30,15 @@ def test_a_metrics_table_counts_the_diverged(outcomes):
     table = summary.metrics(rows)
     assert table.row_count == len(summary.metric_names(rows)) == 8
     assert "2 of them diverged" in table.caption
+
+
+def test_a_schedule_is_drawn_with_its_keys_and_what_has_no_column(spaces):
+    setting = Space.read(spaces / "seed.toml").setting({})
+    bare = setting.model_copy(update={"schedule": Dopesheet.parse([["STEP", "lr"], ["0", "1e-3"], ["99", "1"]])})
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(summary.drawn_schedule(bare, width=20))
+    text = console.export_text()
+    assert "▁" in text
+    assert "█" in text
+    assert "o" + " " * 18 + "o" in text
+    assert text.count("it has no column") == 5
