@@ -176,9 +176,9 @@ class StudyFolder:
 
     def optuna(self) -> optuna.Study:
         """The search as Optuna's own Study."""
-        return optuna.load_study(
-            study_name=None, storage=self._journal()
-        )  # the only one, whatever the folder is called now
+        storage = self._journal()
+        (name,) = optuna.get_all_study_names(storage)  # whatever the folder is called now
+        return optuna.load_study(study_name=name, storage=storage)
 
 
 def load(path: str | Path) -> StudyFolder:

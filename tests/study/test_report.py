@@ -17,6 +17,7 @@ def test_the_report_answers_with_pictures_and_without_the_network(hue):
     assert "@import" not in page
     assert "Traceback" not in page
     assert "Warning" not in page
+    assert "stderr" not in page  # no library's log lines
 
 
 def test_a_report_can_be_written_again(hue):
