@@ -78,7 +78,6 @@ def best_table(folder: StudyFolder, n: int = 5) -> pd.DataFrame:
             "isolation, worst": f"{row['isolation.min']:.3f}",
         }
         for name in folder.space.distributions:
-            value = row[f"param.{name}"]
-            column[name] = format_value(value)
+            column[name] = format_value(row[f"param.{name}"])
         table[f"trial {row.trial}"] = column
     return pd.DataFrame(table)

@@ -34,7 +34,7 @@ class Rung:
 
     @property
     def diverged(self) -> Tensor:
-        """Which replicas' outputs are no longer finite: [R]."""
+        """Which replicas' outputs or parameters are no longer finite: [R]."""
         return self.metrics["utility"].isnan()
 
 
@@ -152,7 +152,7 @@ class Training(lightning.LightningModule):
 
 
 class Rungs(Callback):
-    """Ablates and measures the replicas at the end of every segment."""
+    """Ablates and measures the replicas at the end of each segment that ends at a rung."""
 
     def __init__(self, on_rung: Callable[[Rung, ColorMLP], None] | None = None):
         self.rungs: list[Rung] = []
@@ -183,8 +183,7 @@ def train(
     """Train one replica of the setting for each seed; return the models and what they measured at each rung.
 
     `on_rung` is called with each rung and the models as they are then; what it raises ends the training and is raised
-    here.
-    `callbacks` are Lightning's, whose batches are the segments between rungs.
+    here. `callbacks` are Lightning's, whose batches are segments.
     """
     measured = Rungs(on_rung)
     training = Training(setting, seeds, rungs)

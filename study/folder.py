@@ -54,14 +54,6 @@ class StudyFolder:
         (path / "models").mkdir()
         return folder
 
-    @classmethod
-    def open(cls, path: str | Path) -> StudyFolder:
-        """The folder of a study that exists. Raises InputError if there is none."""
-        path = Path(path)
-        if not (path / "manifest.json").is_file():
-            raise InputError(f"{path}: found no study, expected a folder with a manifest.json in it")
-        return cls(path)
-
     def add_replicas(self, trial: int, rows: pd.DataFrame) -> None:
         """Write a finished trial's part of replicas.parquet: a row per seed and rung."""
         rows = rows.assign(trial=trial)[["trial", *rows.columns]]
@@ -186,7 +178,10 @@ def load(path: str | Path) -> StudyFolder:
 
     Nothing in the folder is executed or unpickled. Raises InputError if it is not a study's.
     """
-    return StudyFolder.open(path)
+    path = Path(path)
+    if not (path / "manifest.json").is_file():
+        raise InputError(f"{path}: found no study, expected a folder with a manifest.json in it")
+    return StudyFolder(path)
 
 
 STATISTICS: dict[str, Callable[[pd.Series], Any]] = {

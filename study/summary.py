@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from excolor import Setting
-from study.folder import StudyFolder, metric_names, summarise
+from study.folder import STATISTICS, StudyFolder, metric_names, summarise
 from study.live import format_figure, format_value
 
 MEANINGS = {
@@ -75,10 +75,7 @@ def metrics(replicas: pd.DataFrame) -> Table:
         table.add_column(column, justify="left" if column == "metric" else "right")
     summary = summarise(replicas)
     for name in metric_names(replicas):
-        figures = [
-            *(summary[f"{name}.{statistic}"] for statistic in ("mean", "sd", "p10", "min")),
-            replicas[name].max(),
-        ]
+        figures = [*(summary[f"{name}.{statistic}"] for statistic in STATISTICS), replicas[name].max()]
         table.add_row(name, *(format_figure(figure, like=figures[0]) for figure in figures))
     if replicas.diverged.any():
         table.caption = f"{replicas.diverged.sum()} of them diverged: 0 in isolation, left out of the other metrics"
