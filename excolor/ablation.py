@@ -16,7 +16,7 @@ from torch import Tensor
 from excolor import colors
 from excolor.alignment import Mapping, falloff, repel, suppress
 from excolor.fields import Dims, Point, Real, Share, Table, check_dims
-from excolor.models import ColorMLP, Outputs
+from excolor.models import ColorMLP, Edits, Outputs
 
 
 class Ablation(Table):
@@ -61,20 +61,36 @@ class Ablation(Table):
 
     def apply(self, model: ColorMLP) -> Outputs:
         """The model's outputs without what is taken away; the model itself stays as it is."""
-        match self.kind:
-            case "ablate":
-                return self._without_weights(model)
-            case "prune":
-                return prune(model, self.dims)
-            case "leace":
-                return partial(model, edits={self.layer: leace(model, self.layer)})
+        if self.kind == "ablate":
+            return self._without_weights(model)
+        if self.kind == "prune":
+            return prune(model, self.dims)
+        return partial(model, edits=self._edits(model))
+
+    def compare(self, model: ColorMLP) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """The intact model's outputs, [N, 3] to [R, N, 3], and those of `apply`, for little more than either costs."""
+        edits = self._edits(model)
+
+        def outputs(x: Tensor) -> tuple[Tensor, Tensor]:
+            z = model.encoder(x.expand(model.replicas, -1, 3))
+            intact, ablated = (model.from_encoder(z, e)["output"].clamp(0, 1) for e in ({}, edits))
+            return intact, ablated
+
+        return outputs
+
+    def _edits(self, model: ColorMLP) -> Edits:
+        """What to do to the model's activations. Weights taken away leave the encoder's at 0."""
+        if self.kind in ("ablate", "prune"):
+            kept = [float(dim not in self.dims) for dim in range(model.config.bottleneck)]
+            return {"encoder": lambda z: z * z.new_tensor(kept)}
+        if self.kind == "leace":
+            return {self.layer: leace(model, self.layer)}
         basis, signed = self._basis(model.config.bottleneck), self.direction is not None
         if self.kind == "suppress":
             gate = partial(falloff, start=self.start, amount=self.amount, power=self.power)
-            edit = partial(suppress, basis=basis, gate=gate, signed=signed)
-        else:
-            edit = partial(repel, basis=basis, mapping=Mapping(self.mapping, self.start, self.end), signed=signed)
-        return partial(model, edits={self.layer: edit})
+            return {self.layer: partial(suppress, basis=basis, gate=gate, signed=signed)}
+        mapping = Mapping(self.mapping, self.start, self.end)
+        return {self.layer: partial(repel, basis=basis, mapping=mapping, signed=signed)}
 
     def _basis(self, width: int) -> Tensor:
         """Orthonormal rows that span what is taken away, [n, width]."""

@@ -6,15 +6,17 @@ error, and hue energy M(x, o). Every measure is a vector [R].
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
 from torch import Tensor
 
 from excolor import colors
-from excolor.models import Outputs
 
 Metrics = dict[str, Tensor]
+
+AT_ONCE = 1024  # colours at a time: what they take stays in a processor's cache
 
 
 def utility(y: Tensor, x: Tensor) -> Tensor:
@@ -40,7 +42,7 @@ def hue_residual(y: Tensor, ablated: Tensor) -> Tensor:
     """
 
     def hue_variance(outputs: Tensor) -> Tensor:
-        return outputs.var(-4, correction=0).mean((-3, -2, -1))
+        return (outputs - outputs.mean(-4, keepdim=True)).square().mean((-4, -3, -2, -1))
 
     return hue_variance(ablated) / hue_variance(y).clamp(min=1e-12)
 
@@ -66,18 +68,21 @@ def vibrancy_r2(ablated: Tensor, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def evaluate(
-    model: Outputs, ablated: Outputs, finite: Tensor | None = None, device: torch.device | str = "cpu"
+    outputs: Callable[[Tensor], tuple[Tensor, Tensor]],
+    finite: Tensor | None = None,
+    device: torch.device | str = "cpu",
 ) -> Metrics:
     """Every metric of every replica, [R] each, on 16^3 RGB cell centres where a metric does not name its own colours.
 
-    `model` and `ablated` map colours [N, 3] to outputs [R, N, 3]. A replica has diverged if an output, or, as `finite`
-    [R] says, a parameter, is not finite: its isolation is 0 and every other metric NaN.
+    `outputs` maps colours [N, 3] to intact and to ablated outputs, [R, N, 3] each in [0, 1]. A replica has diverged if
+    an output is not a number or, as `finite` [R] says, a parameter is not finite: its isolation is 0 and every other
+    metric NaN.
     """
     x, hues, grays, corners = grids = _grids(torch.device(device))
     everything = torch.cat([grid.reshape(-1, 3) for grid in grids])
-    sizes = [grid.numel() // 3 for grid in grids]
-    y_x, y_hues, y_grays, _ = (y := model(everything)).split(sizes, 1)
-    a_x, a_hues, a_grays, a_corners = (a := ablated(everything)).split(sizes, 1)
+    parts = zip(*map(outputs, everything.split(AT_ONCE)), strict=True)
+    y, a = (torch.cat([y.mT for y in part], 2).mT.split([grid.numel() // 3 for grid in grids], 1) for part in parts)
+    (y_x, y_hues, y_grays, _), (a_x, a_hues, a_grays, a_corners) = y, a
     metrics = {
         "utility": utility(y_x, x),
         "hue_blindness": hue_blindness(a_x, x),
@@ -86,7 +91,7 @@ def evaluate(
         "lightness_kept": lightness_kept(a_x, x),
         "vibrancy_r2": vibrancy_r2(a_corners, corners),
     }
-    diverged = ~(y.isfinite().all(-1).all(-1) & a.isfinite().all(-1).all(-1))
+    diverged = torch.stack(list(metrics.values())).isnan().any(0)
     if finite is not None:
         diverged |= ~finite
     metrics = {name: metric.masked_fill(diverged, torch.nan) for name, metric in metrics.items()}

@@ -165,7 +165,7 @@ class Separate(Term):
         cosines = torch.where(cosines > 1 - 1e-5, 0, cosines)
         if self.shift:
             cosines = (cosines.clamp(min=-1) + 1) / 2  # rounding may take a cosine below -1
-        return cosines.pow(self.power).sum(-1)
+        return _power(cosines, self.power).sum(-1)
 
 
 class Fallback(Term):
@@ -210,6 +210,13 @@ def check_point(point: tuple[float, ...], width: int) -> None:
     """Raise ValueError unless the point has a coordinate for each of `width` dimensions."""
     if len(point) != width:
         raise ValueError(f"point: found {len(point)} coordinates, expected {width}, one for each dimension")
+
+
+def _power(x: Tensor, exponent: float) -> Tensor:
+    """`x ** exponent`, by squaring until a compiled step can write the rest out as products: powers below 32."""
+    while exponent >= 32 and exponent % 2 == 0:
+        x, exponent = x.square(), exponent / 2
+    return x.pow(exponent)
 
 
 def _cosine(z: Tensor, point: tuple[float, ...]) -> Tensor:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import numpy as np
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from excolor.ablation import Ablation
@@ -82,6 +84,18 @@ class Setting(Table):
             if min(column.values) < 0:
                 raise InputError(f"{self.schedule.file}: column {name}: found {min(column.values)}, expected 0 or more")
         return self
+
+    @property
+    def trained(self) -> dict[str, Regularizer]:
+        """The terms that act in training."""
+        return {name: term for name, term in self.regularizers.items() if term.when != "validation"}
+
+    def weights_in_training(self, table: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The weights [steps, terms] of the terms that act in training, by a schedule's table; 1 without a column."""
+        weights = np.ones((len(table["lr"]), len(self.trained)))
+        for i, name in enumerate(self.trained):
+            weights[:, i] = table.get(name, 1.0)
+        return weights
 
 
 def read_document(path: Path) -> Document:

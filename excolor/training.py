@@ -6,20 +6,24 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
+from typing import Any
 
 import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from excolor import colors
+from excolor.compilation import Advance, compile_step
 from excolor.metrics import Metrics, evaluate
 from excolor.models import ColorMLP
 from excolor.motion import Motion
 from excolor.sampling import Stream
 from excolor.setting import Setting
+from excolor.step import State, Step, controls, flatten, step_kind, unflatten
 
 SAMPLES_AT_ONCE = 2**20  # of all replicas; at some 20 bytes each they and their labels fit anywhere
 
@@ -58,26 +62,36 @@ class Segment:
         return self.start + len(self.colors)
 
 
+class _Segments(torch.optim.Optimizer):
+    """What Lightning counts and calls as an optimizer: a step of it is a whole segment of Adam's."""
+
+    def step(self, closure=None):  # type: ignore[no-untyped-def]
+        return closure()
+
+
 class Training(lightning.LightningModule):
     """Replicas of a setting under training. Each of Lightning's batches is a segment of many steps.
 
-    One forward, one backward and one Adam step move all replicas. No replica's loss depends on another's parameters,
-    so the gradient of the sum of losses is each replica's own, and one that diverges leaves the others alone.
+    `compiled` steps are native code, which takes some seconds to make when a machine first meets such a step.
     """
 
-    def __init__(self, setting: Setting, seeds: Sequence[int], rungs: int = 10):
+    moments: Tensor  # Adam's first and second, [2, R, P]
+    labelled: Tensor  # samples of each replica that carried a label of a term [R]; soft ones in part
+
+    def __init__(self, setting: Setting, seeds: Sequence[int], rungs: int = 10, compiled: bool = False):
         super().__init__()
         self.automatic_optimization = False
         self.setting = setting
         self.seeds = list(seeds)
         self.rung_steps = rung_steps(len(setting.schedule), rungs)
         self.model = ColorMLP(setting.model, seeds)
-        self.labelled = torch.zeros(len(self.seeds))  # samples seen that carried a label of a term; soft ones in part
-        self._supervision = {
-            label for term in setting.regularizers.values() if term.when != "validation" for label in term.labels or {}
-        }
+        parameters = flatten(list(self.model.parameters())).detach()
+        self.register_buffer("moments", torch.zeros_like(parameters).repeat(2, 1, 1))
+        self.register_buffer("labelled", torch.zeros(len(self.seeds)))
+        self._compiled = compiled
+        self._steps: dict[tuple[bool, ...], Advance] = {}  # by which terms act in them
         self._moved: dict[str, tuple[int, Motion]] = {}  # what `retarget` has begun, and when
-        self._table = {name: values.tolist() for name, values in setting.schedule.table().items()}
+        self._table = setting.schedule.table()
 
     def segments(self) -> Iterator[Segment]:
         """The data of the whole training, drawn as needed: up to a rung, a step with actions, or as much as fits."""
@@ -99,37 +113,48 @@ class Training(lightning.LightningModule):
         began, motion = self._moved.get(name, column.motion(now))
         motion = motion.retarget(now - began, float(column.to_space(target)), steps)
         self._moved[name] = now, motion
-        self._table[name][now:] = column.from_space(motion.values(np.arange(len(self.setting.schedule) - now))).tolist()
+        self._table[name][now:] = column.from_space(motion.values(np.arange(len(self.setting.schedule) - now)))
 
     def train_dataloader(self) -> Iterator[Segment]:
         return self.segments()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.model.parameters(), fused=True)
+        return _Segments(self.model.parameters(), {})
 
     def training_step(self, segment: Segment, batch_idx: int) -> None:
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, torch.optim.Optimizer)
-        for i, x in enumerate(segment.colors):
-            step = segment.start + i
-            labels = {name: label[i] for name, label in segment.labels.items()}
-            optimizer.param_groups[0]["lr"] = self._table["lr"][step]
-            optimizer.zero_grad()
-            self.loss(x, labels, step).sum().backward()
-            optimizer.step()
-        if self._supervision:
-            carried = torch.stack([segment.labels[name] for name in sorted(self._supervision)]).amax(0)
-            self.labelled += carried.sum((0, 2)).cpu()
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        optimizer.step(closure=lambda: self.advance(segment))
+        labels = {name for term in self.setting.trained.values() for name in term.labels or {}}
+        if labels:
+            self.labelled += torch.stack([segment.labels[name] for name in sorted(labels)]).amax(0).sum((0, 2))
 
-    def loss(self, x: Tensor, labels: dict[str, Tensor], step: int) -> Tensor:
-        """Each replica's loss [R] at a step: reconstruction error and the weighted terms, those of weight 0 skipped."""
-        layers = self.model.activations(x)
-        loss = (layers["output"] - x).square().mean((-2, -1))
-        for name, term in self.setting.regularizers.items():
-            weight = self._table[name][step] if name in self._table else 1.0
-            if weight != 0 and term.when != "validation":
-                loss = loss + weight * term.total(layers, labels, self.model.decode)
-        return loss
+    @torch.no_grad()
+    def advance(self, segment: Segment) -> None:
+        """Take a segment's steps, each with the terms whose weight is not 0 in it."""
+        parameters = list(self.model.parameters())
+        state = State(flatten(parameters), *self.moments)
+        weights = self.setting.weights_in_training(self._table)
+        batches = zip(segment.colors, *segment.labels.values(), strict=True)
+        for acting, run in groupby(range(segment.start, segment.end), lambda step: tuple(weights[step] != 0)):
+            steps = np.array(list(run))
+            moves = controls(steps, self._table["lr"][steps], weights[np.ix_(steps, acting)]).to(self.device)
+            for move, (x, *labels) in zip(moves, batches, strict=False):
+                arguments = state, x, dict(zip(segment.labels, labels, strict=True)), move
+                state = self._step(acting, *arguments)(*arguments)
+        self.moments = torch.stack([state.first, state.second])
+        for parameter, values in zip(parameters, unflatten(state.parameters, parameters), strict=True):
+            parameter.copy_(values)
+
+    def _step(self, acting: tuple[bool, ...], *arguments: Any) -> Advance:
+        """The step in which those terms act, for arguments like these."""
+        if acting not in self._steps:
+            terms = [term for term, acts in zip(self.setting.trained.values(), acting, strict=True) if acts]
+            step = Step(self.model, terms)
+            native = self._compiled and len(self.seeds) > 1
+            kind = step_kind(self.setting, acting)
+            self._steps[acting] = compile_step(step, kind, *arguments) if native else step
+        return self._steps[acting]
 
     @torch.no_grad()
     def validation_losses(self) -> dict[str, Tensor]:
@@ -161,8 +186,8 @@ class Rungs(Callback):
     def on_train_batch_end(self, trainer, training, outputs, segment, batch_idx):  # type: ignore[no-untyped-def]
         if segment.end not in training.rung_steps:
             return
-        ablated = training.setting.ablation.apply(training.model)
-        metrics = evaluate(training.model, ablated, training.model.finite(), training.device)
+        compared = training.setting.ablation.compare(training.model)
+        metrics = evaluate(compared, training.model.finite(), training.device)
         more = {"labelled": training.labelled, **training.validation_losses()}
         diverged = metrics["utility"].isnan().cpu()
         metrics |= {name: metric.cpu().masked_fill(diverged, torch.nan) for name, metric in more.items()}
@@ -177,27 +202,24 @@ def train(
     seeds: Sequence[int],
     *,
     rungs: int = 10,
+    compiled: bool = False,
     on_rung: Callable[[Rung, ColorMLP], None] | None = None,
     callbacks: Sequence[Callback] = (),
+    **flags: Any,
 ) -> tuple[ColorMLP, list[Rung]]:
     """Train one replica of the setting for each seed; return the models and what they measured at each rung.
 
-    `on_rung` is called with each rung and the models as they are then; what it raises ends the training and is raised
-    here. `callbacks` are Lightning's, whose batches are segments.
+    `compiled` pays in all but short trainings. `on_rung` is called with each rung and the models as they are then; what
+    it raises ends the training and is raised here. `callbacks` are Lightning's, whose batches are segments; so are
+    `flags`, of its Trainer, say `accelerator="cuda"`.
     """
     measured = Rungs(on_rung)
-    training = Training(setting, seeds, rungs)
+    training = Training(setting, seeds, rungs, compiled)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
-        trainer = lightning.Trainer(
-            accelerator="cpu",
-            max_epochs=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-            callbacks=[*callbacks, measured],
-        )
+        quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_model_summary", "enable_progress_bar"), False)
+        flags = {"accelerator": "cpu", **quiet, **flags}
+        trainer = lightning.Trainer(max_epochs=1, callbacks=[*callbacks, measured], **flags)
         trainer.fit(training)
     return training.model, measured.rungs

@@ -13,9 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from excolor import InputError
+from study.plan import SchedulerName
 
 if TYPE_CHECKING:
     from study.folder import StudyFolder
+    from study.space import Space
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,6 +34,9 @@ Steps = Annotated[
     int | None, typer.Option(min=1, max=10_000_000, help="Stretch or shrink the schedule to so many steps.")
 ]
 Rungs = Annotated[int, typer.Option(min=1, max=1000, help="How often replicas are measured and may be stopped.")]
+Compile = Annotated[
+    bool | None, typer.Option("--compile/--no-compile", help="Native training steps; by default where they pay.")
+]
 SpaceFile = Annotated[Path, typer.Argument(help="A search space's TOML file.")]
 Study = Annotated[str, typer.Argument(help="A study's name, or its folder.")]
 Trial = Annotated[int, typer.Argument(min=0, help="The number of one of its trials.")]
@@ -47,6 +52,8 @@ def run(
     seed: Seed = 0,
     steps: Steps = None,
     rungs: Rungs = 10,
+    scheduler: Annotated[SchedulerName, typer.Option(help="What stops hopeless trials early.")] = "asha",
+    compiled: Compile = None,
     out: Out = Path("runs"),
 ) -> None:
     """Search a space for the settings that isolate hue best, and write a report."""
@@ -62,7 +69,16 @@ def run(
     search_space = Space.read(space, steps)
     if not search_space.distributions:
         raise InputError(f"{space}: found no range, expected one to search (`study train` trains a fixed setting)")
-    plan = Plan(trials=trials, seeds=seeds, seed=seed, cpus=cpus, rungs=rungs, steps=steps)
+    plan = Plan(
+        trials=trials,
+        seeds=seeds,
+        seed=seed,
+        cpus=cpus,
+        rungs=rungs,
+        steps=steps,
+        scheduler=scheduler,
+        compiled=_compiled(compiled, search_space, trials, seeds),
+    )
     folder = create(search_space, plan, new_path(out, name, space.stem))
     title = f"{folder.path}: {trials} trials of {space}, {seeds} seeds each, {plan.workers} at a time"
     with Tracker(folder, console) as tracker, StudyView(console, title, trials) as view:
@@ -87,6 +103,7 @@ def train(
     seed: Seed = 0,
     steps: Steps = None,
     rungs: Rungs = 10,
+    compiled: Compile = None,
     examine: Annotated[
         bool, typer.Option("--examine", help="Probe for hue, too, and see how fast it is learnt again.")
     ] = False,
@@ -104,7 +121,8 @@ def train(
     if space.distributions:
         ranges = ", ".join(space.distributions)
         raise InputError(f"{setting}: found ranges ({ranges}), expected a fixed setting (`study run` searches ranges)")
-    plan = Plan(trials=1, seeds=seeds, seed=seed, cpus=1, rungs=rungs, steps=steps)
+    compiled = _compiled(compiled, space, 1, seeds)
+    plan = Plan(trials=1, seeds=seeds, seed=seed, cpus=1, rungs=rungs, steps=steps, compiled=compiled)
     path = new_path(out, name, setting.stem)
     try:
         reports = train_once(space, plan, console, examine)
@@ -198,6 +216,18 @@ def spaces(folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path
 
 class _FailedError(Exception):
     """The input was right, but the work failed."""
+
+
+def _compiled(asked: bool | None, space: Space, trials: int, seeds: int) -> bool:
+    """Whether to compile training steps: as asked, or where it pays. Says so if it would but there is no compiler."""
+    from excolor.compilation import compiler
+    from study.plan import worth_compiling
+
+    wanted = worth_compiling(space, trials, seeds) if asked is None else asked
+    if wanted and not compiler():
+        console.print("found no C++ compiler (g++, or what CXX names): training runs eagerly, several times slower")
+        return False
+    return wanted
 
 
 def _folder(study: str, out: Path) -> StudyFolder:

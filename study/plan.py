@@ -10,12 +10,19 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
+from excolor.step import step_kinds
 from study.folder import StudyFolder
 from study.space import Space
 
+SchedulerName = Literal["asha", "hyperband", "median", "none"]
+
 SEEDS_APART = 100_000
 """Replica seeds of studies with neighbouring `--seed`s are this far apart; a search uses the first of them."""
+
+WORTH_COMPILING = 200_000
+"""So many replica-steps take as much longer eagerly as it takes to compile a step."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,8 @@ class Plan:
     cpus: int = 0  # all of them
     rungs: int = 10
     steps: int | None = None  # the schedule's own
+    compiled: bool = False
+    scheduler: SchedulerName = "asha"
 
     @property
     def replica_seeds(self) -> list[int]:
@@ -37,6 +46,22 @@ class Plan:
     @property
     def workers(self) -> int:
         return self.cpus or len(os.sched_getaffinity(0))
+
+
+def worth_compiling(space: Space, trials: int, seeds: int) -> bool:
+    """Whether so many trainings with settings of the space end sooner with compiled steps, made for the first time.
+
+    They do unless they are short, or different settings take different kinds of step, each to be compiled.
+    """
+    kinds: set[str] = set()
+    points = steps = new = 0
+    for point in space.corners():
+        setting = space.setting(point)
+        found = step_kinds(setting)
+        points, steps, new = points + 1, len(setting.schedule), new + (not found <= kinds)
+        kinds |= found
+    few = new <= max(1, points / 2)
+    return few and trials * seeds * steps >= WORTH_COMPILING * len(kinds)
 
 
 def create(space: Space, plan: Plan, path: Path) -> StudyFolder:
@@ -57,8 +82,9 @@ def create(space: Space, plan: Plan, path: Path) -> StudyFolder:
         "rungs": plan.rungs,
         "steps": plan.steps,
         "workers": plan.workers,
+        "compiled": plan.compiled,
         "sampler": "TPE",
-        "scheduler": "ASHA",
+        "scheduler": plan.scheduler,
     }
     return StudyFolder.create(path, space, manifest)
 

@@ -10,14 +10,13 @@ from contextlib import contextmanager
 import optuna
 import ray
 from ray import tune
-from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from study.folder import StudyFolder
 from study.plan import Plan
 from study.recorder import Listener, Recorder
+from study.schedulers import scheduler
 from study.search import OptunaSearch, Reports
 from study.space import Space
-from study.trial import OBJECTIVE
 from study.worker import run_trial
 
 
@@ -27,13 +26,12 @@ def run(space: Space, plan: Plan, folder: StudyFolder, listeners: list[Listener]
     study = folder.new_search(sampler)
     recorder = Recorder(folder, listeners)
     search = OptunaSearch(study, space, recorder)
-    scheduler = AsyncHyperBandScheduler(
-        metric=OBJECTIVE, mode="max", max_t=plan.rungs + 1, grace_period=min(2, plan.rungs), reduction_factor=2
-    )
     with _ray(plan.workers):
         try:
             tune.run(
-                tune.with_parameters(run_trial, space=space, seeds=plan.replica_seeds, rungs=plan.rungs),
+                tune.with_parameters(
+                    run_trial, space=space, seeds=plan.replica_seeds, rungs=plan.rungs, compiled=plan.compiled
+                ),
                 name="ray",
                 trial_dirname_creator=lambda trial: f"{trial.config['trial']:05d}",
                 storage_path=str(folder.path.resolve()),
@@ -41,7 +39,7 @@ def run(space: Space, plan: Plan, folder: StudyFolder, listeners: list[Listener]
                 max_concurrent_trials=plan.workers,  # none is proposed ahead: with one worker a study is reproducible
                 resources_per_trial={"cpu": 1},
                 search_alg=search,
-                scheduler=scheduler,
+                scheduler=scheduler(plan.scheduler, plan.rungs),
                 reuse_actors=True,
                 callbacks=[Reports(search, listeners)],
                 raise_on_failed_trial=False,

@@ -42,7 +42,7 @@ def train_once(space: Space, plan: Plan, console: Console, examined: bool) -> li
                 task, completed=rung.step, description=f"training {plan.seeds} replicas, isolation {report.value:.3f}"
             )
 
-        model, _ = train(setting, plan.replica_seeds, rungs=plan.rungs, on_rung=on_rung)
+        model, _ = train(setting, plan.replica_seeds, rungs=plan.rungs, compiled=plan.compiled, on_rung=on_rung)
         if examined:
             progress.update(task, description=f"examining {plan.seeds} replicas")
             more = {name: metric.numpy() for name, metric in examine(model, setting, plan.replica_seeds).items()}

@@ -18,7 +18,7 @@ class _DivergedError(Exception):
     """No replica is left to train."""
 
 
-def run_trial(config: dict[str, Any], space: Space, seeds: list[int], rungs: int) -> None:
+def run_trial(config: dict[str, Any], space: Space, seeds: list[int], rungs: int, compiled: bool) -> None:
     """Train a trial's setting, and report to Ray Tune at each rung: mean `isolation` and a `Report`.
 
     A worker runs many trials and none may leave anything to the next, so all randomness is the seeds' own. What goes
@@ -34,7 +34,7 @@ def run_trial(config: dict[str, Any], space: Space, seeds: list[int], rungs: int
             raise _DivergedError
 
     try:
-        train(space.setting(config["parameters"]), seeds, rungs=rungs, on_rung=on_rung)
+        train(space.setting(config["parameters"]), seeds, rungs=rungs, compiled=compiled, on_rung=on_rung)
     except _DivergedError:
         pass
     except Exception as error:

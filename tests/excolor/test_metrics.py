@@ -44,7 +44,7 @@ def constant(x):
 
 
 def measured(model, ablated):
-    return {name: metric.item() for name, metric in evaluate(model, ablated).items()}
+    return {name: metric.item() for name, metric in evaluate(lambda x: (model(x), ablated(x))).items()}
 
 
 def test_perfect_isolation():
@@ -110,7 +110,7 @@ def test_replicas_are_measured_apart_and_a_diverged_one_counts_nothing():
     def ablated(x):
         return torch.stack([colors.hue_blind(x)] * 3)
 
-    result = evaluate(broken, ablated)
+    result = evaluate(lambda x: (broken(x), ablated(x)))
     assert result["isolation"].tolist() == [1, 0, 1]
     for name in ("utility", "hue_blindness", "hue_residual", "vibrancy_r2"):
         assert result[name].isnan().tolist() == [False, True, False]

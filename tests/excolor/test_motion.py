@@ -64,7 +64,7 @@ def test_a_schedule_retargeted_in_flight_has_no_kink_and_keeps_its_past(spaces):
     assert once[90:] == pytest.approx([0.001] * 60)
     assert once[51] > once[50]  # on its way up still, before it turns
     training.retarget("lr", 0.5, 30, now=70)  # from where it is by now, not from the plan
-    twice = training._table["lr"]
+    twice = list(training._table["lr"])
     assert twice[:70] == once[:70]
     assert twice[100:] == pytest.approx([0.5] * 50)
     assert np.abs(np.diff(np.log(twice), 3)).max() < 0.02  # continuous up to the acceleration
@@ -74,7 +74,7 @@ def test_retargeting_before_the_first_key_moves_from_rest(spaces):
     rows = [["STEP", "lr::linear"], ["0", ""], ["50", "1"], ["59", "2"]]
     training = training_of(excolor.load(spaces / "seed.toml"), rows)
     training.retarget("lr", 3.0, 10, now=10)
-    table = training._table["lr"]
+    table = list(training._table["lr"])
     assert table[:11] == [1.0] * 11
     assert table[15] == pytest.approx(2.0)
     assert table[20:] == [3.0] * 40

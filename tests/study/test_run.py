@@ -77,7 +77,8 @@ def test_a_model_is_there_for_each_complete_trial_and_is_the_one_measured(hue):
     assert sorted(path.stem for path in (hue.path / "models").iterdir()) == [f"{n:05d}" for n in complete.trial]
     trial = hue.best().trial.item()
     model = hue.model(trial)
-    again = evaluate(model, Ablation(layer="encoder", dims=(0, 1)).apply(model))
+    ablated = Ablation(layer="encoder", dims=(0, 1)).apply(model)
+    again = evaluate(lambda x: (model(x), ablated(x)))
     rows = finals(hue)[finals(hue).trial == trial]
     for name, metric in again.items():
         assert rows[name].tolist() == pytest.approx(metric.tolist(), abs=1e-6)
