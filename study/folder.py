@@ -15,6 +15,8 @@ from typing import Any
 
 import optuna
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import safetensors.torch
 from optuna.storages.journal import JournalFileBackend
 
@@ -63,9 +65,11 @@ class StudyFolder:
         """Write a finished trial's replicas: the bytes of a safetensors file."""
         self.write(f"models/{trial:05d}.safetensors", state)
 
-    def write_trials(self, rows: list[dict[str, Any]]) -> None:
-        """Write trials.parquet anew: a row per trial, at least one."""
-        self.write("trials.parquet", pd.DataFrame(rows).sort_values("trial").to_parquet(index=False))
+    def write_trials(self, trials: pa.Table) -> None:
+        """Write trials.parquet anew: a row per trial."""
+        content = pa.BufferOutputStream()
+        pq.write_table(trials.sort_by("trial"), content)
+        self.write("trials.parquet", content.getvalue())
 
     def new_search(self, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
         """Begin the folder's journal: the Optuna study of a new search."""
@@ -79,7 +83,7 @@ class StudyFolder:
     def _journal(self) -> optuna.storages.JournalStorage:
         return optuna.storages.JournalStorage(JournalFileBackend(str(self.path / "optuna.journal")))
 
-    def write(self, name: str, content: bytes) -> Path:
+    def write(self, name: str, content: bytes | pa.Buffer) -> Path:
         """Replace one of the folder's files, whole or not at all; return its path."""
         path = self.path / name
         partial = path.with_name(f".{path.name}.partial")

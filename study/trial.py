@@ -31,7 +31,7 @@ _TOLD_AS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)  # Tune writes every result into log lines that nobody sees
 class Report:
     """What a trial says at a rung: its state should it end here, and its replicas' rows of replicas.parquet."""
 

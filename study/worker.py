@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from ray import tune
 
-from excolor.models import ColorMLP
-from excolor.training import Rung, train
 from study.space import Space
 from study.trial import OBJECTIVE, Report
+
+if TYPE_CHECKING:
+    from excolor.models import ColorMLP
+    from excolor.training import Rung
 
 
 class _DivergedError(Exception):
@@ -24,6 +26,8 @@ def run_trial(config: dict[str, Any], space: Space, seeds: list[int], rungs: int
     A worker runs many trials and none may leave anything to the next, so all randomness is the seeds' own. What goes
     wrong in a trial is that trial's failure, with its reason, and not the worker's.
     """
+    from excolor.training import train  # takes seconds, which whoever starts the workers need not spend
+
     torch.set_num_threads(1)
     start = time.perf_counter()
 
