@@ -1,9 +1,10 @@
-"""The command line: `study run`, `train`, `report`, `show`, `export` and `spaces`."""
+"""The command line: `study run`, `resume`, `confirm`, `train`, `report`, `show`, `export` and `spaces`."""
 
 from __future__ import annotations
 
 import sys
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +14,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from excolor import InputError
-from study.plan import SchedulerName
+from study.goal import Aggregate
+from study.plan import SamplerName, SchedulerName
 
 if TYPE_CHECKING:
     from study.folder import StudyFolder
+    from study.plan import Plan
     from study.space import Space
 
 app = typer.Typer(
@@ -37,63 +40,128 @@ Rungs = Annotated[int, typer.Option(min=1, max=1000, help="How often replicas ar
 Compile = Annotated[
     bool | None, typer.Option("--compile/--no-compile", help="Native training steps; by default where they pay.")
 ]
+Trials = Annotated[int | None, typer.Option(min=1, help="How many settings to try: 60, unless --minutes are given.")]
+Minutes = Annotated[
+    float | None, typer.Option(min=0.01, help="How long to search; trials that run then are trained to the end.")
+]
+Cpus = Annotated[int, typer.Option(min=0, help="Trials at a time, one CPU each; 0 is every CPU.")]
+Top = Annotated[
+    int, typer.Option("--confirm", min=0, help="How many of the best to train again on 64 held-out seeds; 0 skips it.")
+]
 SpaceFile = Annotated[Path, typer.Argument(help="A search space's TOML file.")]
 Study = Annotated[str, typer.Argument(help="A study's name, or its folder.")]
 Trial = Annotated[int, typer.Argument(min=0, help="The number of one of its trials.")]
 
 
-@app.command(epilog="Example: study run search_spaces/hue.toml --trials 100 --seeds 32 --name first-look")
+@app.command(epilog="Example: study run search_spaces/hue.toml --minutes 5 --seeds 32 --name first-look")
 def run(
     space: SpaceFile,
-    trials: Annotated[int, typer.Option(min=1, help="How many settings to try.")] = 60,
+    trials: Trials = None,
+    minutes: Minutes = None,
     seeds: Seeds = 16,
-    cpus: Annotated[int, typer.Option(min=0, help="Trials at a time, one CPU each; 0 is every CPU.")] = 0,
+    cpus: Cpus = 0,
     name: Annotated[str, typer.Option(help="The study's name; by default the space's, numbered.")] = "",
     seed: Seed = 0,
     steps: Steps = None,
     rungs: Rungs = 10,
+    objective: Annotated[
+        list[str], typer.Option(help="The metric to search for; repeated, several at once, as a Pareto front.")
+    ] = ("isolation",),  # type: ignore[assignment]
+    aggregate: Annotated[
+        Aggregate,
+        typer.Option(help="A trial's value, over its replicas; lcb: the mean's lower confidence bound."),
+    ] = "mean",
+    constraint: Annotated[
+        list[str], typer.Option(help="What an answer must keep, such as 'utility >= 0.99'; may be repeated.")
+    ] = (),  # type: ignore[assignment]
+    sampler: Annotated[SamplerName, typer.Option(help="What proposes settings.")] = "tpe",
     scheduler: Annotated[SchedulerName, typer.Option(help="What stops hopeless trials early.")] = "asha",
+    audit: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the trials to be stopped that run on, to see what was lost.")
+    ] = 0.0,
+    confirm: Top = 3,
     compiled: Compile = None,
     out: Out = Path("runs"),
 ) -> None:
-    """Search a space for the settings that isolate hue best, and write a report."""
-    from study import run as running
-    from study import summary
+    """Search a space for the settings that isolate hue best, confirm them on held-out seeds, and write a report.
+
+    A study of this name that searches the same space the same way is continued, if more is asked of it.
+    """
     from study.folder import new_path
-    from study.live import StudyView
-    from study.plan import Plan, create
-    from study.report import write_report
+    from study.plan import Plan, continued, create
+    from study.samplers import sampler as make
     from study.space import Space
-    from study.tracking import Tracker
 
     search_space = Space.read(space, steps)
     if not search_space.distributions:
         raise InputError(f"{space}: found no range, expected one to search (`study train` trains a fixed setting)")
     plan = Plan(
-        trials=trials,
+        trials=trials or (None if minutes else 60),
+        minutes=minutes,
         seeds=seeds,
         seed=seed,
         cpus=cpus,
         rungs=rungs,
         steps=steps,
+        sampler=sampler,
         scheduler=scheduler,
-        compiled=_compiled(compiled, search_space, trials, seeds),
+        audit=audit,
+        objectives=tuple(objective),
+        aggregate=aggregate,
+        constraints=tuple(constraint),
     )
-    folder = create(search_space, plan, new_path(out, name, space.stem))
-    title = f"{folder.path}: {trials} trials of {space}, {seeds} seeds each, {plan.workers} at a time"
-    with Tracker(folder, console) as tracker, StudyView(console, title, trials) as view:
-        ended = running.run(search_space, plan, folder, [view, tracker])
-    interrupted = f"{folder.path}: interrupted after {ended} of {trials} trials, whose results are there"
-    if ended < trials and folder.best().empty:
-        raise _FailedError(interrupted)
+    make(plan, 0)
+    plan = replace(plan, compiled=_compiled(compiled, search_space, plan))
+    folder = continued(out / name, search_space, plan) if name and (out / name).exists() else None
+    _search(folder or create(search_space, plan, new_path(out, name, space.stem)), plan, confirm)
+
+
+@app.command(epilog="Example: study resume hue-001 --trials 120")
+def resume(
+    study: Study,
+    trials: Trials = None,
+    minutes: Minutes = None,
+    cpus: Cpus = 0,
+    confirm: Top = 3,
+    out: Out = Path("runs"),
+) -> None:
+    """Go on with a study that was interrupted, or that is to have more trials. No trial that has ended is repeated."""
+    from study.plan import Plan, extend
+
+    folder = _folder(study, out)
+    plan = Plan.of(folder)
+    more = replace(plan, cpus=cpus, trials=trials or (None if minutes else plan.trials), minutes=minutes)
+    if minutes is None and more.trials is None:
+        raise InputError(f"{folder.path}: was given minutes, not trials; expected --minutes or --trials to go on with")
+    extend(folder, more)
+    _search(folder, more, confirm)
+
+
+@app.command(epilog="Example: study confirm hue-001 --top 5 --seeds 64 --against search_spaces/unregularized.toml")
+def confirm(
+    study: Study,
+    top: Annotated[int, typer.Option(min=0, help="How many of the best settings.")] = 3,
+    seeds: Annotated[int, typer.Option(min=2, max=50_000, help="How many seeds that no search has seen.")] = 64,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="A fixed setting to compare with; by default seed and published."),
+    ] = None,
+    examine: Annotated[
+        bool, typer.Option("--examine", help="Probe for hue, too, and see how fast it is learnt again.")
+    ] = False,
+    cpus: Cpus = 0,
+    out: Out = Path("runs"),
+) -> None:
+    """Train a study's best settings again on held-out seeds, beside the seed's and the published setting."""
+    from study.plan import Plan
+    from study.run import cluster
+
+    folder = _folder(study, out)
     if folder.best().empty:
-        raise _FailedError(f"{folder.path}: no trial was completed; `study show {folder.path} TRIAL` says why")
-    console.print(summary.best_settings(folder))
-    with console.status("writing the report"):
-        report = write_report(folder)
-    console.print(f"report: {report}", soft_wrap=True, highlight=False)
-    if ended < trials:
-        raise _FailedError(interrupted)
+        raise InputError(f"{folder.path}: found no complete trial, expected at least one to confirm")
+    with cluster(replace(Plan.of(folder), cpus=cpus).workers):
+        _confirm(folder, top, seeds, against, examine)
+    _report(folder)
 
 
 @app.command(epilog="Example: study train search_spaces/seed.toml --seeds 64")
@@ -121,8 +189,8 @@ def train(
     if space.distributions:
         ranges = ", ".join(space.distributions)
         raise InputError(f"{setting}: found ranges ({ranges}), expected a fixed setting (`study run` searches ranges)")
-    compiled = _compiled(compiled, space, 1, seeds)
-    plan = Plan(trials=1, seeds=seeds, seed=seed, cpus=1, rungs=rungs, steps=steps, compiled=compiled)
+    plan = Plan(trials=1, seeds=seeds, seed=seed, cpus=1, rungs=rungs, steps=steps)
+    plan = replace(plan, compiled=_compiled(compiled, space, plan))
     path = new_path(out, name, setting.stem)
     try:
         reports = train_once(space, plan, console, examine)
@@ -218,12 +286,67 @@ class _FailedError(Exception):
     """The input was right, but the work failed."""
 
 
-def _compiled(asked: bool | None, space: Space, trials: int, seeds: int) -> bool:
+def _search(folder: StudyFolder, plan: Plan, top: int) -> None:
+    """Run a study's trials, confirm its best, write the report, and print what came of it."""
+    from study import run as running
+    from study import summary
+    from study.live import StudyView
+    from study.tracking import Tracker
+
+    past = len(folder.trials)
+    budget = f"{plan.minutes:g} minutes" if plan.trials is None else f"{plan.trials} trials"
+    title = f"{folder.path}: {budget} of {folder.manifest['space']}, {plan.seeds} seeds each, {plan.workers} at a time"
+    with running.cluster(plan.workers):
+        with Tracker(folder, console) as tracker, StudyView(console, title, plan, past) as view:
+            finished = running.run(plan, folder, [view, tracker])
+        if not finished:
+            kept = f"interrupted after {len(folder.trials)} trials, which are kept"
+            raise _FailedError(f"{folder.path}: {kept}; `study resume {folder.path}` goes on")
+        if folder.best().empty:
+            which = "that keeps the constraints " if plan.constraints else ""
+            why = f"`study show {folder.path} TRIAL` says why"
+            raise _FailedError(f"{folder.path}: no trial {which}was completed; {why}")
+        if top:
+            _confirm(folder, top)
+    console.print(summary.best_settings(folder))
+    _report(folder)
+
+
+def _confirm(
+    folder: StudyFolder, top: int, seeds: int = 64, against: list[Path] | None = None, examined: bool = False
+) -> None:
+    """Confirm a study's best settings on the Ray at hand, and print how they did."""
+    from rich.progress import Progress
+
+    from study import confirmation, summary
+    from study.plan import Plan
+
+    references = confirmation.REFERENCES if against is None else tuple(against)
+    chosen = confirmation.candidates(folder, top, seeds, references)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"confirming {len(chosen)} settings on {seeds} held-out seeds", total=None)
+
+        def advanced(done: int, of: int) -> None:
+            progress.update(task, completed=done, total=of)
+
+        confirmation.confirm(chosen, folder, Plan.of(folder).held_out_seeds(seeds), advanced, examined)
+    console.print(summary.confirmed(folder))
+
+
+def _report(folder: StudyFolder) -> None:
+    from study.report import write_report
+
+    with console.status("writing the report"):
+        report = write_report(folder)
+    console.print(f"report: {report}", soft_wrap=True, highlight=False)
+
+
+def _compiled(asked: bool | None, space: Space, plan: Plan) -> bool:
     """Whether to compile training steps: as asked, or where it pays. Says so if it would but there is no compiler."""
     from excolor.compilation import compiler
     from study.plan import worth_compiling
 
-    wanted = worth_compiling(space, trials, seeds) if asked is None else asked
+    wanted = worth_compiling(space, plan) if asked is None else asked
     if wanted and not compiler():
         console.print("found no C++ compiler (g++, or what CXX names): training runs eagerly, several times slower")
         return False

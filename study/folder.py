@@ -6,12 +6,12 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 import pandas as pd
@@ -23,6 +23,7 @@ from optuna.storages.journal import JournalFileBackend
 from excolor import InputError, Setting
 from excolor.models import ColorMLP
 from excolor.setting import Document
+from study.goal import Goal
 from study.space import Space
 
 STATES = ("complete", "stopped", "diverged", "failed")
@@ -51,10 +52,15 @@ class StudyFolder:
         schedule = Path(space.template["schedule"]["file"])
         folder.write("study.toml", space.file.read_bytes())
         folder.write(schedule.name, schedule.read_bytes())
-        folder.write("manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
+        folder.write_manifest(manifest)
         (path / "replicas.parquet").mkdir()
         (path / "models").mkdir()
         return folder
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write what the study was asked and where it ran."""
+        self.write("manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
+        self.__dict__.pop("manifest", None)
 
     def add_replicas(self, trial: int, rows: pd.DataFrame) -> None:
         """Write a finished trial's part of replicas.parquet: a row per seed and rung."""
@@ -71,13 +77,17 @@ class StudyFolder:
         pq.write_table(trials.sort_by("trial"), content)
         self.write("trials.parquet", content.getvalue())
 
-    def new_search(self, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
-        """Begin the folder's journal: the Optuna study of a new search."""
+    def search(self, sampler: optuna.samplers.BaseSampler, directions: Sequence[Any]) -> optuna.Study:
+        """The search as Optuna's own Study, to go on with; begins the folder's journal if there is none."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.create_study(
-                study_name=self.name, storage=self._journal(), direction="maximize", sampler=sampler
+                study_name=self.name,
+                storage=self._journal(),
+                directions=directions,
+                sampler=sampler,
+                load_if_exists=True,
             )
 
     def _journal(self) -> optuna.storages.JournalStorage:
@@ -111,10 +121,32 @@ class StudyFolder:
             return pd.DataFrame({"trial": [], "state": []})
         return pd.read_parquet(path)
 
+    def trials_table(self) -> pa.Table:
+        """`trials` as they are on disk, of which there may be none."""
+        path = self.path / "trials.parquet"
+        return pq.read_table(path) if path.is_file() else pa.table({})
+
     @property
     def replicas(self) -> pd.DataFrame:
         """A row per trial, seed and rung: trial, seed, step, diverged and every metric."""
         return pd.read_parquet(self.path / "replicas.parquet")
+
+    @property
+    def confirmation(self) -> pd.DataFrame:
+        """A row per confirmed setting and held-out seed: setting, trial, seed, step, diverged and every metric."""
+        path = self.path / "confirmation.parquet"
+        return pd.read_parquet(path) if path.is_file() else pd.DataFrame({"setting": [], "trial": [], "seed": []})
+
+    def scores(self) -> dict[int, list[float]]:
+        """What each trial that has ended scored at its rungs, up to where it counted as stopped."""
+        if not len(trials := self.trials):
+            return {}
+        counted = self.replicas.merge(trials[["trial", "steps"]], on="trial")
+        counted = counted[counted.step <= counted.steps]
+        scores: dict[int, list[float]] = {}
+        for trial, ended in counted.groupby("trial"):
+            scores[cast(int, trial)] = [self.goal.score(rows) for _, rows in ended.groupby("step")]
+        return scores
 
     def final(self, trial: int | None = None) -> pd.DataFrame:
         """The rows of `replicas` at the last rung that each trial, or just one, reached."""
@@ -128,12 +160,19 @@ class StudyFolder:
         """The search space as it was run."""
         return Space.read(self.path / "study.toml", self.manifest["steps"])
 
+    @cached_property
+    def goal(self) -> Goal:
+        """What the study is after."""
+        manifest = self.manifest
+        return Goal(tuple(manifest["objectives"]), manifest["aggregate"], tuple(manifest["constraints"]))
+
     def best(self, n: int = 1) -> pd.DataFrame:
-        """The n complete trials with the highest mean isolation, best first."""
+        """The n complete trials with the best value of the first objective, best first, that keep the constraints."""
         trials = self.trials
-        if "isolation.mean" not in trials:
+        if "value" not in trials:
             return trials.head(0)
-        return trials[trials.state == "complete"].sort_values("isolation.mean", ascending=False, kind="stable").head(n)
+        answers = trials[(trials.state == "complete") & trials.feasible]
+        return answers.sort_values("value", ascending=self.goal.directions[0] == "minimize", kind="stable").head(n)
 
     def document(self, trial: int) -> Document:
         """A trial's setting as plain data. Raises InputError if there is no such trial."""

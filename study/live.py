@@ -16,20 +16,24 @@ from rich.table import Table
 from rich.text import Text
 
 from study.folder import STATES
-from study.trial import INTERRUPTED, Row
+from study.plan import Plan
+from study.trial import Row
 
 
 class StudyView:
     """A live view on a terminal; elsewhere a line for the start and one for each trial that is the best so far."""
 
-    def __init__(self, console: Console, title: str, trials: int):
+    def __init__(self, console: Console, title: str, plan: Plan, past: int = 0):
         self._console = console
         self._title = title
-        self._trials = trials
+        self._goal = plan.goal
+        self._trials = None if plan.trials is None else plan.trials - past
+        self._seconds = plan.minutes and plan.minutes * 60
         self._started = 0
         self._start = time.monotonic()
         self._states: Counter[str] = Counter()
-        self._best: Row | None = None
+        self._best: float | None = None
+        self._best_row: Row | None = None
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> StudyView:
@@ -50,12 +54,12 @@ class StudyView:
     def ended(self, row: Row) -> None:
         """A trial has ended."""
         self._states[row["state"]] += 1
-        if row["state"] == "failed" and row["reason"] != INTERRUPTED:
+        if row["state"] == "failed":
             self._console.print(Text(f"trial {row['trial']} failed: {row['reason']}", style="red"))
-        if row["state"] == "complete" and (self._best is None or row["isolation.mean"] > self._best["isolation.mean"]):
-            self._best = row
+        if row["state"] == "complete" and row["feasible"] and self._goal.better(row["value"], self._best):
+            self._best, self._best_row = row["value"], row
             if not self._console.is_terminal:
-                self._console.print(f"{self._done}/{self._trials} trials: {_best_text(row)}", highlight=False)
+                self._console.print(f"{self._of()}: {self._best_text(row)}", highlight=False)
 
     @property
     def _done(self) -> int:
@@ -63,16 +67,28 @@ class StudyView:
 
     def _counts(self) -> str:
         counts = [f"{self._states[state]} {state}" for state in STATES]
-        return f"{self._done}/{self._trials} trials: " + ", ".join(c for c in counts if not c.startswith("0 "))
+        return f"{self._of()}: " + ", ".join(c for c in counts if not c.startswith("0 "))
+
+    def _of(self) -> str:
+        return f"{self._done} trials" if self._trials is None else f"{self._done}/{self._trials} trials"
+
+    def _left(self, elapsed: float) -> tuple[float, float]:
+        """The share that is done and the seconds left, by the trials or by the minutes, whichever end comes first."""
+        ends = []
+        if self._trials is not None and self._done:
+            ends.append((self._done / self._trials, elapsed / self._done * (self._trials - self._done)))
+        if self._seconds is not None:
+            ends.append((min(1.0, elapsed / self._seconds), max(0.0, self._seconds - elapsed)))
+        return min(ends, key=lambda end: end[1]) if ends else (0.0, math.nan)
 
     def _render(self) -> Group:
         elapsed = time.monotonic() - self._start
-        remaining = self._trials - self._done
-        left = f"about {_clock(elapsed / self._done * remaining)} left" if self._done else "starting workers"
+        share, seconds = self._left(elapsed)
+        left = f"about {_clock(seconds)} left" if self._done else "starting workers"
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
-            ProgressBar(total=self._trials, completed=self._done, width=40),
-            f"{self._done}/{self._trials} trials",
+            ProgressBar(total=1, completed=share, width=40),
+            self._of(),
             f"{_clock(elapsed)} elapsed, {left}",
         )
         counts = Table.grid(padding=(0, 2))
@@ -84,14 +100,16 @@ class StudyView:
             f"[red]{self._states['failed']} failed[/]",
         )
         lines: list = [Text(self._title, style="bold"), bar, counts]
-        if self._best:
-            lines += [Text(f"best so far: {_best_text(self._best)}", style="bold"), _parameters(self._best)]
+        if self._best_row:
+            text = Text(f"best so far: {self._best_text(self._best_row)}", style="bold")
+            lines += [text, _parameters(self._best_row)]
         return Group(*lines)
 
-
-def _best_text(row: Row) -> str:
-    mean, sd = format_figure(row["isolation.mean"]), format_figure(row["isolation.sd"])
-    return f"isolation {mean} ± {sd} over its replicas, trial {row['trial']}"
+    def _best_text(self, row: Row) -> str:
+        metric, aggregate = self._goal.objectives[0], self._goal.aggregate
+        mean, sd = format_figure(row[f"{metric}.mean"]), format_figure(row[f"{metric}.sd"])
+        value = "" if aggregate == "mean" else f", {aggregate} {format_figure(row['value'])}"
+        return f"{metric} {mean} ± {sd} over its replicas{value}, trial {row['trial']}"
 
 
 def _parameters(row: Row) -> Table:

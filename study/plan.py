@@ -7,49 +7,77 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from excolor import InputError
 from excolor.step import step_kinds
-from study.folder import StudyFolder
+from study.folder import StudyFolder, load
+from study.goal import Aggregate, Goal
 from study.space import Space
 
+SamplerName = Literal["tpe", "gp", "cmaes", "random", "qmc"]
 SchedulerName = Literal["asha", "hyperband", "median", "none"]
 
 SEEDS_APART = 100_000
-"""Replica seeds of studies with neighbouring `--seed`s are this far apart; a search uses the first of them."""
+"""Replica seeds of studies with neighbouring `--seed`s are this far apart. A search uses the first half of them, and
+its confirmation the second."""
 
 WORTH_COMPILING = 200_000
 """So many replica-steps take as much longer eagerly as it takes to compile a step."""
+
+EAGER_SPEED = 9_000
+"""Replica-steps a second of one worker, roughly."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a person asks of a study, besides its space."""
 
-    trials: int = 60
+    trials: int | None = 60  # or as many as the minutes allow
+    minutes: float | None = None
     seeds: int = 16
     seed: int = 0
     cpus: int = 0  # all of them
     rungs: int = 10
     steps: int | None = None  # the schedule's own
-    compiled: bool = False
+    sampler: SamplerName = "tpe"
     scheduler: SchedulerName = "asha"
+    audit: float = 0.0  # share of the trials to be stopped that run on
+    objectives: tuple[str, ...] = ("isolation",)
+    aggregate: Aggregate = "mean"
+    constraints: tuple[str, ...] = ()
+    compiled: bool = False
+
+    @classmethod
+    def of(cls, folder: StudyFolder) -> Plan:
+        """The plan that a study was started, or last continued, with."""
+        names = {field.name for field in fields(cls)}
+        known: dict[str, Any] = {key: value for key, value in folder.manifest.items() if key in names}
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})  # type: ignore[arg-type]
+
+    @property
+    def goal(self) -> Goal:
+        return Goal(self.objectives, self.aggregate, self.constraints)
 
     @property
     def replica_seeds(self) -> list[int]:
         """Every trial's replicas have these seeds, so that trials differ by their settings alone."""
         return [self.seed * SEEDS_APART + replica for replica in range(self.seeds)]
 
+    def held_out_seeds(self, n: int) -> list[int]:
+        """Seeds that no search ever sees."""
+        return [self.seed * SEEDS_APART + SEEDS_APART // 2 + replica for replica in range(n)]
+
     @property
     def workers(self) -> int:
         return self.cpus or len(os.sched_getaffinity(0))
 
 
-def worth_compiling(space: Space, trials: int, seeds: int) -> bool:
-    """Whether so many trainings with settings of the space end sooner with compiled steps, made for the first time.
+def worth_compiling(space: Space, plan: Plan) -> bool:
+    """Whether the plan's trainings end sooner with compiled steps, even if those are yet to be made.
 
     They do unless they are short, or different settings take different kinds of step, each to be compiled.
     """
@@ -60,33 +88,52 @@ def worth_compiling(space: Space, trials: int, seeds: int) -> bool:
         found = step_kinds(setting)
         points, steps, new = points + 1, len(setting.schedule), new + (not found <= kinds)
         kinds |= found
+    trials = plan.trials or (plan.minutes or 0) * 60 * EAGER_SPEED * plan.workers / (plan.seeds * steps)
     few = new <= max(1, points / 2)
-    return few and trials * seeds * steps >= WORTH_COMPILING * len(kinds)
+    return few and trials * plan.seeds * steps >= WORTH_COMPILING * len(kinds)
 
 
 def create(space: Space, plan: Plan, path: Path) -> StudyFolder:
     """Make the folder of a new study. Raises InputError if it exists or cannot be made."""
-    manifest = {
-        "space": str(space.file),
+    manifest = {"space": str(space.file), "replica_seeds": plan.replica_seeds, **_now(plan), **asdict(plan)}
+    return StudyFolder.create(path, space, manifest)
+
+
+def continued(path: Path, space: Space, plan: Plan) -> StudyFolder:
+    """The study in a folder, with this plan from now on. Raises InputError if it was another kind of search."""
+    folder = load(path)
+    before = Plan.of(folder)
+    now = replace(plan, compiled=before.compiled)
+    read, written = folder.space.template["schedule"]["rows"], space.template["schedule"]["rows"]
+    if (folder.path / "study.toml").read_bytes() != space.file.read_bytes() or read != written:
+        raise InputError(f"{path}: a study of another space has this name, expected a new name (--name)")
+    fixed = [field.name for field in fields(Plan) if field.name not in ("trials", "minutes", "cpus")]
+    if changed := [name for name in fixed if getattr(before, name) != getattr(now, name)]:
+        raise InputError(f"{path}: a study with other {', '.join(changed)} has this name, expected a new name (--name)")
+    if plan.trials is not None and plan.trials <= len(folder.trials):
+        raise InputError(f"{path}: has {len(folder.trials)} trials, expected more (--trials) or a new name (--name)")
+    extend(folder, now)
+    return folder
+
+
+def extend(folder: StudyFolder, plan: Plan) -> None:
+    """Write down that a study is continued, with a plan of more trials or minutes; keep how it was before."""
+    before = {key: folder.manifest.get(key) for key in ("started", "command", "commit", "trials", "minutes")}
+    history = [*folder.manifest.get("history", []), before]
+    folder.write_manifest({**folder.manifest, **_now(plan), **asdict(plan), "history": history})
+
+
+def _now(plan: Plan) -> dict[str, Any]:
+    """What there is to know about this process and machine."""
+    packages = ("torch", "ray", "lightning", "optuna", "numpy", "pandas")
+    return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": ["study", *sys.argv[1:]],
         "commit": _commit(),
-        "versions": {
-            name: importlib.metadata.version(name)
-            for name in ("torch", "ray", "lightning", "optuna", "numpy", "pandas")
-        },
+        "versions": {name: importlib.metadata.version(name) for name in packages},
         "machine": {"python": platform.python_version(), "system": platform.platform(), "cpus": os.cpu_count()},
-        "trials": plan.trials,
-        "seed": plan.seed,
-        "replica_seeds": plan.replica_seeds,
-        "rungs": plan.rungs,
-        "steps": plan.steps,
         "workers": plan.workers,
-        "compiled": plan.compiled,
-        "sampler": "TPE",
-        "scheduler": plan.scheduler,
     }
-    return StudyFolder.create(path, space, manifest)
 
 
 def _commit() -> str | None:

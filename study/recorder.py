@@ -23,7 +23,7 @@ class Recorder:
     """Keeps the folder up to date with the trials that have ended, and tells the listeners."""
 
     def __init__(self, folder: StudyFolder, listeners: list[Listener]):
-        self.trials = pa.table({})
+        self.trials = folder.trials_table()
         self.listeners = listeners
         self._folder = folder
 

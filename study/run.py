@@ -1,4 +1,4 @@
-"""Running a study: Ray Tune launches the trials, Optuna proposes them, ASHA stops the hopeless ones early."""
+"""Running a study: Ray Tune launches the trials, Optuna proposes them, a scheduler stops the hopeless ones early."""
 
 from __future__ import annotations
 
@@ -7,51 +7,62 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import optuna
 import ray
 from ray import tune
 
 from study.folder import StudyFolder
 from study.plan import Plan
 from study.recorder import Listener, Recorder
-from study.schedulers import scheduler
-from study.search import OptunaSearch, Reports
-from study.space import Space
+from study.samplers import sampler
+from study.schedulers import Audited, replay, scheduler
+from study.search import OptunaSearch, Reports, requeue
 from study.worker import run_trial
 
+WITHOUT_END = 1_000_000  # trials
 
-def run(space: Space, plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> int:
-    """Run a study's trials into its folder; return how many have ended by themselves, fewer than all if interrupted."""
-    sampler = optuna.samplers.TPESampler(seed=plan.seed, multivariate=True, constant_liar=plan.workers > 1)
-    study = folder.new_search(sampler)
+
+def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> bool:
+    """Run a study's trials into its folder, on the Ray at hand, until there are as many as the plan says.
+
+    Those that the folder has already are not repeated, and those that were interrupted come first. Returns whether it
+    got to the end.
+    """
     recorder = Recorder(folder, listeners)
-    search = OptunaSearch(study, space, recorder)
-    with _ray(plan.workers):
-        try:
-            tune.run(
-                tune.with_parameters(
-                    run_trial, space=space, seeds=plan.replica_seeds, rungs=plan.rungs, compiled=plan.compiled
-                ),
-                name="ray",
-                trial_dirname_creator=lambda trial: f"{trial.config['trial']:05d}",
-                storage_path=str(folder.path.resolve()),
-                num_samples=plan.trials,
-                max_concurrent_trials=plan.workers,  # none is proposed ahead: with one worker a study is reproducible
-                resources_per_trial={"cpu": 1},
-                search_alg=search,
-                scheduler=scheduler(plan.scheduler, plan.rungs),
-                reuse_actors=True,
-                callbacks=[Reports(search, listeners)],
-                raise_on_failed_trial=False,
-                verbose=0,
-            )
-            return len(recorder.trials)
-        finally:
-            search.close()
+    past = len(recorder.trials)
+    study = folder.search(sampler(plan, past), plan.goal.directions)
+    requeue(study)
+    search = OptunaSearch(study, folder.space, plan.goal, recorder, plan.minutes and plan.minutes * 60)
+    stopping = scheduler(plan.scheduler, plan.rungs)
+    replay(stopping, folder.scores())
+    if plan.audit:
+        stopping = Audited(stopping, plan.audit, plan.seed + past, lambda trial_id: search.running[trial_id].spare())
+    left = (plan.trials or WITHOUT_END) - past
+    if left <= 0:
+        return True
+    try:
+        tune.run(
+            tune.with_parameters(run_trial, space=folder.space, plan=plan),
+            name="ray",
+            trial_dirname_creator=lambda trial: f"{trial.config['trial']:05d}",
+            storage_path=str(folder.path.resolve()),
+            num_samples=left,
+            max_concurrent_trials=plan.workers,  # none is proposed ahead: with one worker a study is reproducible
+            resources_per_trial={"cpu": 1},
+            search_alg=search,
+            scheduler=stopping,
+            reuse_actors=True,
+            callbacks=[Reports(search, listeners)],
+            raise_on_failed_trial=False,
+            verbose=0,
+        )
+    finally:
+        interrupted = bool(search.running)
+        search.close()
+    return not interrupted
 
 
 @contextmanager
-def _ray(workers: int) -> Iterator[None]:
+def cluster(workers: int) -> Iterator[None]:
     """A Ray of our own on this machine, quiet, without the loggers and snapshots that cost more than they tell."""
     os.environ.update(
         TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",

@@ -1,13 +1,16 @@
-"""The schedulers that stop hopeless trials early, by name."""
+"""The schedulers that stop hopeless trials early, by name, and the audit of what they stop."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from study.plan import SchedulerName
-from study.trial import OBJECTIVE
+from study.trial import SCORE
 
 
 def scheduler(name: SchedulerName, rungs: int) -> TrialScheduler:
@@ -20,7 +23,7 @@ def scheduler(name: SchedulerName, rungs: int) -> TrialScheduler:
     """
     halving = partial(
         AsyncHyperBandScheduler,
-        metric=OBJECTIVE,
+        metric=SCORE,
         mode="max",
         max_t=rungs + 1,  # never reached, since the end of a training is not a stop
         grace_period=min(2, rungs),
@@ -32,6 +35,63 @@ def scheduler(name: SchedulerName, rungs: int) -> TrialScheduler:
         case "hyperband":
             return halving(brackets=3)
         case "median":
-            return MedianStoppingRule("training_iteration", OBJECTIVE, "max", grace_period=2, min_samples_required=3)
+            return MedianStoppingRule("training_iteration", SCORE, "max", grace_period=2, min_samples_required=3)
         case "none":
             return FIFOScheduler()
+
+
+class Audited(FIFOScheduler):
+    """A scheduler that spares a share of the trials it would stop, and tells who is spared. They go on to the end."""
+
+    def __init__(self, inner: TrialScheduler, share: float, seed: int, spare: Callable[[str], None]):
+        super().__init__()
+        self._inner = inner
+        self._share = share
+        self._coins = np.random.default_rng((seed, 1))
+        self._spare = spare
+        self._spared: set[str] = set()
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self._inner.on_trial_add(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if trial.trial_id in self._spared:
+            return TrialScheduler.CONTINUE
+        decision = self._inner.on_trial_result(tune_controller, trial, result)
+        if decision == TrialScheduler.STOP and self._coins.random() < self._share:
+            self._spared.add(trial.trial_id)
+            self._inner.on_trial_remove(tune_controller, trial)
+            self._spare(trial.trial_id)
+            return TrialScheduler.CONTINUE
+        return decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        if trial.trial_id not in self._spared:
+            self._inner.on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        if trial.trial_id not in self._spared:
+            self._inner.on_trial_error(tune_controller, trial)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        if trial.trial_id not in self._spared:
+            self._inner.on_trial_remove(tune_controller, trial)
+
+
+class _Past:
+    """A trial of which a scheduler need only know that it was."""
+
+    def __init__(self, number: int):
+        self.trial_id = f"past-{number}"
+
+
+def replay(scheduler: TrialScheduler, scores: dict[int, list[float]]) -> None:
+    """Let a new scheduler see what trials that have ended, by number, scored at their rungs."""
+    for number, values in scores.items():
+        past: Any = _Past(number)
+        controller: Any = None
+        scheduler.on_trial_add(controller, past)
+        for rung, score in enumerate(values, start=1):
+            result = {"training_iteration": rung, SCORE: score}
+            scheduler.on_trial_result(controller, past, result)
+        scheduler.on_trial_complete(controller, past, result)

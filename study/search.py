@@ -2,57 +2,67 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
 from ray.tune import Callback
 from ray.tune.search import Searcher
 
+from study.goal import Goal
 from study.recorder import Listener, Recorder
 from study.space import Space
-from study.trial import INTERRUPTED, OBJECTIVE, Report, Trial
+from study.trial import SCORE, Report, Trial
 
 
 class OptunaSearch(Searcher):
     """A Ray Tune searcher that asks an Optuna study for settings.
 
     Unlike Ray's own, it tells Optuna of a trial stopped by the scheduler as PRUNED, with every rung's value up to the
-    last, and of a diverged or failed one as FAIL; none is left RUNNING. Each trial that has ended is recorded before
-    Optuna is told, so that what Optuna knows to be done is on disk.
+    last, and of a diverged or failed one as FAIL. Each trial that has ended is recorded before Optuna is told, so that
+    what Optuna knows to be done is on disk. A trial that could not end is WAITING, to be the next that is asked for.
     """
 
-    def __init__(self, study: optuna.Study, space: Space, recorder: Recorder):
-        super().__init__(metric=OBJECTIVE, mode="max")
+    def __init__(self, study: optuna.Study, space: Space, goal: Goal, recorder: Recorder, seconds: float | None = None):
+        super().__init__(metric=SCORE, mode="max")
         self.running: dict[str, Trial] = {}
         self._study = study
         self._space = space
+        self._goal = goal
         self._recorder = recorder
+        self._deadline = None if seconds is None else time.monotonic() + seconds
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        trial = Trial(self._study.ask(self._space.distributions))
+    def suggest(self, trial_id: str) -> Any:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            return Searcher.FINISHED
+        trial = Trial(self._study.ask(self._space.distributions), self._goal)
         self.running[trial_id] = trial
         return {"trial": trial.number, "parameters": trial.ask.params}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self._end(trial_id, "the worker died" if error else "")
-
-    def close(self) -> None:
-        """End the trials that are still running, which were interrupted."""
-        for trial_id in list(self.running):
-            self._end(trial_id, INTERRUPTED)
-
-    def _end(self, trial_id: str, reason: str) -> None:
         trial = self.running.pop(trial_id)
-        if reason or not trial.reports:
-            trial.hear(Report.failed(reason or "it reported nothing"))
+        if error or not trial.reports:
+            trial.hear(Report.failed("the worker died" if error else "it reported nothing"))
         self._recorder.record(trial)
         trial.tell(self._study)
+
+    def close(self) -> None:
+        """Put the trials that are still running, which were interrupted, back in the queue."""
+        self.running.clear()
+        requeue(self._study)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the journal is written as the search goes on."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
+
+
+def requeue(study: optuna.Study) -> None:
+    """Make the trials WAITING that Optuna believes to be running and nobody runs: they are asked for first."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
 
 class Reports(Callback):

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from excolor import Setting
+from study.confirmation import ranking
 from study.folder import STATISTICS, StudyFolder, metric_names, summarise
 from study.live import format_figure, format_value
 
@@ -58,6 +59,8 @@ def importances(folder: StudyFolder) -> dict[str, float]:
 
     Empty if too few trials are complete to say.
     """
+    if len(folder.goal.objectives) > 1:
+        return {}
     study = folder.optuna()
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if len(complete) < ENOUGH or len({trial.value for trial in complete}) < 2:
@@ -66,6 +69,31 @@ def importances(folder: StudyFolder) -> dict[str, float]:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         return optuna.importance.get_param_importances(study, evaluator=evaluator)
+
+
+def confirmed(folder: StudyFolder) -> Table:
+    """The confirmed settings on seeds that the search never saw, the best first."""
+    rows = folder.confirmation
+    metric = folder.goal.objectives[0]
+    table = Table(title=f"Confirmed: {metric} on {rows.seed.nunique()} held-out seeds", title_justify="left")
+    for column in ("", "mean [95%]", "p10", "worst", "failed", "searched", "wins"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    for place, row in ranking(rows, folder).iterrows():
+        table.add_row(
+            escape(row.setting) + (" (tied)" if row.tied and place else ""),
+            f"{row['mean']:.3f} [{row['mean.low']:.3f}, {row['mean.high']:.3f}]",
+            f"{row.p10:.3f}",
+            f"{row['min']:.3f}",
+            f"{row.failures:.0%}",
+            f"{row.searched:.3f}" if pd.notna(row.searched) else "",
+            f"{row.over_published:.0%}" if "over_published" in row and row.setting != "published" else "",
+            style="bold" if place == 0 else None,
+        )
+    table.caption = (
+        "tied: no worse than the best, seed by seed; failed: seeds with isolation below 0.5; searched: what the "
+        "search had measured; wins: the chance to do better than the published setting on a seed"
+    )
+    return table
 
 
 def metrics(replicas: pd.DataFrame) -> Table:

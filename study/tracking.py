@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Tracker:
-    """Logs each trial as it ends with the best isolation so far, and the table of trials at the end.
+    """Logs each trial as it ends with the best value so far, and the table of trials at the end.
 
     A study neither waits for it nor depends on it: W&B has a thread to itself, and what it cannot do is said once.
     """
@@ -26,7 +26,7 @@ class Tracker:
     def __init__(self, folder: StudyFolder, console: Console):
         self._folder = folder
         self._console = console
-        self._best = 0.0
+        self._best: float | None = None
         self._run: Run | None = None
         self._thread = ThreadPoolExecutor(1, "wandb")
 
@@ -43,10 +43,10 @@ class Tracker:
 
     def ended(self, row: Row) -> None:
         """A trial has ended."""
-        if row["state"] == "complete":
-            self._best = max(self._best, row["isolation.mean"])
+        if row["state"] == "complete" and row["feasible"] and self._folder.goal.better(row["value"], self._best):
+            self._best = row["value"]
         figures = {key: value for key, value in row.items() if isinstance(value, int | float)}
-        self._thread.submit(self._or_without, self._log, {**figures, "best_isolation": self._best})
+        self._thread.submit(self._or_without, self._log, figures | ({} if self._best is None else {"best": self._best}))
 
     def _begin(self) -> None:
         import wandb

@@ -39,7 +39,9 @@ def train_once(space: Space, plan: Plan, console: Console, examined: bool) -> li
             report = Report.of(rung, model, plan.replica_seeds, time.perf_counter() - start)
             reports.append(report)
             progress.update(
-                task, completed=rung.step, description=f"training {plan.seeds} replicas, isolation {report.value:.3f}"
+                task,
+                completed=rung.step,
+                description=f"training {plan.seeds} replicas, isolation {plan.goal.score(report.replicas):.3f}",
             )
 
         model, _ = train(setting, plan.replica_seeds, rungs=plan.rungs, compiled=plan.compiled, on_rung=on_rung)
@@ -52,8 +54,8 @@ def train_once(space: Space, plan: Plan, console: Console, examined: bool) -> li
 
 def keep(reports: list[Report], folder: StudyFolder) -> None:
     """Record a training as the only trial of a new study's folder."""
-    search = folder.new_search(optuna.samplers.RandomSampler())
-    trial = Trial(search.ask())
+    search = folder.search(optuna.samplers.RandomSampler(), folder.goal.directions)
+    trial = Trial(search.ask(), folder.goal)
     for report in reports:
         trial.hear(report)
     Recorder(folder, []).record(trial)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,13 @@ from optuna.trial import TrialState
 
 from excolor.models import ColorMLP
 from study.folder import summarise
+from study.goal import Goal
 
 if TYPE_CHECKING:
     from excolor.training import Rung
 
-OBJECTIVE = "isolation"
-INTERRUPTED = "interrupted"
-"""The reason why a trial failed that a person stopped."""
+SCORE = "score"
+"""What Ray Tune's schedulers compare trials by: the first objective, more of which is better."""
 
 Row = dict[str, Any]
 """A row of trials.parquet."""
@@ -31,7 +32,7 @@ _TOLD_AS = {
 }
 
 
-@dataclass(frozen=True, repr=False)  # Tune writes every result into log lines that nobody sees
+@dataclass(frozen=True, repr=False)  # Tune writes each into log lines that nobody sees, and pandas takes its time
 class Report:
     """What a trial says at a rung: its state should it end here, and its replicas' rows of replicas.parquet."""
 
@@ -41,11 +42,6 @@ class Report:
     replicas: pd.DataFrame
     model: bytes | None = None  # of a complete trial: safetensors
     reason: str = ""  # of a failed one
-
-    @property
-    def value(self) -> float:
-        """What is to be maximised: the mean over the replicas, of which a diverged one counts 0."""
-        return float(self.replicas[OBJECTIVE].mean()) if len(self.replicas) else 0.0
 
     @classmethod
     def failed(cls, reason: str, seconds: float = 0.0) -> Report:
@@ -64,41 +60,75 @@ class Report:
 
 @dataclass
 class Trial:
-    """A trial as far as it has come: Optuna's side of it, and its reports in the order of the rungs."""
+    """A trial as far as it has come: Optuna's side of it, and its reports in the order of the rungs.
+
+    One that was `spared`, for the audit, counts as stopped at that many reports, though it goes on.
+    """
 
     ask: optuna.Trial
+    goal: Goal
     reports: list[Report] = field(default_factory=list)
+    spared: int | None = None
 
     @property
     def number(self) -> int:
         return self.ask.number
 
     @property
+    def counted(self) -> list[Report]:
+        """The reports that the search knows of."""
+        return self.reports[: self.spared]
+
+    @property
     def state(self) -> str:
         """How the trial has ended, if it has."""
-        return self.reports[-1].state
+        return self.counted[-1].state
 
     def hear(self, report: Report) -> None:
-        """Take in a report, and pass its value on to Optuna."""
+        """Take in a report, and pass its value on to Optuna, which takes no rungs of several objectives."""
         self.reports.append(report)
-        if report.state != "failed":
-            self.ask.report(report.value, report.step)
+        known = self.spared is None or len(self.reports) <= self.spared
+        if known and report.state != "failed" and len(self.goal.objectives) == 1:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a trial that began before the study was resumed has said it before
+                self.ask.report(self.goal.values(report.replicas)[0], report.step)
+
+    def spare(self) -> None:
+        """Count as stopped by the report to be heard next."""
+        self.spared = len(self.reports) + 1
 
     def tell(self, study: optuna.Study) -> None:
-        """Tell Optuna how the trial has ended."""
-        study.tell(self.ask, self.reports[-1].value if self.state == "complete" else None, _TOLD_AS[self.state])
+        """Tell Optuna by how much constraints were broken, and how the trial has ended."""
+        reached = [report for report in self.counted if report.state != "failed"]
+        if reached:
+            for name, violation in self.goal.violations(reached[-1].replicas).items():
+                self.ask.set_constraint(name, violation)
+        values = self.goal.values(self.reports[-1].replicas) if self.state == "complete" else None
+        study.tell(self.ask, values, _TOLD_AS[self.state])
 
     def row(self) -> Row:
         """A trial's row of trials.parquet: its metrics are those of the last rung that it reached."""
-        reached = [report for report in self.reports if len(report.replicas)]
-        final = reached[-1].replicas if reached else None
-        return {
+        reached = [report for report in self.counted if len(report.replicas)]
+        row = {
             "trial": self.number,
             "state": self.state,
             "steps": reached[-1].step if reached else 0,
             "seconds": self.reports[-1].seconds,
-            "diverged": int(final["diverged"].sum()) if final is not None else 0,
+            "audited": self.spared is not None,
+            "diverged": 0,
             "reason": self.reports[-1].reason,
+            "value": float("nan"),
+            "feasible": True,
             **{f"param.{name}": value for name, value in self.ask.params.items()},
-            **(summarise(final) if final is not None else {}),
         }
+        if reached:
+            final = reached[-1].replicas
+            values = dict(zip(self.goal.objectives, self.goal.values(final), strict=True))
+            row |= {
+                "diverged": int(final["diverged"].sum()),
+                "value": values[self.goal.objectives[0]],
+                "feasible": all(violation <= 0 for violation in self.goal.violations(final).values()),
+                **({f"value.{name}": value for name, value in values.items()} if len(values) > 1 else {}),
+                **summarise(final),
+            }
+        return row

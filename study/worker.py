@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ray import tune
 
+from study.plan import Plan
 from study.space import Space
-from study.trial import OBJECTIVE, Report
+from study.trial import SCORE, Report
 
 if TYPE_CHECKING:
     from excolor.models import ColorMLP
@@ -20,8 +21,8 @@ class _DivergedError(Exception):
     """No replica is left to train."""
 
 
-def run_trial(config: dict[str, Any], space: Space, seeds: list[int], rungs: int, compiled: bool) -> None:
-    """Train a trial's setting, and report to Ray Tune at each rung: mean `isolation` and a `Report`.
+def run_trial(config: dict[str, Any], space: Space, plan: Plan) -> None:
+    """Train a trial's setting, and report to Ray Tune at each rung: its score and a `Report`.
 
     A worker runs many trials and none may leave anything to the next, so all randomness is the seeds' own. What goes
     wrong in a trial is that trial's failure, with its reason, and not the worker's.
@@ -30,17 +31,19 @@ def run_trial(config: dict[str, Any], space: Space, seeds: list[int], rungs: int
 
     torch.set_num_threads(1)
     start = time.perf_counter()
+    seeds = plan.replica_seeds
 
     def on_rung(rung: Rung, model: ColorMLP) -> None:
         report = Report.of(rung, model, seeds, time.perf_counter() - start)
-        tune.report({OBJECTIVE: report.value, "report": report})
+        tune.report({SCORE: plan.goal.score(report.replicas), "report": report})
         if report.state == "diverged":
             raise _DivergedError
 
     try:
-        train(space.setting(config["parameters"]), seeds, rungs=rungs, compiled=compiled, on_rung=on_rung)
+        setting = space.setting(config["parameters"])
+        train(setting, seeds, rungs=plan.rungs, compiled=plan.compiled, on_rung=on_rung)
     except _DivergedError:
         pass
     except Exception as error:
         report = Report.failed(f"{type(error).__name__}: {error}", time.perf_counter() - start)
-        tune.report({OBJECTIVE: report.value, "report": report})
+        tune.report({SCORE: 0.0, "report": report})
