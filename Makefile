@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test check notebooks lock
+.PHONY: study test check notebooks bench lock
 
 study: .venv/ready  ## set up, run a small study of the seed's experiment, leave a report
 	$(BIN)/study run search_spaces/hue.toml
@@ -25,6 +25,9 @@ check: .venv/ready
 
 notebooks: .venv/ready  ## execute the walk-through of the experiment in place
 	PYTHONWARNINGS=ignore $(BIN)/jupyter-execute --inplace analysis/experiment.ipynb
+
+bench: .venv/ready  ## measure speed beside the published way of training and JAX, in under ten minutes
+	$(BIN)/python -m benchmarks.run
 
 lock:  ## write requirements.lock anew from pyproject.toml's ranges
 	rm -rf .venv && $(PYTHON) -m venv .venv

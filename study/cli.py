@@ -296,18 +296,20 @@ def _search(folder: StudyFolder, plan: Plan, top: int) -> None:
     past = len(folder.trials)
     budget = f"{plan.minutes:g} minutes" if plan.trials is None else f"{plan.trials} trials"
     title = f"{folder.path}: {budget} of {folder.manifest['space']}, {plan.seeds} seeds each, {plan.workers} at a time"
-    with running.cluster(plan.workers):
-        with Tracker(folder, console) as tracker, StudyView(console, title, plan, past) as view:
-            finished = running.run(plan, folder, [view, tracker])
-        if not finished:
-            kept = f"interrupted after {len(folder.trials)} trials, which are kept"
-            raise _FailedError(f"{folder.path}: {kept}; `study resume {folder.path}` goes on")
-        if folder.best().empty:
-            which = "that keeps the constraints " if plan.constraints else ""
-            why = f"`study show {folder.path} TRIAL` says why"
-            raise _FailedError(f"{folder.path}: no trial {which}was completed; {why}")
-        if top:
-            _confirm(folder, top)
+    try:
+        with running.cluster(plan.workers):
+            with Tracker(folder, console) as tracker, StudyView(console, title, plan, past) as view:
+                finished = running.run(plan, folder, [view, tracker])
+            if finished and top and not folder.best().empty:
+                _confirm(folder, top)
+    except KeyboardInterrupt:
+        finished = False
+    if not finished:
+        kept = f"interrupted after {len(folder.trials)} trials, which are kept"
+        raise _FailedError(f"{folder.path}: {kept}; `study resume {folder.path}` goes on")
+    if folder.best().empty:
+        which = "that keeps the constraints " if plan.constraints else ""
+        raise _FailedError(f"{folder.path}: no trial {which}was completed; `study show {folder.path} TRIAL` says why")
     console.print(summary.best_settings(folder))
     _report(folder)
 

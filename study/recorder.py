@@ -33,7 +33,7 @@ class Recorder:
         if replicas:
             self._folder.add_replicas(trial.number, pd.concat(replicas, ignore_index=True))
         last = trial.reports[-1]
-        if last.model is not None:
+        if last.model is not None and trial.state == "complete":
             self._folder.add_model(trial.number, last.model)
         row = trial.row()
         # a table that grows by a row costs a tenth of one made of all rows anew

@@ -35,9 +35,16 @@ def scheduler(name: SchedulerName, rungs: int) -> TrialScheduler:
         case "hyperband":
             return halving(brackets=3)
         case "median":
-            return MedianStoppingRule("training_iteration", SCORE, "max", grace_period=2, min_samples_required=3)
+            return _Median("training_iteration", SCORE, "max", grace_period=2, min_samples_required=3)
         case "none":
             return FIFOScheduler()
+
+
+class _Median(MedianStoppingRule):
+    """Ray's, but it never pauses a trial until there are enough others: ours have nowhere to go on from."""
+
+    def _on_insufficient_samples(self, tune_controller: Any, trial: Any, time: float) -> str:
+        return TrialScheduler.CONTINUE
 
 
 class Audited(FIFOScheduler):

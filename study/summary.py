@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from excolor import Setting
-from study.confirmation import ranking
 from study.folder import STATISTICS, StudyFolder, metric_names, summarise
 from study.live import format_figure, format_value
+from study.ranking import ranking
 
 MEANINGS = {
     "isolation": "utility x hue blindness, both at least 0: what the search maximises",

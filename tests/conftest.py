@@ -47,7 +47,7 @@ def hue_run(tmp_path_factory, spaces):
     out = tmp_path_factory.mktemp("runs")
     done = run_study(
         *("run", spaces / "hue.toml", "--name", "hue", "--out", out),
-        *("--trials", 14, "--seeds", 4, "--steps", 300, "--cpus", 2),
+        *("--trials", 14, "--seeds", 4, "--steps", 300, "--cpus", 2, "--confirm", 2, "--audit", 0.5),
     )
     assert done.returncode == 0, done.stderr
     return study.load(out / "hue"), done
@@ -64,7 +64,8 @@ def outcomes(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs")
     space = Path(__file__).parent / "study" / "spaces" / "outcomes.toml"
     done = run_study(
-        "run", space, "--name", "outcomes", "--out", out, "--trials", 24, "--seeds", 2, "--cpus", 2, "--rungs", 8
+        *("run", space, "--name", "outcomes", "--out", out, "--trials", 24, "--seeds", 2, "--cpus", 2, "--rungs", 8),
+        *("--confirm", 0),
     )
     assert done.returncode == 0, done.stderr
     return study.load(out / "outcomes")

@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from study.live import StudyView
+from study.plan import Plan
 
 
 def row(trial, state, isolation):
@@ -11,6 +12,8 @@ def row(trial, state, isolation):
         "trial": trial,
         "state": state,
         "reason": "no memory",
+        "value": isolation,
+        "feasible": True,
         "isolation.mean": isolation,
         "isolation.sd": 0.01,
         "param.peak": 0.012345,
@@ -20,7 +23,7 @@ def row(trial, state, isolation):
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_view_tells_how_far_it_is_and_what_is_best(terminal):
     text = io.StringIO()
-    with StudyView(Console(file=text, width=100, force_terminal=terminal), "my study", 5) as view:
+    with StudyView(Console(file=text, width=100, force_terminal=terminal), "my study", Plan(trials=5)) as view:
         for trial in range(5):
             view.started(trial)
         view.ended(row(0, "complete", 0.5))

@@ -50,7 +50,11 @@ def test_optuna_is_told_the_truth(hue, outcomes):
         trials = folder.optuna().trials
         states = folder.trials.set_index("trial").state
         assert [trial.state.name for trial in trials] == [told[states[trial.number]] for trial in trials]
-        means = folder.replicas.groupby(["trial", "step"]).isolation.mean()
+        replicas = folder.replicas.merge(folder.trials[["trial", "steps"]], on="trial")
+        replicas = replicas[
+            replicas.step <= replicas.steps
+        ]  # of spared trials Optuna knows what a stop would have left
+        means = replicas.groupby(["trial", "step"]).isolation.mean()
         for trial in trials:
             reported = pd.Series(trial.intermediate_values)
             if states[trial.number] != "failed":
@@ -127,7 +131,7 @@ def test_the_same_seed_and_one_worker_make_the_same_study(spaces, command, tmp_p
     for name in ("one", "two"):
         done = command(
             *("run", spaces / "hue.toml", "--name", name, "--out", tmp_path),
-            *("--trials", 13, "--seeds", 2, "--steps", 100, "--cpus", 1, "--seed", 3),
+            *("--trials", 13, "--seeds", 2, "--steps", 100, "--cpus", 1, "--seed", 3, "--confirm", 0),
         )
         assert done.returncode == 0, done.stderr
     one, two = (study.load(tmp_path / name).trials.drop(columns="seconds") for name in ("one", "two"))
@@ -135,24 +139,67 @@ def test_the_same_seed_and_one_worker_make_the_same_study(spaces, command, tmp_p
     assert study.load(tmp_path / "one").seeds() == [300_000, 300_001]
 
 
-def test_an_interrupted_study_says_so_and_keeps_what_it_has(spaces, tmp_path):
-    command = [sys.executable, "-m", "study", "run", str(spaces / "hue.toml"), "--name", "cut", "--out", str(tmp_path)]
-    command += ["--trials", "500", "--seeds", "2", "--steps", "300", "--cpus", "2"]
+def begin(command, folder, more):
+    """The process of a study since whose start so many more trials have ended."""
+    parts = folder / "replicas.parquet"
+    enough = len(list(parts.glob("*.parquet"))) + more
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    parts = tmp_path / "cut" / "replicas.parquet"
-    while process.poll() is None and not (parts.is_dir() and len(list(parts.glob("*.parquet"))) >= 3):
-        time.sleep(0.2)
+    while process.poll() is None and len(list(parts.glob("*.parquet"))) < enough:
+        time.sleep(0.1)
+    return process
+
+
+def test_a_study_that_was_killed_and_interrupted_goes_on_where_it_was(spaces, tmp_path, command):
+    path = tmp_path / "cut"
+    start = [sys.executable, "-m", "study", "run", str(spaces / "hue.toml"), "--name", "cut", "--out", str(tmp_path)]
+    start += ["--trials", "500", "--seeds", "2", "--steps", "300", "--cpus", "2", "--confirm", "0"]
+    process = begin(start, path, 3)
+    process.kill()
+    process.communicate(timeout=60)
+    killed = study.load(path)
+    ended = killed.trials.drop(columns="seconds")
+    running = [trial for trial in killed.optuna().trials if trial.state == TrialState.RUNNING]
+    assert len(ended) >= 2
+    assert running
+
+    process = begin([sys.executable, "-m", "study", "resume", str(path), "--confirm", "0"], path, 3)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 1, stderr
-    assert "interrupted after" in stderr
+    assert "which are kept; `study resume" in stderr
     assert "Traceback" not in stderr
-    folder = study.load(tmp_path / "cut")
-    trials = folder.optuna().trials
-    assert not [trial for trial in trials if trial.state == TrialState.RUNNING]
-    assert folder.trials.trial.tolist() == [trial.number for trial in trials]
-    assert 3 <= len(trials) < 500
-    assert folder.trials.reason.isin(["", "interrupted"]).all()
+    cut = study.load(path)
+    waiting = [trial for trial in cut.optuna().trials if not trial.state.is_finished()]
+    assert {trial.state for trial in waiting} <= {TrialState.WAITING}
+
+    trials = len(cut.trials) + len(waiting) + 2
+    done = command("resume", path, "--trials", trials, "--confirm", 0)
+    assert done.returncode == 0, done.stderr
+    whole = study.load(path)
+    assert whole.trials.trial.tolist() == list(range(trials))
+    assert all(trial.state.is_finished() for trial in whole.optuna().trials)
+    kept = whole.trials.drop(columns="seconds")[lambda rows: rows.trial.isin(ended.trial)]
+    pd.testing.assert_frame_equal(kept.reset_index(drop=True)[ended.columns], ended.reset_index(drop=True))
+    for trial in running:  # they were trained again with what had been proposed
+        assert whole.optuna().trials[trial.number].params == trial.params
+    assert len({tuple(trial.params.items()) for trial in whole.optuna().trials}) == trials  # nothing proposed twice
+    assert [run["trials"] for run in whole.manifest["history"]] == [500, 500]
+
+
+def test_a_trial_in_a_used_worker_is_the_same_to_the_last_bit_in_a_fresh_one(spaces, tmp_path, command):
+    """The last trial of a study in one process, alone, after ten others and after a diverged one."""
+    done = command(
+        *("run", spaces / "hue.toml", "--name", "used", "--out", tmp_path, "--confirm", 0),
+        *("--trials", 10, "--seeds", 2, "--steps", 100, "--cpus", 1, "--scheduler", "none"),
+    )
+    assert done.returncode == 0, done.stderr
+    used = study.load(tmp_path / "used")
+    command("export", tmp_path / "used", 9, "--to", tmp_path)
+    fresh = command("train", tmp_path / "used-9.toml", "--seeds", 2, "--name", "fresh", "--out", tmp_path)
+    assert fresh.returncode == 0, fresh.stderr
+    ours, theirs = (finals(folder) for folder in (used, study.load(tmp_path / "fresh")))
+    ours = ours[ours.trial == 9].drop(columns="trial").reset_index(drop=True)
+    pd.testing.assert_frame_equal(ours, theirs.drop(columns="trial").reset_index(drop=True), check_exact=True)
 
 
 def test_a_study_can_be_renamed(hue, tmp_path):
@@ -166,7 +213,7 @@ def test_a_study_can_ask_which_removal_is_best(spaces, command, tmp_path):
     toml = (spaces / "unregularized.toml").read_text()
     kinds = "choice(ablate, prune, suppress, repel, leace)"
     (tmp_path / "kinds.toml").write_text(toml.replace('kind = "leace"', f'kind = "{kinds}"'))
-    options = ("--trials", 14, "--seeds", 2, "--steps", 60, "--rungs", 1, "--cpus", 2)
+    options = ("--trials", 14, "--seeds", 2, "--steps", 60, "--rungs", 1, "--cpus", 2, "--confirm", 0)
     done = command("run", tmp_path / "kinds.toml", "--name", "kinds", "--out", tmp_path, *options)
     assert done.returncode == 0, done.stderr
     trials = study.load(tmp_path / "kinds").trials

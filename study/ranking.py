@@ -1,0 +1,87 @@
+"""What a confirmation says: how settings rank on held-out seeds, how surely, and how much the search flattered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from study.folder import StudyFolder
+
+FAILURE = 0.5  # a replica of less isolation has failed
+
+
+def ranking(confirmed: pd.DataFrame, folder: StudyFolder) -> pd.DataFrame:
+    """A row for each confirmed setting, the best first, of the goal's score on held-out seeds.
+
+    mean, sd, p10, min and failures (the share of replicas that diverged or isolate less than 0.5), each with the ends
+    `.low` and `.high` of a 95% bootstrap interval; `value`, the goal's aggregate; `searched`, what the search had
+    measured, and `optimism`, that minus `value`; `over_published`, the chance that a replica of the setting does better
+    than one of the published setting (Agarwal et al. 2021), with its interval; and `tied`: whether the 95% interval of
+    its mean difference from the best, seed by seed, holds 0. Of a metric of which less is better, p10 and min are the
+    90th percentile and the largest.
+    """
+    metric, goal = folder.goal.objectives[0], folder.goal
+    sign = 1.0 if goal.directions[0] == "maximize" else -1.0
+    searched = folder.trials.set_index("trial")["value"]
+    scores = {
+        str(name): sign * rows.sort_values("seed")[metric].fillna(0).to_numpy()
+        for name, rows in confirmed.groupby("setting", sort=False)
+    }
+    table = []
+    for name, rows in confirmed.groupby("setting", sort=False):
+        row: dict[str, Any] = {"setting": name, "trial": rows.trial.iloc[0], "value": goal.values(rows)[0]}
+        failed = (rows.diverged | (rows.isolation < FAILURE)).to_numpy(float)
+        for statistic, (values, function) in _statistics(scores[str(name)], failed).items():
+            value, low, high = _with_interval(function, values)
+            if sign < 0 and statistic in ("mean", "p10", "min"):  # in the metric's own terms again
+                value, low, high = -value, -high, -low
+            row |= {statistic: value, f"{statistic}.low": low, f"{statistic}.high": high}
+        row["searched"] = searched.get(row["trial"], np.nan) if pd.notna(row["trial"]) else np.nan
+        row["optimism"] = sign * (row["searched"] - row["value"])
+        if "published" in scores:
+            row |= _over(scores[str(name)], scores["published"])
+        table.append(row)
+    ranked = pd.DataFrame(table)
+    ranked = ranked.sort_values(["value", "mean"], ascending=sign < 0, kind="stable", ignore_index=True)
+    best = scores[ranked.setting[0]]
+    ranked["tied"] = [name == ranked.setting[0] or _tied(best - scores[name]) for name in ranked.setting]
+    return ranked
+
+
+def _statistics(scores: np.ndarray, failed: np.ndarray) -> dict[str, tuple[np.ndarray, Callable[..., Any]]]:
+    return {
+        "mean": (scores, np.mean),
+        "sd": (scores, lambda x, axis: np.std(x, axis=axis, ddof=1)),
+        "p10": (scores, lambda x, axis: np.quantile(x, 0.1, axis=axis)),
+        "min": (scores, np.min),
+        "failures": (failed, np.mean),
+    }
+
+
+def _with_interval(function: Callable[..., Any], *samples: np.ndarray) -> tuple[float, float, float]:
+    """A statistic of samples and the ends of its 95% percentile bootstrap interval."""
+    if min(map(len, samples)) < 2:
+        return float(function(*samples, axis=-1)), np.nan, np.nan
+    interval = stats.bootstrap(
+        samples, function, n_resamples=2000, method="percentile", rng=np.random.default_rng(0), vectorized=True
+    ).confidence_interval
+    return float(function(*samples, axis=-1)), float(interval.low), float(interval.high)
+
+
+def _over(scores: np.ndarray, others: np.ndarray) -> dict[str, float]:
+    def chance(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
+        """The share of pairs in which the first does better; a tie is half a pair."""
+        difference = np.sign(a[..., :, None] - b[..., None, :])
+        return (difference.mean((-2, -1)) + 1) / 2
+
+    value, low, high = _with_interval(chance, scores, others)
+    return {"over_published": value, "over_published.low": low, "over_published.high": high}
+
+
+def _tied(differences: np.ndarray) -> bool:
+    _, low, high = _with_interval(np.mean, differences)
+    return not (low > 0 or high < 0)
