@@ -12,7 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from analysis.effects import unit
 from excolor import Setting
+from study import StudyFolder
+from study.live import format_value
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; grays are for what is not the point
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
@@ -36,6 +39,72 @@ def schedules(settings: Mapping[str, Setting], reference: Setting | None = None)
             axis.set_ylim(bottom=1e-4)
         _mark_phases(axis, next(iter(settings.values())))
     _legend(figure, axes[0])
+    return figure
+
+
+def confirmation(rows: pd.DataFrame, ranked: pd.DataFrame, metric: str) -> Figure:
+    """Every confirmed setting's replicas on held-out seeds as dots, with the mean and its 95% interval; best on top."""
+    names = ranked.setting.tolist()
+    figure = Figure(figsize=(9, 0.9 + 0.6 * len(names)), layout="constrained")
+    axis = figure.subplots()
+    spread = np.random.default_rng(0).uniform(-0.22, 0.22, len(rows))
+    places = rows.setting.map({name: place for place, name in enumerate(names)}) + spread
+    trials = rows.trial.notna().to_numpy()
+    for chosen, color in ((trials, PALETTE[0]), (~trials, INK)):
+        axis.scatter(rows[metric][chosen], places[chosen], s=12, color=color, alpha=0.35, linewidth=0)
+    for place, (_, row) in enumerate(ranked.iterrows()):
+        color = PALETTE[0] if pd.notna(row.trial) else INK
+        ends = [[row["mean"] - row["mean.low"]], [row["mean.high"] - row["mean"]]]
+        axis.errorbar(
+            row["mean"], place, xerr=ends, fmt="D", color=color, markersize=7, capsize=5, markeredgecolor="white"
+        )
+    axis.set(yticks=range(len(names)), yticklabels=names, xlabel=f"{metric} on held-out seeds, a dot for each")
+    axis.invert_yaxis()
+    plain(axis)
+    return figure
+
+
+def pareto(folder: StudyFolder) -> Figure:
+    """The first two objectives of the complete trials with their front, and the hypervolume it dominates as trials end:
+    against the worst values seen, in units of the box between those and the best."""
+    complete, front = folder.trials[folder.trials.state == "complete"], folder.front()
+    names = folder.goal.objectives
+    signs = np.array([1 if direction == "minimize" else -1 for direction in folder.goal.directions])
+    losses = complete[[f"value.{name}" for name in names]].to_numpy() * signs
+    scaled = (losses - losses.min(0)) / np.maximum(np.ptp(losses, 0), 1e-12)
+    volume = [_dominated_area(scaled[: n + 1, :2]) for n in range(len(scaled))]
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    x, y = (f"value.{name}" for name in names[:2])
+    left.plot(complete[x], complete[y], "o", color=FAINT, markersize=5, label="complete trials")
+    left.plot(front[x], front[y], "o-", color=PALETTE[0], drawstyle="steps-post", label="Pareto front")
+    left.set(xlabel=names[0], ylabel=names[1])
+    left.legend(frameon=False)
+    right.step(complete.trial, volume, where="post", color=PALETTE[0])
+    right.set(xlabel="trial", ylabel="share of the box that the front dominates", ylim=(0, 1.02))
+    for axis in (left, right):
+        plain(axis)
+    return figure
+
+
+def _dominated_area(losses: np.ndarray) -> float:
+    """The area of the unit square that points [N, 2] dominate, towards (1, 1)."""
+    area, lowest = 0.0, 1.0
+    for x, y in sorted(map(tuple, losses)):
+        if y < lowest:
+            area, lowest = area + (1 - x) * (lowest - y), y
+    return area
+
+
+def rank_correlations(ranks: pd.DataFrame) -> Figure:
+    """How well each rung's order of trials is that of the end: Spearman's correlation and its 95% interval."""
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    axis = figure.subplots()
+    ends = [ranks["rank correlation"] - ranks["low"], ranks["high"] - ranks["rank correlation"]]
+    axis.errorbar(ranks.index, ranks["rank correlation"], yerr=ends, color=PALETTE[0], marker="o", capsize=4)
+    axis.axhline(0, color=FAINT, linewidth=0.8)
+    axis.set(xlabel="step", ylabel="rank correlation with the end", ylim=(min(-0.1, ranks["low"].min()), 1.05))
+    plain(axis)
     return figure
 
 
@@ -135,3 +204,72 @@ def plain(axis: Axes) -> None:
 def _legend(figure: Figure, axis: Axes) -> None:
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+
+
+def plateaus(table: pd.DataFrame, trials: pd.DataFrame, distributions: Mapping[str, BaseDistribution]) -> Figure:
+    """How far each parameter may go for free, a row each of `effects.plateaus`, and where the complete trials were."""
+    complete = trials[trials.state == "complete"]
+    figure = Figure(figsize=(9, 1.4 + 0.33 * len(table)), layout="constrained")
+    axis = figure.subplots()
+    bar = {"linewidth": 8, "solid_capstyle": "butt"}
+    for height, (name, row) in enumerate(table.iterrows()):
+        distribution = distributions[str(name)]
+        choices = isinstance(distribution, CategoricalDistribution)
+        values = row["choices"] if choices else [row["low"], row["high"]]
+        kinds: dict[str, tuple[Any, dict[str, Any]]] = {
+            "as good as the best": (values, {"marker": "s", "markersize": 8} if choices else bar),
+            "complete trials": (complete[f"param.{name}"], {"marker": "|", "color": INK}),
+            "the best trial": ([row["best"]], {"marker": "D", "markeredgecolor": INK, "color": PALETTE[4]}),
+        }
+        for label, (shown, style) in kinds.items():
+            places = unit(pd.Series(shown), distribution)
+            axis.plot(places, [height] * len(places), **{"color": PALETTE[0], "linewidth": 0, "label": label, **style})
+        text = (", " if choices else " to ").join(format_value(value) for value in values)
+        axis.text(1.04, height, text, va="center", color=INK, size=9)
+    axis.set_yticks(range(len(table)), [str(name) for name in table.index])
+    axis.set(xlim=(-0.03, 1.03), ylim=(len(table) - 0.4, -0.6))
+    axis.set_xlabel("place in the parameter's range, 0 to 1; of its logarithms, if it is searched by them")
+    once = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=3, frameon=False)
+    plain(axis)
+    return figure
+
+
+def interaction(
+    surface: pd.DataFrame,
+    trials: pd.DataFrame,
+    distributions: Mapping[str, BaseDistribution],
+    value: str = "value",
+    label: str = "isolation, mean over replicas",
+) -> Figure:
+    """What a forest expects over two parameters (`effects.surface`), under the trials, which have their own colours."""
+    first, second = str(surface.columns.name), str(surface.index.name)
+    x, y = distributions[first], distributions[second]
+    figure = Figure(figsize=(6.5, 4.8), layout="constrained")
+    axis = figure.subplots()
+    colors: dict[str, Any] = {"cmap": "cividis", "vmin": surface.min(axis=None), "vmax": trials[value].max()}
+    mesh = axis.pcolormesh(_edges(x, surface.shape[1]), _edges(y, surface.shape[0]), surface.to_numpy(), **colors)
+    complete = trials.state == "complete"
+    for name, shown, marker in (("complete", trials[complete], "o"), ("other", trials[~complete], "X")):
+        if len(shown):
+            across, up = _places(shown[f"param.{first}"], x), _places(shown[f"param.{second}"], y)
+            style: dict[str, Any] = {"marker": marker, "s": 40, "edgecolors": "white", "label": f"{name} trials"}
+            axis.scatter(across, up, c=shown[value], **style, **colors)
+    for letter, distribution in (("x", x), ("y", y)):
+        if isinstance(distribution, CategoricalDistribution):
+            labels = [str(choice) for choice in distribution.choices]
+            axis.set(**{f"{letter}ticks": range(len(labels)), f"{letter}ticklabels": labels})
+        elif getattr(distribution, "log", False):
+            axis.set(**{f"{letter}scale": "log"})
+    axis.set(xlabel=first, ylabel=second)
+    figure.colorbar(mesh, label=label, extend="min")
+    _legend(figure, axis)
+    return figure
+
+
+def _edges(distribution: Any, cells: int) -> np.ndarray:
+    """Where cells begin and end that divide a parameter's range evenly, as it is searched."""
+    if isinstance(distribution, CategoricalDistribution):
+        return np.arange(cells + 1) - 0.5
+    spaced = np.geomspace if getattr(distribution, "log", False) else np.linspace
+    return spaced(distribution.low, distribution.high, cells + 1)

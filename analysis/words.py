@@ -9,18 +9,49 @@ from scipy import stats
 from study import StudyFolder
 from study.folder import STATES
 from study.live import format_figure, format_value
+from study.ranking import ranking
 from study.summary import MEANINGS
 
 
+def confirmed(folder: StudyFolder) -> str:
+    """The study's answer in a paragraph of Markdown, from settings trained on seeds that the search never saw."""
+    rows = folder.confirmation
+    ranked, metric = ranking(rows, folder), folder.goal.objectives[0]
+    top = ranked.iloc[0]
+    ties = ranked.setting[1:][ranked.tied[1:]].tolist()
+    sentences = [
+        f"**On {rows.seed.nunique()} seeds that the search never saw, {top.setting} is best: {metric} "
+        f"{_interval(top)}, 10th percentile {top.p10:.3f}, worst seed {top['min']:.3f}, {top.failures:.0%} failed.**",
+        f"It ties with {' and '.join(ties)}." if ties else "No other confirmed setting ties with it.",
+    ]
+    for _, other in ranked[ranked.trial.isna()].iterrows():
+        if other.setting != top.setting:
+            text = f"The {other.setting} setting has {_interval(other)}, worst seed {other['min']:.3f}."
+            sentences.append(text)
+    for _, best in ranked[ranked.trial.notna()].head(1).iterrows():
+        if best.setting != top.setting and not best.tied:
+            sentences.append(f"**The search found nothing better**: {best.setting} has {_interval(best)}.")
+        flattered = f"{abs(best.optimism):.3f} too {'well' if best.optimism > 0 else 'badly'}"
+        sentences.append(
+            f"The search had measured {best.searched:.3f} of {best.setting}, {flattered}; the best of many noisy "
+            "trials is flattered as a rule."
+        )
+    return " ".join(sentences)
+
+
+def _interval(row: pd.Series) -> str:
+    return f"{row['mean']:.3f} (95% interval {row['mean.low']:.3f} to {row['mean.high']:.3f})"
+
+
 def answer(folder: StudyFolder) -> str:
-    """The study's answer in a paragraph of Markdown. Raises ValueError if no trial is complete."""
+    """What the search found, in a paragraph of Markdown. Raises ValueError if no trial is complete."""
     trials, best = folder.trials, folder.best()
     if best.empty:
         raise ValueError(f"{folder.path}: no trial is complete, so there is no answer")
     top = best.iloc[0]
     states = trials.state.value_counts()
     counted = ", ".join(f"{states[state]} {state}" for state in STATES if state in states)
-    planned = folder.manifest["trials"]
+    planned = folder.manifest["trials"] or len(trials)
     of = f"{len(trials)} settings" if len(trials) >= planned else f"{len(trials)} of {planned} planned settings"
     seeds = len(folder.seeds())
     figures = (
@@ -39,8 +70,7 @@ def answer(folder: StudyFolder) -> str:
     )
     return (
         f"**The best of {of} ({counted}) is trial {top.trial}: {figures} {tied} It was chosen on the seeds it is "
-        f"measured on here, so expect somewhat less of it on new seeds: `study export {folder.name} {top.trial}`, then "
-        f"`study train` with another `--seed`."
+        f"measured on here, so expect somewhat less of it on new seeds, which is what `study confirm` measures."
     )
 
 
@@ -81,3 +111,32 @@ def best_table(folder: StudyFolder, n: int = 5) -> pd.DataFrame:
             column[name] = format_value(row[f"param.{name}"])
         table[f"trial {row.trial}"] = column
     return pd.DataFrame(table)
+
+
+def ranking_table(ranked: pd.DataFrame) -> pd.DataFrame:
+    """The confirmed settings, the best first, with the intervals of what is said about them."""
+    table = {}
+    for place, row in ranked.iterrows():
+
+        def interval(name: str, style: str, row: pd.Series = row) -> str:
+            if pd.isna(row.get(name, np.nan)):
+                return "-"
+            return f"{row[name]:{style}} [{row[f'{name}.low']:{style}}, {row[f'{name}.high']:{style}}]"
+
+        table[f"{row.setting}{' (tied)' if row.tied and place else ''}"] = {
+            "mean": interval("mean", ".3f"),
+            "sd": interval("sd", ".3f"),
+            "10th percentile": interval("p10", ".3f"),
+            "worst": interval("min", ".3f"),
+            "failures": interval("failures", ".0%"),
+            "over published": interval("over_published", ".0%"),
+            "optimism": "-" if pd.isna(row.optimism) else f"{row.optimism:+.3f}",
+        }
+    return pd.DataFrame(table).T
+
+
+def front_table(folder: StudyFolder) -> pd.DataFrame:
+    """The trials of the Pareto front and their objectives."""
+    front = folder.front()
+    columns = {f"value.{name}": name for name in folder.goal.objectives}
+    return front.set_index("trial")[list(columns)].rename(columns=columns).map(format_figure)

@@ -174,6 +174,11 @@ class StudyFolder:
         answers = trials[(trials.state == "complete") & trials.feasible]
         return answers.sort_values("value", ascending=self.goal.directions[0] == "minimize", kind="stable").head(n)
 
+    def front(self) -> pd.DataFrame:
+        """The trials of the Pareto front, by Optuna's account: no other complete one is better in every objective."""
+        numbers = [trial.number for trial in self.optuna().best_trials]
+        return self.trials[self.trials.trial.isin(numbers)].sort_values("value")
+
     def document(self, trial: int) -> Document:
         """A trial's setting as plain data. Raises InputError if there is no such trial."""
         return self.space.document(self.parameters(trial))

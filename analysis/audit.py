@@ -1,0 +1,70 @@
+"""Was early stopping safe? What the trials tell that would have been stopped and were spared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+from scipy import stats
+
+from study import StudyFolder
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What stopping early cost and saved.
+
+    ranks: of the trials that were trained to the end, complete or spared, Spearman's correlation between each rung's
+    score and the last, with its 95% interval (Fisher's z), by step. winners: of the spared, how many ended better than
+    every complete trial; `chance` is the 95% interval (Wilson) of the chance that a stopped trial would have. saved:
+    the share of all optimizer steps that were not taken because trials were stopped.
+    """
+
+    ranks: pd.DataFrame
+    spared: int
+    winners: list[int]
+    chance: tuple[float, float]
+    saved: float
+
+
+def audit(folder: StudyFolder) -> Audit:
+    """The audit of a study. Without spared trials, ranks are of complete ones alone, which survived selection."""
+    trials, goal = folder.trials, folder.goal
+    spared = trials[trials.audited].trial.tolist()
+    whole = trials[(trials.state == "complete") | trials.audited].trial
+    rows = folder.replicas
+    rows = rows[rows.trial.isin(whole)]
+    scores = pd.Series({key: goal.score(part) for key, part in rows.groupby(["trial", "step"])}).unstack()
+    table = {}
+    for step in scores.columns[:-1]:
+        pair = scores[[step, scores.columns[-1]]].dropna()
+        if len(pair) > 3 and pair.nunique().min() > 1:
+            rank = stats.spearmanr(*pair.to_numpy().T).statistic
+            low, high = stats.pearsonr(*pair.rank().to_numpy().T).confidence_interval()
+            table[step] = {"rank correlation": rank, "low": low, "high": high, "trials": len(pair)}
+    last = scores.columns[-1] if len(scores.columns) else None
+    ended = scores[last] if last is not None else pd.Series(dtype=float)
+    complete = trials[trials.state == "complete"].trial
+    best = ended.reindex(complete).max()
+    winners = [trial for trial in spared if ended.get(trial, float("-inf")) > best]
+    interval = stats.binomtest(len(winners), len(spared)).proportion_ci(method="wilson") if spared else None
+    steps = len(folder.space.setting(folder.parameters(int(trials.trial.iloc[0]))).schedule)
+    stopped = trials[(trials.state == "stopped") & ~trials.audited]
+    saved = float((steps - stopped.steps).sum() / (steps * len(trials)))
+    chance = (float(interval.low), float(interval.high)) if interval else (0.0, 1.0)
+    return Audit(pd.DataFrame(table).T, len(spared), winners, chance, saved)
+
+
+def told(found: Audit) -> str:
+    """The audit in a paragraph of Markdown."""
+    saved = f"Stopping early saved {found.saved:.0%} of all optimizer steps."
+    if not found.spared:
+        return f"{saved} No trial was spared to see what that cost: `study run --audit 0.1` spares a tenth."
+    won = f"{len(found.winners)} of them ended better than every complete trial"
+    if found.winners:
+        won += f" (trial {', '.join(map(str, found.winners))})"
+    low, high = found.chance
+    return (
+        f"{saved} {found.spared} trials that the scheduler would have stopped were trained to the end all the same; "
+        f"{won}. The chance that a stopped trial would have won is {low:.0%} to {high:.0%} (95% interval)."
+    )
