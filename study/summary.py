@@ -76,11 +76,11 @@ def confirmed(folder: StudyFolder) -> Table:
     rows = folder.confirmation
     metric = folder.goal.objectives[0]
     table = Table(title=f"Confirmed: {metric} on {rows.seed.nunique()} held-out seeds", title_justify="left")
-    for column in ("", "mean [95%]", "p10", "worst", "failed", "searched", "wins"):
+    for column in ("", "mean [95%]", "p10", "worst", "failed", "search", "wins"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for place, row in ranking(rows, folder).iterrows():
         table.add_row(
-            escape(row.setting) + (" (tied)" if row.tied and place else ""),
+            escape(row.setting) + (" =" if row.tied and place else ""),
             f"{row['mean']:.3f} [{row['mean.low']:.3f}, {row['mean.high']:.3f}]",
             f"{row.p10:.3f}",
             f"{row['min']:.3f}",
@@ -90,8 +90,8 @@ def confirmed(folder: StudyFolder) -> Table:
             style="bold" if place == 0 else None,
         )
     table.caption = (
-        "tied: no worse than the best, seed by seed; failed: seeds with isolation below 0.5; searched: what the "
-        "search had measured; wins: the chance to do better than the published setting on a seed"
+        "=: ties with the best, seed by seed; failed: seeds with isolation below 0.5; search: what the search had "
+        "measured; wins: the chance to do better than the published setting on a seed"
     )
     return table
 

@@ -1,8 +1,10 @@
 """The figures say what the data say. Each test reads the drawn figure back."""
 
+import numpy as np
 import pytest
 
 from analysis import plots
+from study.ranking import ranking
 
 
 @pytest.fixture
@@ -59,3 +61,19 @@ def test_every_trial_has_its_own_colour_and_no_label_is_missing(hue, best):
     axis = plots.learning_curves(hue.trials, hue.replicas, best).axes[0]
     shown = [line.get_color() for line in axis.lines if line.get_label().startswith("trial")]
     assert len(set(shown)) == len(best)
+
+
+def test_the_confirmation_shows_every_replica_and_the_interval_of_each_mean(hue):
+    rows = hue.confirmation
+    ranked = ranking(rows, hue)
+    (axis,) = plots.confirmation(rows, ranked, "isolation").axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ranked.setting.tolist()
+    dots = sum(len(collection.get_offsets()) for collection in axis.collections if len(collection.get_offsets()) > 1)
+    assert dots == len(rows)
+    low, high = axis.get_ylim()
+    assert low > high  # the best is on top
+
+
+def test_the_dominated_area_is_that_of_the_staircase():
+    assert plots._dominated_area(np.array([[0.0, 0.0]])) == 1
+    assert plots._dominated_area(np.array([[0.5, 0.5], [0.25, 0.75], [0.9, 0.9]])) == pytest.approx(0.3125)

@@ -2,6 +2,7 @@ import pytest
 from scipy import stats
 
 from analysis import words
+from study.ranking import ranking
 
 
 def test_the_answer_counts_trials_and_gives_the_bests_spread(hue):
@@ -37,3 +38,23 @@ def test_no_answer_without_a_complete_trial(hue, monkeypatch):
     monkeypatch.setattr(type(hue), "trials", trials)
     with pytest.raises(ValueError, match="no trial is complete"):
         words.answer(hue)
+
+
+def test_the_confirmed_answer_is_the_rankings(hue):
+    said, ranked = words.confirmed(hue), ranking(hue.confirmation, hue)
+    top, reference = ranked.iloc[0], ranked[ranked.setting == "published"].iloc[0]
+    assert f"{top.setting} is best: isolation {top['mean']:.3f} (95% interval" in said
+    assert f"The published setting has {reference['mean']:.3f}" in said
+    best = ranked[ranked.trial.notna()].iloc[0]
+    assert f"The search had measured {best.searched:.3f} of {best.setting}, {abs(best.optimism):.3f} too" in said
+    for name in ranked.setting[1:][ranked.tied[1:]]:
+        assert name in said.partition("It ties with ")[2].partition(".")[0]
+    table = words.ranking_table(ranked)
+    assert table["mean"].iloc[0].startswith(f"{top['mean']:.3f} [{top['mean.low']:.3f}")
+
+
+def test_a_search_that_found_nothing_better_says_so(hue, monkeypatch):
+    worse = hue.confirmation
+    worse.loc[worse.trial.notna(), "isolation"] /= 10
+    monkeypatch.setattr(type(hue), "confirmation", worse)
+    assert "**The search found nothing better**: trial" in words.confirmed(hue)

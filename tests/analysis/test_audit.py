@@ -1,0 +1,35 @@
+"""What the spared trials say, of a real study and of made-up ones."""
+
+import pytest
+from scipy import stats
+
+from analysis.audit import audit, told
+
+
+def test_a_real_audit_counts_what_was_spared_and_saved(hue):
+    found, trials = audit(hue), hue.trials
+    assert found.spared == trials.audited.sum() > 0
+    stopped = trials[(trials.state == "stopped") & ~trials.audited]
+    assert found.saved == pytest.approx((300 - stopped.steps).sum() / (300 * len(trials)))
+    final = hue.final().groupby("trial").isolation.mean()
+    best = final[trials[trials.state == "complete"].trial].max()
+    assert found.winners == [t for t in trials[trials.audited].trial if final[t] > best]
+    assert f"saved {found.saved:.0%} of all optimizer steps" in told(found)
+
+
+def test_ranks_are_spearmans_over_the_trials_that_ran_to_the_end(hue):
+    found = audit(hue)
+    means = hue.replicas.groupby(["trial", "step"]).isolation.mean().unstack().dropna()
+    assert len(means) == (hue.trials.state.eq("complete") | hue.trials.audited).sum()
+    for step, row in found.ranks.iterrows():
+        assert row["rank correlation"] == pytest.approx(stats.spearmanr(means[step], means[300]).statistic)
+        assert row["low"] <= row["rank correlation"] <= row["high"]
+        assert row["trials"] == len(means)
+
+
+def test_a_study_without_an_audit_says_how_to_have_one(hue, monkeypatch):
+    monkeypatch.setattr(type(hue), "trials", hue.trials.assign(audited=False))
+    found = audit(hue)
+    assert found.spared == 0
+    assert found.chance == (0.0, 1.0)
+    assert "study run --audit 0.1" in told(found)
