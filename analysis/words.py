@@ -64,7 +64,7 @@ def answer(folder: StudyFolder) -> str:
         return f"**One setting, trained on its own: {figures}"
     ties = tied_with_best(folder)
     tied = (
-        f"Trials {', '.join(map(str, ties))} cannot be told from it by these {seeds} seeds (paired t-test, p > 0.05)."
+        f"{_listed(ties)} cannot be told from it by these {seeds} seeds (paired t-test, p > 0.05)."
         if ties
         else f"No other complete trial is as good (paired t-tests over the {seeds} seeds, p < 0.05)."
     )
@@ -72,6 +72,13 @@ def answer(folder: StudyFolder) -> str:
         f"**The best of {of} ({counted}) is trial {top.trial}: {figures} {tied} It was chosen on the seeds it is "
         f"measured on here, so expect somewhat less of it on new seeds, which is what `study confirm` measures."
     )
+
+
+def _listed(trials: list[int]) -> str:
+    """Trials as a person lists them: the first few, and how many others."""
+    named, others = trials[:5], len(trials[5:])
+    text = ", ".join(map(str, named))
+    return f"Trials {text} and {others} others" if others else f"Trial{'s' * (len(named) > 1)} {text}"
 
 
 def provenance(folder: StudyFolder) -> str:

@@ -21,7 +21,7 @@ def test_ties_are_those_that_a_paired_test_cannot_tell(hue):
     expected = [t for t in others if stats.ttest_rel(final[best], final[t]).pvalue > 0.05]
     assert words.tied_with_best(hue) == expected
     assert words.tied_with_best(hue, level=0) == others  # at level 0 nothing can be told apart
-    for tie in expected:
+    for tie in expected[:5]:
         assert str(tie) in words.answer(hue)
 
 
