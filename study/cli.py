@@ -318,6 +318,7 @@ def _confirm(
     folder: StudyFolder, top: int, seeds: int = 64, against: list[Path] | None = None, examined: bool = False
 ) -> None:
     """Confirm a study's best settings on the Ray at hand, and print how they did."""
+    from ray.exceptions import RayError
     from rich.progress import Progress
 
     from study import confirmation, summary
@@ -331,7 +332,11 @@ def _confirm(
         def advanced(done: int, of: int) -> None:
             progress.update(task, completed=done, total=of)
 
-        confirmation.confirm(chosen, folder, Plan.of(folder).held_out_seeds(seeds), advanced, examined)
+        try:
+            confirmation.confirm(chosen, folder, Plan.of(folder).held_out_seeds(seeds), advanced, examined)
+        except RayError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise _FailedError(f"{folder.path}: could not be confirmed: {reason}") from None
     console.print(summary.confirmed(folder))
 
 

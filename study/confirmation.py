@@ -49,8 +49,10 @@ def candidates(folder: StudyFolder, top: int, seeds: int, references: tuple[Path
         for trial in folder.best(top).trial.tolist()
     ]
     made = {kind for candidate in best if candidate.compiled for kind in step_kinds(candidate.setting)}
-    others = []
+    others: list[Candidate] = []
     for file in references:
+        if file.stem in [other.name for other in others]:
+            raise InputError(f"{file}: found a second setting named {file.stem}, expected different names (--against)")
         space = Space.read(file, plan.steps)
         if space.distributions:
             raise InputError(f"{file}: found ranges, expected a fixed setting to compare with (--against)")

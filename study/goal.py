@@ -56,7 +56,7 @@ class Goal:
 
     def values(self, replicas: pd.DataFrame) -> list[float]:
         """Each objective's value, of replicas' rows at one rung."""
-        return [_aggregate(_counted(replicas, name), self.aggregate, _IDEALS[name][0]) for name in self.objectives]
+        return [_aggregate(counted(replicas, name), self.aggregate, _IDEALS[name][0]) for name in self.objectives]
 
     def score(self, replicas: pd.DataFrame) -> float:
         """The first objective's value, with its sign turned if less of it is better."""
@@ -72,7 +72,7 @@ class Goal:
         broken = {}
         for text in self.constraints:
             name, at_least, limit = _parse(text)
-            mean = float(_counted(replicas, name).mean())
+            mean = float(counted(replicas, name).mean())
             broken[text] = limit - mean if at_least else mean - limit
         return broken
 
@@ -82,7 +82,8 @@ class Goal:
         return " with ".join([text, *([" and ".join(self.constraints)] if self.constraints else [])])
 
 
-def _counted(replicas: pd.DataFrame, metric: str) -> pd.Series:
+def counted(replicas: pd.DataFrame, metric: str) -> pd.Series:
+    """A metric of replicas as it counts: of a diverged one that of a useless model; `labelled` leaves it out."""
     instead = _IDEALS[metric][1]
     return replicas[metric].dropna() if instead is None else replicas[metric].where(~replicas["diverged"], instead)
 

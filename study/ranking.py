@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from study.folder import StudyFolder
+from study.goal import counted
 
 FAILURE = 0.5  # a replica of less isolation has failed
 
@@ -28,14 +29,14 @@ def ranking(confirmed: pd.DataFrame, folder: StudyFolder) -> pd.DataFrame:
     sign = 1.0 if goal.directions[0] == "maximize" else -1.0
     searched = folder.trials.set_index("trial")["value"]
     scores = {
-        str(name): sign * rows.sort_values("seed")[metric].fillna(0).to_numpy()
+        str(name): sign * counted(rows.set_index("seed"), metric).sort_index()
         for name, rows in confirmed.groupby("setting", sort=False)
     }
     table = []
     for name, rows in confirmed.groupby("setting", sort=False):
         row: dict[str, Any] = {"setting": name, "trial": rows.trial.iloc[0], "value": goal.values(rows)[0]}
         failed = (rows.diverged | (rows.isolation < FAILURE)).to_numpy(float)
-        for statistic, (values, function) in _statistics(scores[str(name)], failed).items():
+        for statistic, (values, function) in _statistics(scores[str(name)].to_numpy(), failed).items():
             value, low, high = _with_interval(function, values)
             if sign < 0 and statistic in ("mean", "p10", "min"):  # in the metric's own terms again
                 value, low, high = -value, -high, -low
@@ -43,12 +44,14 @@ def ranking(confirmed: pd.DataFrame, folder: StudyFolder) -> pd.DataFrame:
         row["searched"] = searched.get(row["trial"], np.nan) if pd.notna(row["trial"]) else np.nan
         row["optimism"] = sign * (row["searched"] - row["value"])
         if "published" in scores:
-            row |= _over(scores[str(name)], scores["published"])
+            row |= _over(scores[str(name)].to_numpy(), scores["published"].to_numpy())
         table.append(row)
     ranked = pd.DataFrame(table)
     ranked = ranked.sort_values(["value", "mean"], ascending=sign < 0, kind="stable", ignore_index=True)
     best = scores[ranked.setting[0]]
-    ranked["tied"] = [name == ranked.setting[0] or _tied(best - scores[name]) for name in ranked.setting]
+    ranked["tied"] = [
+        name == ranked.setting[0] or _tied((best - scores[name]).dropna().to_numpy()) for name in ranked.setting
+    ]
     return ranked
 
 
@@ -83,5 +86,7 @@ def _over(scores: np.ndarray, others: np.ndarray) -> dict[str, float]:
 
 
 def _tied(differences: np.ndarray) -> bool:
+    if not differences.any():
+        return True
     _, low, high = _with_interval(np.mean, differences)
     return not (low > 0 or high < 0)

@@ -71,3 +71,40 @@ def test_ties_are_called_ties_and_differences_are_not(hue):
     ranked = ranking(rows, hue).set_index("setting")
     assert ranked.loc[["a", "b"], "tied"].all()
     assert not ranked.loc["c", "tied"]
+
+
+def test_a_diverged_replica_counts_as_a_useless_one(hue):
+    rows = hue.confirmation
+    broken = rows.assign(diverged=rows.seed == rows.seed.min())
+    broken.loc[broken.diverged, "isolation"] = 0
+    ranked, whole = ranking(broken, hue).set_index("setting"), ranking(rows, hue).set_index("setting")
+    assert (ranked["mean"] < whole["mean"]).all()
+    assert (ranked["min"] == 0).all()
+    assert (ranked.failures >= 1 / 64).all()
+
+
+@pytest.mark.parametrize(
+    ("against", "said"),
+    [
+        (["hue.toml"], "hue.toml: found ranges, expected a fixed setting to compare with (--against)"),
+        (["seed.toml", "seed.toml"], "found a second setting named seed"),
+        (["none.toml"], "no such file"),
+    ],
+)
+def test_what_cannot_be_compared_with_is_one_line(hue, spaces, command, against, said):
+    files = [part for file in against for part in ("--against", spaces / file)]
+    done = command("confirm", hue.path, *files)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_setting_that_cannot_be_trained_is_one_line(hue, spaces, command, tmp_path):
+    for name in ("seed.toml", "seed.csv"):
+        (tmp_path / name).write_bytes((spaces / name).read_bytes())
+    toml = (tmp_path / "seed.toml").read_text().replace("bottleneck = 4", "bottleneck = 4\nhidden = 1000000000000000")
+    (tmp_path / "seed.toml").write_text(toml)
+    done = command("confirm", hue.path, "--top", 0, "--against", tmp_path / "seed.toml")
+    assert done.returncode == 1
+    assert "could not be confirmed" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
