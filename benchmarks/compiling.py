@@ -1,0 +1,46 @@
+"""How long a kind of step takes to compile, and to load where it has been: each in a fresh process.
+
+Run as a program it prints the seconds until the first compiled step of the seed's setting has been taken.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks.figures import Row, Runs, seconds
+from excolor.setting import load
+from excolor.training import Training
+
+SEED = Path(__file__).parent.parent / "search_spaces" / "seed.toml"
+
+
+def compiling() -> list[Row]:
+    """Lines for an empty cache, and for one that holds the step."""
+    with tempfile.TemporaryDirectory() as cache:
+        compiled = Runs((_in_fresh_process(cache),), ".1f", " s")
+        loaded = Runs(tuple(1000 * _in_fresh_process(cache) for _ in range(5)), ".0f", " ms")
+    return [Row("a kind of step: compiled", compiled), Row("a kind of step: loaded", loaded)]
+
+
+def _in_fresh_process(cache: str) -> float:
+    environment = {**os.environ, "XDG_CACHE_HOME": cache, "TORCHINDUCTOR_CACHE_DIR": cache}
+    command = [sys.executable, "-m", "benchmarks.compiling"]
+    return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+
+
+def _first_step() -> float:
+    setting = load(SEED)
+    training = Training(setting, range(16), rungs=len(setting.schedule), compiled=True)
+    segment = next(training.segments())  # of one step, since each has a rung
+    return seconds(lambda: training.advance(segment))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(_first_step())

@@ -1,0 +1,35 @@
+"""How training scales with replicas on a GPU, if there is one."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.figures import Row, Runs, race, seconds
+from excolor.training import train
+from study.space import Space
+
+STEPS = 200
+
+
+def gpu(seed: Path, full: int) -> list[Row]:
+    """Lines for 16 to 16,384 replicas, and for the largest study that a minute holds: of 16 seeds and `full` steps."""
+    if not torch.cuda.is_available():
+        return []
+    setting = Space.read(seed, STEPS).setting({})
+    sizes = [2**power for power in range(4, 15, 2)]
+
+    def rate(replicas: int) -> float:
+        return (
+            replicas
+            * STEPS
+            / seconds(lambda: train(setting, range(replicas), compiled=True, rungs=1, accelerator="cuda"))
+        )
+
+    rate(sizes[0])  # compiles
+    ran = race({str(size): partial(rate, size) for size in sizes})
+    rows = [Row(f"GPU, replica-steps/s, {int(size):,} replicas", run) for size, run in ran.items()]
+    trials = Runs(tuple(60 * rate / full / 16 for rate in max(ran.values(), key=lambda run: run.median).values))
+    return [*rows, Row("GPU, trials of 16 seeds that a minute holds", trials)]

@@ -1,0 +1,62 @@
+"""What Lightning and the evaluation at the rungs add to compiled training, on one core."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback
+
+from benchmarks.figures import Row, Runs, less_than, race, seconds
+from excolor.models import ColorMLP
+from excolor.setting import Setting
+from excolor.training import Rung, Rungs, Training, train
+
+SEEDS = range(16)
+
+
+class EvaluationWatch(Callback):
+    """Adds up the time from the end of each segment's steps to when its rung's metrics are there."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self._since = time.perf_counter()
+
+    def on_rung(self, rung: Rung, model: ColorMLP) -> None:
+        self.seconds += time.perf_counter() - self._since
+
+
+def overheads(setting: Setting) -> list[Row]:
+    """Lines for Lightning's share and for the evaluation's."""
+    ran = race(
+        {
+            "with": lambda: seconds(lambda: train(setting, SEEDS, compiled=True, rungs=1)),
+            "without": lambda: seconds(lambda: _train_directly(setting)),
+            "evaluation": lambda: _evaluation_share(setting),
+        },
+        rounds=9,
+    )
+    ratios = (ran["with"] / ran["without"]).values
+    lightning = Runs(tuple(ratio - 1 for ratio in ratios), ".1%")
+    evaluation = Runs(ran["evaluation"].values, ".1%")
+    return [
+        Row("Lightning, on top of training", lightning, targets=(less_than(lightning, 0.05, "< 5%"),)),
+        Row("evaluation at 10 rungs, on top of training", evaluation, targets=(less_than(evaluation, 0.1, "< 10%"),)),
+    ]
+
+
+def _train_directly(setting: Setting) -> None:
+    """What `train` does with one rung, without a Trainer."""
+    training = Training(setting, list(SEEDS), rungs=1, compiled=True)
+    for segment in training.segments():
+        training.advance(segment)
+    Rungs().on_train_batch_end(None, training, None, segment, 0)
+
+
+def _evaluation_share(setting: Setting) -> float:
+    """Evaluation at ten rungs, as a share of the training without it."""
+    watch = EvaluationWatch()
+    whole = seconds(lambda: train(setting, SEEDS, compiled=True, on_rung=watch.on_rung, callbacks=[watch]))
+    return watch.seconds / (whole - watch.seconds)

@@ -1,0 +1,49 @@
+"""Replica-steps per second in the seed's setting, on one core: ours, the published way, JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks import baseline
+from benchmarks.figures import Row, Runs, at_least, race, seconds
+from excolor.setting import Setting
+from excolor.training import train
+
+BASELINE_STEPS = 300  # a few seconds of it
+
+
+def rates(setting: Setting, jax: Callable[[int], float] | None) -> list[Row]:
+    """Lines for 16 replicas, compiled and eager, and for 64."""
+
+    def ours(replicas: int, compiled: bool) -> Callable[[], float]:
+        work = replicas * len(setting.schedule)
+        return lambda: work / seconds(lambda: train(setting, range(replicas), compiled=compiled, rungs=1))
+
+    contenders = {
+        "baseline": lambda: baseline.train(setting, BASELINE_STEPS)[1],
+        "compiled": ours(16, True),
+        "eager": ours(16, False),
+        "compiled, 64": ours(64, True),
+    }
+    if jax:
+        contenders |= {"JAX": lambda: jax(16), "JAX, 64": lambda: jax(64)}
+    for name in contenders.keys() - {"eager"}:  # what is compiled or imported is not to count
+        contenders[name]()
+    ran = race(contenders)
+    return [
+        _row("replica-steps/s, 16 replicas, compiled", ran, "compiled", "JAX", 400),
+        _row("replica-steps/s, 64 replicas, compiled", ran, "compiled, 64", "JAX, 64"),
+        _row("replica-steps/s, 16 replicas, eager", ran, "eager", "", 60),
+    ]
+
+
+def _row(what: str, ran: dict[str, Runs], ours: str, jax: str, least: float | None = None) -> Row:
+    """A line that holds our figure against the baseline's, of which `least` times as much is the target, and JAX's."""
+    by_baseline = ran[ours] / ran["baseline"]
+    ratios = [f"{by_baseline} baseline"]
+    targets = [at_least(by_baseline, least, f"≥ {least:.0f}x baseline")] if least else []
+    if jax in ran:
+        by_jax = ran[ours] / ran[jax]
+        ratios.append(f"{by_jax} JAX")
+        targets.append(at_least(by_jax, 1, "≥ JAX"))
+    return Row(what, ran[ours], ran["baseline"], ran.get(jax, "-"), "\n".join(ratios), tuple(targets))

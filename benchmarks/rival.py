@@ -1,0 +1,72 @@
+"""JAX, in an environment of its own: nothing that this project needs to run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+
+from excolor.setting import Setting
+
+HERE = Path(__file__).parent
+ENVIRONMENT = HERE.parent / ".venv-jax"
+REQUIREMENT = "jax==0.10.2"
+
+
+@contextmanager
+def jax_rate(setting: Setting) -> Iterator[Callable[[int], float] | None]:
+    """A function from a number of replicas to the replica-steps per second of one training, or None without JAX.
+
+    JAX waits in a process of its own, on the cores of this one.
+    """
+    python = _installed()
+    if python is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "setting.npz"
+        np.savez(file, **_arrays(setting))
+        command = [python, HERE / "jax_step.py", file]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            questions, answers = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
+
+            def rate(replicas: int) -> float:
+                print(replicas, file=questions, flush=True)
+                return json.loads(answers.readline())["replica_steps_per_second"]
+
+            yield rate
+
+
+def _installed() -> Path | None:
+    """The Python of the environment, made unless it is there; None if it cannot be."""
+    python = ENVIRONMENT / "bin" / "python"
+    try:
+        if not python.exists():
+            subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
+        if subprocess.run([python, "-c", "import jax"], capture_output=True, check=False).returncode:
+            pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+            subprocess.run([python, *pip, REQUIREMENT], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"JAX is left out: {error}", file=sys.stderr)
+        return None
+    return python
+
+
+def _arrays(setting: Setting) -> dict[str, Any]:
+    """What `jax_step.trainer` takes: colours [3, N], their distribution, the labels' probabilities, the schedule."""
+    cube = setting.data.make()
+    table = setting.schedule.table()
+    return {
+        "colors": cube.colors.T.numpy(),
+        "cumulative": cube.weights.double().cumsum(0).float().numpy(),
+        **{name: label.probability(cube.colors).numpy() for name, label in setting.labels.items()},
+        "lr": table["lr"],
+        "weights": np.column_stack([table[name] for name in ("separate", "planar", "norm", "norm-v", "polar")]),
+    }

@@ -1,0 +1,62 @@
+"""Everything that is measured, in one table. `make bench` runs it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+
+import torch
+from rich.console import Console
+
+from benchmarks.compiling import SEED, compiling
+from benchmarks.figures import Runs, table
+from benchmarks.floors import floors
+from benchmarks.gpu import gpu
+from benchmarks.overheads import overheads
+from benchmarks.rates import rates
+from benchmarks.rival import jax_rate
+from benchmarks.studies import studies
+from excolor.setting import load
+
+CORES = 2
+
+
+def main() -> None:
+    start = time.monotonic()
+    progress = Console(stderr=True)
+    cores = sorted(os.sched_getaffinity(0))[:CORES]
+    _quiet()
+    torch.set_num_threads(1)
+    setting = load(SEED)
+
+    def say(what: str) -> None:
+        progress.print(f"{time.monotonic() - start:4.0f} s  {what}", highlight=False)
+
+    os.sched_setaffinity(0, cores[-1:])
+    say("steps: ours, the baseline's and JAX's, one core")
+    with jax_rate(setting) as jax:
+        rows = rates(setting, jax)
+    say("Lightning, evaluation and bounds, one core")
+    rows += overheads(setting)
+    assert isinstance(rows[0].ours, Runs)
+    rows += floors(rows[0].ours)
+    say("compiling, one core")
+    rows += compiling()
+    rows += gpu(SEED, len(setting.schedule))
+    os.sched_setaffinity(0, cores)
+    say(f"studies, {len(cores)} cores")
+    rows += studies()
+    say("done")
+    Console(width=max(160, progress.width)).print(table(rows))
+
+
+def _quiet() -> None:
+    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+
+
+if __name__ == "__main__":
+    main()
