@@ -91,10 +91,10 @@ def plateaus(trials: pd.DataFrame, distributions: Distributions, noise: float, v
     these are; the `share` of the range that they span, of its logarithms if it is searched so; and what as many
     complete trials drawn at random span, `by chance` (the mean of 500 draws). A share no smaller than that says nothing
     of the parameter, and a smaller one may be the sampler's doing, which closes in on all parameters at once. Empty if
-    no trial is complete or the noise is unknown.
+    no trial is complete, the noise is unknown or there are no parameters.
     """
     complete = trials[(trials.state == "complete") & trials[value].notna()].reset_index(drop=True)
-    if complete.empty or np.isnan(noise):
+    if complete.empty or np.isnan(noise) or not distributions:
         return pd.DataFrame()
     best = int(complete[value].argmax())
     good = sorted({best, *np.flatnonzero(complete[value] > complete[value][best] - noise).tolist()})
