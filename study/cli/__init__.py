@@ -1,0 +1,27 @@
+"""The command line. Its commands are in the modules that are imported here, in the order of `study --help`."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+
+from excolor import InputError
+
+from study.cli import search, train, look  # noqa: F401  # isort: skip
+from study.cli.options import FailedError, app, console
+
+__all__ = ["app", "console", "main"]
+
+
+def main() -> None:
+    """Run the command line: exit code 0 for done, 1 for work that failed, 2 for wrong input."""
+    errors = Console(stderr=True)
+    try:
+        app()
+    except InputError as error:
+        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except FailedError as error:
+        errors.print(f"failed: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)

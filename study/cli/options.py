@@ -1,0 +1,75 @@
+"""What the commands share: the application, options of several commands, and how a study is found and reported on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from study.folder import StudyFolder
+    from study.plan import Plan
+    from study.space import Space
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Which settings make a model put hue where you want it? Studies of training settings, with error bars.",
+)
+console = Console()
+
+Out = Annotated[Path, typer.Option(help="The folder of studies.")]
+Seeds = Annotated[int, typer.Option(min=1, max=50_000, help="Replicas, each with its own seed, that train together.")]
+Seed = Annotated[int, typer.Option(min=0, max=40_000, help="Fixes everything that is random.")]
+Steps = Annotated[
+    int | None, typer.Option(min=1, max=10_000_000, help="Stretch or shrink the schedule to so many steps.")
+]
+Rungs = Annotated[int, typer.Option(min=1, max=1000, help="How often replicas are measured and may be stopped.")]
+Compile = Annotated[
+    bool | None, typer.Option("--compile/--no-compile", help="Native training steps; by default where they pay.")
+]
+Trials = Annotated[int | None, typer.Option(min=1, help="How many settings to try: 60, unless --minutes are given.")]
+Minutes = Annotated[
+    float | None, typer.Option(min=0.01, help="How long to search; trials that run then are trained to the end.")
+]
+Cpus = Annotated[int, typer.Option(min=0, help="Trials at a time, one CPU each; 0 is every CPU.")]
+Top = Annotated[
+    int, typer.Option("--confirm", min=0, help="How many of the best to train again on 64 held-out seeds; 0 skips it.")
+]
+SpaceFile = Annotated[Path, typer.Argument(help="A search space's TOML file.")]
+Study = Annotated[str, typer.Argument(help="A study's name, or its folder.")]
+Trial = Annotated[int, typer.Argument(min=0, help="The number of one of its trials.")]
+
+
+class FailedError(Exception):
+    """The input was right, but the work failed."""
+
+
+def choose_compiled(asked: bool | None, space: Space, plan: Plan) -> bool:
+    """Whether to compile training steps: as asked, or where it pays. Says so if it would but there is no compiler."""
+    from excolor.compilation import compiler
+    from study.plan import worth_compiling
+
+    wanted = worth_compiling(space, plan) if asked is None else asked
+    if wanted and not compiler():
+        console.print("found no C++ compiler (g++, or what CXX names): training runs eagerly, several times slower")
+        return False
+    return wanted
+
+
+def open_folder(study: str, out: Path) -> StudyFolder:
+    from study.folder import load
+
+    return load(study if (Path(study) / "manifest.json").is_file() else out / study)
+
+
+def report_on(folder: StudyFolder) -> None:
+    """Write a study's report, and say where it is."""
+    from study.report import write_report
+
+    with console.status("writing the report"):
+        report = write_report(folder)
+    console.print(f"report: {report}", soft_wrap=True, highlight=False)

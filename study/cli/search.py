@@ -1,0 +1,202 @@
+"""The commands that search: `study run`, `resume` and `confirm`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from excolor import InputError
+from study.cli.options import (
+    Compile,
+    Cpus,
+    FailedError,
+    Minutes,
+    Out,
+    Rungs,
+    Seed,
+    Seeds,
+    SpaceFile,
+    Steps,
+    Study,
+    Top,
+    Trials,
+    app,
+    choose_compiled,
+    console,
+    open_folder,
+    report_on,
+)
+from study.goal import Aggregate
+from study.plan import SamplerName, SchedulerName
+
+if TYPE_CHECKING:
+    from study.folder import StudyFolder
+    from study.plan import Plan
+
+
+@app.command(epilog="Example: study run search_spaces/hue.toml --minutes 5 --seeds 32 --name first-look")
+def run(
+    space: SpaceFile,
+    trials: Trials = None,
+    minutes: Minutes = None,
+    seeds: Seeds = 16,
+    cpus: Cpus = 0,
+    name: Annotated[str, typer.Option(help="The study's name; by default the space's, numbered.")] = "",
+    seed: Seed = 0,
+    steps: Steps = None,
+    rungs: Rungs = 10,
+    objective: Annotated[
+        list[str], typer.Option(help="The metric to search for; repeated, several at once, as a Pareto front.")
+    ] = ("isolation",),  # type: ignore[assignment]
+    aggregate: Annotated[
+        Aggregate,
+        typer.Option(help="A trial's value, over its replicas; lcb: the mean's lower confidence bound."),
+    ] = "mean",
+    constraint: Annotated[
+        list[str], typer.Option(help="What an answer must keep, such as 'utility >= 0.99'; may be repeated.")
+    ] = (),  # type: ignore[assignment]
+    sampler: Annotated[SamplerName, typer.Option(help="What proposes settings.")] = "tpe",
+    scheduler: Annotated[SchedulerName, typer.Option(help="What stops hopeless trials early.")] = "asha",
+    audit: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the trials to be stopped that run on, to see what was lost.")
+    ] = 0.0,
+    confirm: Top = 3,
+    compiled: Compile = None,
+    out: Out = Path("runs"),
+) -> None:
+    """Search a space for the settings that isolate hue best, confirm them on held-out seeds, and write a report.
+
+    A study of this name that searches the same space the same way is continued, if more is asked of it.
+    """
+    from study.folder import new_path
+    from study.plan import Plan, continued, create
+    from study.samplers import sampler as make
+    from study.space import Space
+
+    search_space = Space.read(space, steps)
+    if not search_space.distributions:
+        raise InputError(f"{space}: found no range, expected one to search (`study train` trains a fixed setting)")
+    plan = Plan(
+        trials=trials or (None if minutes else 60),
+        minutes=minutes,
+        seeds=seeds,
+        seed=seed,
+        cpus=cpus,
+        rungs=rungs,
+        steps=steps,
+        sampler=sampler,
+        scheduler=scheduler,
+        audit=audit,
+        objectives=tuple(objective),
+        aggregate=aggregate,
+        constraints=tuple(constraint),
+    )
+    make(plan, 0)
+    plan = replace(plan, compiled=choose_compiled(compiled, search_space, plan))
+    folder = continued(out / name, search_space, plan) if name and (out / name).exists() else None
+    _search(folder or create(search_space, plan, new_path(out, name, space.stem)), plan, confirm)
+
+
+@app.command(epilog="Example: study resume hue-001 --trials 120")
+def resume(
+    study: Study,
+    trials: Trials = None,
+    minutes: Minutes = None,
+    cpus: Cpus = 0,
+    confirm: Top = 3,
+    out: Out = Path("runs"),
+) -> None:
+    """Go on with a study that was interrupted, or that is to have more trials. No trial that has ended is repeated."""
+    from study.plan import Plan, extend
+
+    folder = open_folder(study, out)
+    plan = Plan.of(folder)
+    more = replace(plan, cpus=cpus, trials=trials or (None if minutes else plan.trials), minutes=minutes)
+    if minutes is None and more.trials is None:
+        raise InputError(f"{folder.path}: was given minutes, not trials; expected --minutes or --trials to go on with")
+    extend(folder, more)
+    _search(folder, more, confirm)
+
+
+@app.command(epilog="Example: study confirm hue-001 --top 5 --seeds 64 --against search_spaces/unregularized.toml")
+def confirm(
+    study: Study,
+    top: Annotated[int, typer.Option(min=0, help="How many of the best settings.")] = 3,
+    seeds: Annotated[int, typer.Option(min=2, max=50_000, help="How many seeds that no search has seen.")] = 64,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="A fixed setting to compare with; by default seed and published."),
+    ] = None,
+    examine: Annotated[
+        bool, typer.Option("--examine", help="Probe for hue, too, and see how fast it is learnt again.")
+    ] = False,
+    cpus: Cpus = 0,
+    out: Out = Path("runs"),
+) -> None:
+    """Train a study's best settings again on held-out seeds, beside the seed's and the published setting."""
+    from study.plan import Plan
+    from study.run import cluster
+
+    folder = open_folder(study, out)
+    if folder.best().empty:
+        raise InputError(f"{folder.path}: found no complete trial, expected at least one to confirm")
+    with cluster(replace(Plan.of(folder), cpus=cpus).workers):
+        _confirm(folder, top, seeds, against, examine)
+    report_on(folder)
+
+
+def _search(folder: StudyFolder, plan: Plan, top: int) -> None:
+    """Run a study's trials, confirm its best, write the report, and print what came of it."""
+    from study import run as running
+    from study import summary
+    from study.live import StudyView
+    from study.tracking import Tracker
+
+    past = len(folder.trials)
+    budget = f"{plan.minutes:g} minutes" if plan.trials is None else f"{plan.trials} trials"
+    title = f"{folder.path}: {budget} of {folder.manifest['space']}, {plan.seeds} seeds each, {plan.workers} at a time"
+    try:
+        with running.cluster(plan.workers):
+            with Tracker(folder, console) as tracker, StudyView(console, title, plan, past) as view:
+                finished = running.run(plan, folder, [view, tracker])
+            if finished and top and not folder.best().empty:
+                _confirm(folder, top)
+    except KeyboardInterrupt:
+        finished = False
+    if not finished:
+        kept = f"interrupted after {len(folder.trials)} trials, which are kept"
+        raise FailedError(f"{folder.path}: {kept}; `study resume {folder.path}` goes on")
+    if folder.best().empty:
+        which = "that keeps the constraints " if plan.constraints else ""
+        raise FailedError(f"{folder.path}: no trial {which}was completed; `study show {folder.path} TRIAL` says why")
+    console.print(summary.best_settings(folder))
+    report_on(folder)
+
+
+def _confirm(
+    folder: StudyFolder, top: int, seeds: int = 64, against: list[Path] | None = None, examined: bool = False
+) -> None:
+    """Confirm a study's best settings on the Ray at hand, and print how they did."""
+    from ray.exceptions import RayError
+    from rich.progress import Progress
+
+    from study import confirmation, summary
+    from study.plan import Plan
+
+    references = confirmation.REFERENCES if against is None else tuple(against)
+    chosen = confirmation.candidates(folder, top, seeds, references)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"confirming {len(chosen)} settings on {seeds} held-out seeds", total=None)
+
+        def advanced(done: int, of: int) -> None:
+            progress.update(task, completed=done, total=of)
+
+        try:
+            confirmation.confirm(chosen, folder, Plan.of(folder).held_out_seeds(seeds), advanced, examined)
+        except RayError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise FailedError(f"{folder.path}: could not be confirmed: {reason}") from None
+    console.print(summary.confirmed(folder))

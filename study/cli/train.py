@@ -1,0 +1,50 @@
+"""`study train`: a fixed setting, here and now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from excolor import InputError
+from study.cli.options import Compile, FailedError, Out, Rungs, Seed, Seeds, Steps, app, choose_compiled, console
+
+
+@app.command(epilog="Example: study train search_spaces/seed.toml --seeds 64")
+def train(
+    setting: Annotated[Path, typer.Argument(help="A fixed setting's TOML file.")],
+    seeds: Seeds = 16,
+    seed: Seed = 0,
+    steps: Steps = None,
+    rungs: Rungs = 10,
+    compiled: Compile = None,
+    examine: Annotated[
+        bool, typer.Option("--examine", help="Probe for hue, too, and see how fast it is learnt again.")
+    ] = False,
+    name: Annotated[str, typer.Option(help="Keep the result as a study of one trial, of this name.")] = "",
+    out: Out = Path("runs"),
+) -> None:
+    """Train a fixed setting on many seeds at once, ablate it, and print what it measures."""
+    from study import summary
+    from study.folder import new_path
+    from study.plan import Plan, create
+    from study.space import Space
+    from study.training import keep, train_once
+
+    space = Space.read(setting, steps)
+    if space.distributions:
+        ranges = ", ".join(space.distributions)
+        raise InputError(f"{setting}: found ranges ({ranges}), expected a fixed setting (`study run` searches ranges)")
+    plan = Plan(trials=1, seeds=seeds, seed=seed, cpus=1, rungs=rungs, steps=steps)
+    plan = replace(plan, compiled=choose_compiled(compiled, space, plan))
+    path = new_path(out, name, setting.stem)
+    try:
+        reports = train_once(space, plan, console, examine)
+    except (MemoryError, RuntimeError, ValueError) as error:
+        raise FailedError(f"{setting}: {type(error).__name__}: {error}") from error
+    if name:
+        keep(reports, create(space, plan, path))
+    console.print(summary.metrics(reports[-1].replicas))
+    console.print(summary.meanings(reports[-1].replicas))
