@@ -17,7 +17,7 @@ from rich.text import Text
 
 from study.folder import STATES
 from study.plan import Plan
-from study.trial import Row
+from study.trial import Report, Row
 
 
 class StudyView:
@@ -50,6 +50,9 @@ class StudyView:
     def started(self, trial: int) -> None:
         """A trial has begun."""
         self._started += 1
+
+    def reported(self, trial: int, report: Report) -> None:
+        """A trial has come to a rung."""
 
     def ended(self, row: Row) -> None:
         """A trial has ended."""

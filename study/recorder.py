@@ -8,13 +8,15 @@ import pandas as pd
 import pyarrow as pa
 
 from study.folder import StudyFolder
-from study.trial import Row, Trial
+from study.trial import Report, Row, Trial
 
 
 class Listener(Protocol):
-    """Who hears of trials as they begin and end."""
+    """Who hears of trials as they begin, report at their rungs, and end."""
 
     def started(self, trial: int) -> None: ...
+
+    def reported(self, trial: int, report: Report) -> None: ...
 
     def ended(self, row: Row) -> None: ...
 

@@ -77,4 +77,7 @@ class Reports(Callback):
             listener.started(trial.config["trial"])
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
-        self._search.running[trial.trial_id].hear(result.pop("report"))
+        report = result.pop("report")
+        self._search.running[trial.trial_id].hear(report)
+        for listener in self._listeners:
+            listener.reported(trial.config["trial"], report)

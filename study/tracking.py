@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from study.folder import StudyFolder
-from study.trial import Row
+from study.trial import Report, Row
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -40,6 +40,9 @@ class Tracker:
 
     def started(self, trial: int) -> None:
         """A trial has begun."""
+
+    def reported(self, trial: int, report: Report) -> None:
+        """A trial has come to a rung."""
 
     def ended(self, row: Row) -> None:
         """A trial has ended."""

@@ -1,6 +1,7 @@
 """What tests of several folders share: real studies, run once by the command line as a person would."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +70,17 @@ def outcomes(tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr
     return study.load(out / "outcomes")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A browser, driven by Playwright, that can reach nothing but this machine."""
+    from playwright.sync_api import sync_playwright
+
+    found = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+    if found is None:
+        pytest.skip("found no chromium or google-chrome on PATH")
+    quiet = ("gpu", "quic", "background-networking", "component-update", "sync")
+    flags = ["--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in quiet)]
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, args=flags)
