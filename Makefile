@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test check notebooks bench lock
+.PHONY: study test soak check notebooks bench lock
 
 study: .venv/ready  ## set up, run a small study of the seed's experiment, leave a report
 	$(BIN)/study run search_spaces/hue.toml
 
 test: .venv/ready check  ## set up, check style and types, run the tests
 	$(BIN)/pytest
+
+soak: .venv/ready  ## run the tests that take minutes: many kills, faults of disks and machines
+	$(BIN)/pytest -m slow
 
 check: .venv/ready
 	$(BIN)/ruff check .
