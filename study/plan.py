@@ -41,6 +41,7 @@ class Plan:
     seeds: int = 16
     seed: int = 0
     cpus: int = 0  # all of them
+    address: str | None = None  # of a Ray cluster; without, a Ray of its own on this machine
     rungs: int = 10
     steps: int | None = None  # the schedule's own
     sampler: SamplerName = "tpe"
@@ -73,7 +74,13 @@ class Plan:
 
     @property
     def workers(self) -> int:
+        """Trials at a time on this machine."""
         return self.cpus or len(os.sched_getaffinity(0))
+
+    @property
+    def at_once(self) -> int | None:
+        """Trials at a time; None: as many as a cluster has CPUs for, which may change."""
+        return self.cpus or None if self.address else self.workers
 
 
 def worth_compiling(space: Space, plan: Plan) -> bool:
@@ -107,7 +114,7 @@ def continued(path: Path, space: Space, plan: Plan) -> StudyFolder:
     read, written = folder.space.template["schedule"]["rows"], space.template["schedule"]["rows"]
     if (folder.path / "study.toml").read_bytes() != space.file.read_bytes() or read != written:
         raise InputError(f"{path}: a study of another space has this name, expected a new name (--name)")
-    fixed = [field.name for field in fields(Plan) if field.name not in ("trials", "minutes", "cpus")]
+    fixed = [field.name for field in fields(Plan) if field.name not in ("trials", "minutes", "cpus", "address")]
     if changed := [name for name in fixed if getattr(before, name) != getattr(now, name)]:
         raise InputError(f"{path}: a study with other {', '.join(changed)} has this name, expected a new name (--name)")
     if plan.trials is not None and plan.trials <= len(folder.trials):
@@ -132,7 +139,7 @@ def _now(plan: Plan) -> dict[str, Any]:
         "commit": _commit(),
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "machine": {"python": platform.python_version(), "system": platform.platform(), "cpus": os.cpu_count()},
-        "workers": plan.workers,
+        "workers": plan.at_once,
     }
 
 

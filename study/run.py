@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import ray
 from ray import tune
 
 from study.folder import StudyFolder
@@ -46,7 +40,7 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> bool:
             trial_dirname_creator=lambda trial: f"{trial.config['trial']:05d}",
             storage_path=str(folder.path.resolve()),
             num_samples=left,
-            max_concurrent_trials=plan.workers,  # none is proposed ahead: with one worker a study is reproducible
+            max_concurrent_trials=plan.at_once,  # none is proposed ahead: with one worker a study is reproducible
             resources_per_trial={"cpu": 1},
             search_alg=search,
             scheduler=stopping,
@@ -59,21 +53,3 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> bool:
         interrupted = bool(search.running)
         search.close()
     return not interrupted
-
-
-@contextmanager
-def cluster(workers: int) -> Iterator[None]:
-    """A Ray of our own on this machine, quiet, without the loggers and snapshots that cost more than they tell."""
-    os.environ.update(
-        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
-        TUNE_GLOBAL_CHECKPOINT_S="3600",
-        RAY_AIR_NEW_OUTPUT="0",
-        RAY_USAGE_STATS_ENABLED="0",
-    )
-    ray.init(
-        address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()

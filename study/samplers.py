@@ -30,7 +30,7 @@ def sampler(plan: Plan, trials: int) -> BaseSampler:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match plan.sampler:
             case "tpe":
-                return TPESampler(seed=seed, multivariate=True, constant_liar=plan.workers > 1)
+                return TPESampler(seed=seed, multivariate=True, constant_liar=plan.at_once != 1)
             case "gp":
                 return GPSampler(seed=seed, warn_independent_sampling=False)
             case "cmaes":

@@ -36,6 +36,10 @@ Minutes = Annotated[
     float | None, typer.Option(min=0.01, help="How long to search; trials that run then are trained to the end.")
 ]
 Cpus = Annotated[int, typer.Option(min=0, help="Trials at a time, one CPU each; 0 is every CPU.")]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Run on this Ray cluster: auto, host:port or ray://host:port. --cpus 0 is all its CPUs."),
+]
 Top = Annotated[
     int, typer.Option("--confirm", min=0, help="How many of the best to train again on 64 held-out seeds; 0 skips it.")
 ]

@@ -10,6 +10,7 @@ import typer
 
 from excolor import InputError
 from study.cli.options import (
+    Address,
     Compile,
     Cpus,
     FailedError,
@@ -44,6 +45,7 @@ def run(
     minutes: Minutes = None,
     seeds: Seeds = 16,
     cpus: Cpus = 0,
+    address: Address = None,
     name: Annotated[str, typer.Option(help="The study's name; by default the space's, numbered.")] = "",
     seed: Seed = 0,
     steps: Steps = None,
@@ -85,6 +87,7 @@ def run(
         seeds=seeds,
         seed=seed,
         cpus=cpus,
+        address=address,
         rungs=rungs,
         steps=steps,
         sampler=sampler,
@@ -95,6 +98,7 @@ def run(
         constraints=tuple(constraint),
     )
     make(plan, 0)
+    _join(address)
     plan = replace(plan, compiled=choose_compiled(compiled, search_space, plan))
     folder = continued(out / name, search_space, plan) if name and (out / name).exists() else None
     _search(folder or create(search_space, plan, new_path(out, name, space.stem)), plan, confirm)
@@ -106,6 +110,7 @@ def resume(
     trials: Trials = None,
     minutes: Minutes = None,
     cpus: Cpus = 0,
+    address: Address = None,
     confirm: Top = 3,
     out: Out = Path("runs"),
 ) -> None:
@@ -114,9 +119,12 @@ def resume(
 
     folder = open_folder(study, out)
     plan = Plan.of(folder)
-    more = replace(plan, cpus=cpus, trials=trials or (None if minutes else plan.trials), minutes=minutes)
+    more = replace(
+        plan, cpus=cpus, address=address, trials=trials or (None if minutes else plan.trials), minutes=minutes
+    )
     if minutes is None and more.trials is None:
         raise InputError(f"{folder.path}: was given minutes, not trials; expected --minutes or --trials to go on with")
+    _join(address)
     extend(folder, more)
     _search(folder, more, confirm)
 
@@ -134,34 +142,47 @@ def confirm(
         bool, typer.Option("--examine", help="Probe for hue, too, and see how fast it is learnt again.")
     ] = False,
     cpus: Cpus = 0,
+    address: Address = None,
     out: Out = Path("runs"),
 ) -> None:
     """Train a study's best settings again on held-out seeds, beside the seed's and the published setting."""
+    from study.cluster import cluster
     from study.plan import Plan
-    from study.run import cluster
 
     folder = open_folder(study, out)
     if folder.best().empty:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to confirm")
-    with cluster(replace(Plan.of(folder), cpus=cpus).workers):
+    with cluster(replace(Plan.of(folder), cpus=cpus).workers, address):
         _confirm(folder, top, seeds, against, examine)
     report_on(folder)
 
 
+def _join(address: str | None) -> None:
+    """Connect to a cluster, if one is asked for, before anything is written."""
+    if address is not None:
+        from study.cluster import join
+
+        join(address)
+
+
 def _search(folder: StudyFolder, plan: Plan, top: int) -> None:
     """Run a study's trials, confirm its best, write the report, and print what came of it."""
-    from study import run as running
     from study import summary
+    from study.cluster import cluster
     from study.live import StudyView
+    from study.run import run as run_trials
     from study.tracking import Tracker
 
     past = len(folder.trials)
     budget = f"{plan.minutes:g} minutes" if plan.trials is None else f"{plan.trials} trials"
-    title = f"{folder.path}: {budget} of {folder.manifest['space']}, {plan.seeds} seeds each, {plan.workers} at a time"
     try:
-        with running.cluster(plan.workers):
+        with cluster(plan.workers, plan.address) as where:
+            folder.write_manifest({**folder.manifest, "cluster": where})
+            at_once = plan.at_once or f"on {where['cpus']} CPUs of {where['nodes']} nodes, as many"
+            of = folder.manifest["space"]
+            title = f"{folder.path}: {budget} of {of}, {plan.seeds} seeds each, {at_once} at a time"
             with Tracker(folder, console) as tracker, StudyView(console, title, plan, past) as view:
-                finished = running.run(plan, folder, [view, tracker])
+                finished = run_trials(plan, folder, [view, tracker])
             if finished and top and not folder.best().empty:
                 _confirm(folder, top)
     except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """A study run by Ray Tune and Optuna for real, and what it leaves."""
 
+import contextlib
 import json
 import shutil
 import signal
@@ -9,6 +10,7 @@ import time
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from optuna.trial import TrialState
 
@@ -149,11 +151,22 @@ def begin(command, folder, more):
     return process
 
 
+def listened_on(process):
+    """The addresses on which a process and its children listen."""
+    family = [parent := psutil.Process(process.pid), *parent.children(recursive=True)]
+    found = []
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [place.laddr.ip for place in member.net_connections("inet") if place.status == psutil.CONN_LISTEN]
+    return found
+
+
 def test_a_study_that_was_killed_and_interrupted_goes_on_where_it_was(spaces, tmp_path, command):
     path = tmp_path / "cut"
     start = [sys.executable, "-m", "study", "run", str(spaces / "hue.toml"), "--name", "cut", "--out", str(tmp_path)]
     start += ["--trials", "500", "--seeds", "2", "--steps", "300", "--cpus", "2", "--confirm", "0"]
     process = begin(start, path, 3)
+    assert {ip.removeprefix("::ffff:") for ip in listened_on(process)} == {"127.0.0.1"}
     process.kill()
     process.communicate(timeout=60)
     killed = study.load(path)

@@ -1,0 +1,131 @@
+"""The Ray that a study runs on: one of its own on this machine, behind loopback, or a cluster that is there already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+import torch
+from ray._private import ray_constants
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+import excolor
+import study
+from excolor import InputError
+
+REACHED_IN = 10  # seconds, of a cluster's address
+ANSWERED_IN = 120  # seconds, of its nodes, which may have to fetch the code and import PyTorch
+
+
+QUIET = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+"""Without the loggers and snapshots of Ray that cost more than they tell."""
+
+
+@contextmanager
+def cluster(workers: int, address: str | None = None) -> Iterator[dict[str, Any]]:
+    """The Ray at hand: a new one of so many CPUs or, with an address, the one there. Yields its nodes and CPUs.
+
+    Raises InputError as `join` does.
+    """
+    try:
+        if address is None:
+            _start(workers)
+        elif not ray.is_initialized():
+            join(address)
+        nodes = _nodes()
+        yield {"address": address, "nodes": len(nodes), "cpus": sum(int(node["Resources"]["CPU"]) for node in nodes)}
+    finally:
+        ray.shutdown()
+
+
+def join(address: str) -> None:
+    """Connect to a cluster: `auto`, `host:port` or `ray://host:port`. Our code travels to it, but not what that needs.
+
+    Raises InputError if it cannot be reached, or has not the same versions of Python, Ray and PyTorch as we.
+    """
+    os.environ.update(QUIET)
+    _knock(address)
+    code = {"py_modules": [module.__path__[0] for module in (excolor, study)]}
+    try:
+        ray.init(address=address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"--address: found {address!r}, {reason}") from None
+    _compare(address)
+
+
+def _start(workers: int) -> None:
+    """A Ray on this machine that listens on loopback only and lets nobody in who lacks this process's token."""
+    os.environ.update(QUIET)
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # Ray's own words for it, off by default on a Mac
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    ray.init(
+        address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+    )
+
+
+def _knock(address: str) -> None:
+    """See that somebody listens at an address, which Ray itself takes minutes to find out, and then exits.
+
+    Raises InputError if not.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto":
+        return
+    if not host or not port.isdecimal():
+        raise InputError(f"--address: found {address!r}, expected auto, host:port or ray://host:port")
+    try:
+        socket.create_connection((host, int(port)), timeout=REACHED_IN).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"--address: found nobody at {address} ({error}), expected a Ray cluster's head that runs"
+        ) from None
+
+
+def _compare(address: str) -> None:
+    """Raises InputError if a node has other versions than we."""
+    ours = _versions()
+    nodes = _nodes()
+    task = ray.remote(num_cpus=0)(_versions)
+    on = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    answers = [task.options(scheduling_strategy=there).remote() for there in on]
+    for node, answer in zip(nodes, answers, strict=True):
+        where = f"--address: node {node['NodeManagerAddress']} of {address}"
+        try:
+            theirs = ray.get(answer, timeout=ANSWERED_IN)
+        except RayError as error:
+            reason = str(error).strip().rpartition("\n")[2]
+            raise InputError(f"{where} cannot run this code: {reason}") from None
+        if theirs != ours:
+            raise InputError(f"{where} has {_words(theirs)}, expected {_words(ours)} (an image with these versions)")
+
+
+def _nodes() -> list[dict[str, Any]]:
+    """The nodes that are alive and have CPUs to give."""
+    return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+        "Ray": ray.__version__,
+        "PyTorch": torch.__version__.partition("+")[0],
+    }
+
+
+def _words(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
