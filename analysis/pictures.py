@@ -14,6 +14,7 @@ from torch import Tensor
 from analysis.plots import FAINT, INK, PALETTE, plain
 from excolor import colors
 from excolor.colors import Cube
+from excolor.concepts import Concept, oracle
 from excolor.labels import Label
 from excolor.models import ColorMLP, Outputs
 from excolor.regularizers import Separate, Term
@@ -126,12 +127,12 @@ def latents(model: ColorMLP, layer: str, dims: Sequence[int], replica: int, titl
 
 
 @torch.no_grad()
-def removals(model: ColorMLP, removed: Mapping[str, Outputs], replica: int) -> Figure:
-    """The hue plane as one replica answers it, intact and after each removal, and as the hue-blind oracle has it."""
+def removals(model: ColorMLP, removed: Mapping[str, Outputs], replica: int, concept: Concept = "hue") -> Figure:
+    """The hue plane as one replica answers it, intact and after each removal, and as the concept's oracle has it."""
     plane = hue_plane()
     answers: dict[str, Outputs] = {"intact": model, **removed}
     images = {name: answer(plane.reshape(-1, 3))[replica].reshape(plane.shape) for name, answer in answers.items()}
-    images["hue-blind oracle"] = colors.hue_blind(plane)
+    images[f"{concept}-blind oracle"] = oracle(plane, concept)
     columns = min(4, len(images))
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(2.9 * columns, 2.5 * rows), layout="constrained")

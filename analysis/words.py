@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from excolor.concepts import blindness_of
 from study import StudyFolder
 from study.folder import STATES
 from study.live import format_figure, format_value
@@ -53,12 +54,12 @@ def answer(folder: StudyFolder) -> str:
     counted = ", ".join(f"{states[state]} {state}" for state in STATES if state in states)
     planned = folder.manifest["trials"] or len(trials)
     of = f"{len(trials)} settings" if len(trials) >= planned else f"{len(trials)} of {planned} planned settings"
-    seeds = len(folder.seeds())
+    seeds, concept = len(folder.seeds()), folder.space.concept
     figures = (
         f"mean isolation {format_figure(top['isolation.mean'])} ± {format_figure(top['isolation.sd'])} "
         f"(sd over {seeds} seeds), 10th percentile {top['isolation.p10']:.3f}, worst seed {top['isolation.min']:.3f}.**"
-        f" Its intact model has utility {top['utility.mean']:.3f} and its ablated one hue blindness "
-        f"{top['hue_blindness.mean']:.3f}."
+        f" Its intact model has utility {top['utility.mean']:.3f} and its ablated one "
+        f"{concept} blindness {top[f'{blindness_of(concept)}.mean']:.3f}."
     )
     if len(trials) == 1:
         return f"**One setting, trained on its own: {figures}"

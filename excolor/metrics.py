@@ -1,7 +1,8 @@
-"""How well hue was isolated: measures of intact and ablated replicas on colours that no training grid holds.
+"""How well a concept was isolated: measures of intact and ablated replicas on colours that no training grid holds.
 
-x are colours, y the intact output, y' the output after ablation, o the hue-blind oracle, M(a, b) the mean squared
-error, and hue energy M(x, o). Every measure is a vector [R].
+x are colours, y the intact output, y' the output after ablation, o the concept-blind oracle (excolor.concepts), of hue
+unless a setting says otherwise, M(a, b) the mean squared error, and M(x, o) the concept's energy. Every measure is a
+vector [R].
 """
 
 from __future__ import annotations
@@ -13,26 +14,29 @@ import torch
 from torch import Tensor
 
 from excolor import colors
+from excolor.concepts import Concept, blindness_of, oracle
 
 Metrics = dict[str, Tensor]
 
 AT_ONCE = 1024  # colours at a time: what they take stays in a processor's cache
 
 
-def utility(y: Tensor, x: Tensor) -> Tensor:
-    """`1 - M(y, x) / M(x, o)`: 1 for a perfect model, 0 for a hue-blind one. y [..., N, 3], x [N, 3] to [...]."""
-    return 1 - _mse(y, x) / _mse(x, colors.hue_blind(x))
+def utility(y: Tensor, x: Tensor, o: Tensor) -> Tensor:
+    """`1 - M(y, x) / M(x, o)`: 1 for a perfect model, 0 for a blind one. y [..., N, 3], x and o [N, 3] to [...]."""
+    return 1 - _mse(y, x) / _mse(x, o)
 
 
-def hue_blindness(ablated: Tensor, x: Tensor) -> Tensor:
-    """`1 - M(y', o) / M(x, o)`: 1 if all that is left is the oracle's gray, 0 if hue is untouched or merely rotated."""
-    oracle = colors.hue_blind(x)
-    return 1 - _mse(ablated, oracle) / _mse(x, oracle)
+def blindness(ablated: Tensor, x: Tensor, o: Tensor) -> Tensor:
+    """`1 - M(y', o) / M(x, o)`: 1 if the ablated model answers as the oracle does, 0 if the concept is untouched.
+
+    Of hue, 0 also if hues are merely rotated. Less than 0 if more was lost than the concept is worth.
+    """
+    return 1 - _mse(ablated, o) / _mse(x, o)
 
 
-def isolation(utility: Tensor, hue_blindness: Tensor) -> Tensor:
-    """`max(0, utility) x max(0, hue_blindness)`: the objective."""
-    return utility.clamp(min=0) * hue_blindness.clamp(min=0)
+def isolation(utility: Tensor, blindness: Tensor) -> Tensor:
+    """`max(0, utility) x max(0, blindness)`: the objective."""
+    return utility.clamp(min=0) * blindness.clamp(min=0)
 
 
 def hue_residual(y: Tensor, ablated: Tensor) -> Tensor:
@@ -52,9 +56,9 @@ def gray_collateral(y: Tensor, ablated: Tensor, grays: Tensor) -> Tensor:
     return (_mse(ablated, grays) - _mse(y, grays)) / colors.value(grays).var(correction=0)
 
 
-def lightness_kept(ablated: Tensor, x: Tensor) -> Tensor:
-    """R^2 of a line from the ablated output's mean channel to the oracle's lightness: 1 if kept, 0 for a constant."""
-    return _r2(ablated.mean(-1), colors.hue_blind(x)[..., 0])
+def lightness_kept(ablated: Tensor, o: Tensor) -> Tensor:
+    """R^2 of a line from the ablated output's mean channel to the oracle's: 1 if kept, 0 for a constant."""
+    return _r2(ablated.mean(-1), o.mean(-1))
 
 
 def vibrancy_r2(ablated: Tensor, x: Tensor) -> Tensor:
@@ -71,9 +75,11 @@ def evaluate(
     outputs: Callable[[Tensor], tuple[Tensor, Tensor]],
     finite: Tensor | None = None,
     device: torch.device | str = "cpu",
+    concept: Concept = "hue",
 ) -> Metrics:
     """Every metric of every replica, [R] each, on 16^3 RGB cell centres where a metric does not name its own colours.
 
+    The blindness is named by the concept, `hue_blindness`; hue_residual and vibrancy_r2 are measured of hue only.
     `outputs` maps colours [N, 3] to intact and to ablated outputs, [R, N, 3] each in [0, 1]. A replica has diverged if
     an output is not a number or, as `finite` [R] says, a parameter is not finite: its isolation is 0 and every other
     metric NaN.
@@ -83,19 +89,23 @@ def evaluate(
     parts = zip(*map(outputs, everything.split(AT_ONCE)), strict=True)
     y, a = (torch.cat([y.mT for y in part], 2).mT.split([grid.numel() // 3 for grid in grids], 1) for part in parts)
     (y_x, y_hues, y_grays, _), (a_x, a_hues, a_grays, a_corners) = y, a
+    o = oracle(x, concept)
     metrics = {
-        "utility": utility(y_x, x),
-        "hue_blindness": hue_blindness(a_x, x),
-        "hue_residual": hue_residual(y_hues.unflatten(1, hues.shape[:3]), a_hues.unflatten(1, hues.shape[:3])),
+        "utility": utility(y_x, x, o),
+        blindness_of(concept): blindness(a_x, x, o),
         "gray_collateral": gray_collateral(y_grays, a_grays, grays),
-        "lightness_kept": lightness_kept(a_x, x),
-        "vibrancy_r2": vibrancy_r2(a_corners, corners),
+        "lightness_kept": lightness_kept(a_x, o),
     }
+    if concept == "hue":
+        metrics |= {
+            "hue_residual": hue_residual(y_hues.unflatten(1, hues.shape[:3]), a_hues.unflatten(1, hues.shape[:3])),
+            "vibrancy_r2": vibrancy_r2(a_corners, corners),
+        }
     diverged = torch.stack(list(metrics.values())).isnan().any(0)
     if finite is not None:
         diverged |= ~finite
     metrics = {name: metric.masked_fill(diverged, torch.nan) for name, metric in metrics.items()}
-    return {"isolation": isolation(metrics["utility"], metrics["hue_blindness"]).nan_to_num(0.0), **metrics}
+    return {"isolation": isolation(metrics["utility"], metrics[blindness_of(concept)]).nan_to_num(0.0), **metrics}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""How hard it is to win hue back after its dimensions were pruned."""
+"""How hard it is to win a concept back after its dimensions were pruned."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from excolor import colors
+from excolor.concepts import oracle
 from excolor.metrics import utility
 from excolor.models import ColorMLP
 from excolor.sampling import Stream
@@ -19,11 +20,11 @@ OTHER_SEEDS = 2**31  # added to replicas' seeds, so that weights and samples are
 
 
 def relearning(model: ColorMLP, setting: Setting, seeds: Sequence[int], *, reach: float = 0.9) -> Tensor:
-    """Steps that replicas need to win hue back after the ablated dims were drawn anew, over those of new replicas: [R].
+    """Steps that replicas need to win a concept back after its dims were drawn anew, over those of new replicas: [R].
 
     Both learn reconstruction alone, by Adam from the same samples, until utility reaches `reach`; it is looked at every
-    5 steps. 1 for replicas that knew nothing, and less the more they can build on: what is left of hue, and, since new
-    ones must learn that too, of all that is not hue. At most 2,000 steps count; NaN for a replica that diverged, or
+    5 steps. 1 for replicas that knew nothing, and less the more they can build on: what is left of it, and, since new
+    ones must learn that too, of all else. At most 2,000 steps count; NaN for a replica that diverged, or
     if neither gets there. Raises ValueError if the model's bottleneck is not the setting's.
     """
     if model.config != setting.model:
@@ -50,6 +51,7 @@ def train_until(model: ColorMLP, setting: Setting, seeds: Sequence[int], reach: 
     stream = Stream(setting.data.make(), {}, seeds, setting.data.batch)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     probe = colors.rgb_centres(8)
+    o = oracle(probe, setting.concept)
     steps = torch.full((model.replicas,), float(LIMIT))
     for step in range(EVERY, LIMIT + 1, EVERY):
         for x in stream.draw(EVERY)[0]:
@@ -57,7 +59,7 @@ def train_until(model: ColorMLP, setting: Setting, seeds: Sequence[int], reach: 
             (model.activations(x)["output"] - x).square().mean((-2, -1)).sum().backward()
             optimizer.step()
         with torch.no_grad():
-            there = utility(model(probe), probe) >= reach
+            there = utility(model(probe), probe, o) >= reach
         steps = torch.where(there & (steps == LIMIT), float(step), steps)
         if bool((steps < LIMIT).all()):
             break

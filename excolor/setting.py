@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 
 from excolor.ablation import Ablation
 from excolor.colors import Cube, hsv_cube, rgb_cube
+from excolor.concepts import Concept
 from excolor.dopesheet import Dopesheet
 from excolor.errors import InputError
 from excolor.fields import Count, Table
@@ -50,6 +51,7 @@ class Setting(Table):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     title: str = ""
+    concept: Concept = "hue"
     schedule: Dopesheet
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
@@ -73,6 +75,8 @@ class Setting(Table):
                 _expect_one_of(self.labels, label, f"regularizers.{name}.labels")
         _expect_one_of(widths, self.ablation.layer, "ablation.layer")
         _at("ablation", self.ablation.check, widths[self.ablation.layer])
+        if self.ablation.kind == "leace" and self.concept != "hue":
+            raise ValueError(f"ablation.kind: found 'leace', which erases hue, expected another of {self.concept}")
         columns = {column.name: column for column in self.schedule.properties}
         if "lr" not in columns:
             raise InputError(f"{self.schedule.file}: found no column lr, expected one (the learning rate)")

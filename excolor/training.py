@@ -187,7 +187,7 @@ class Rungs(Callback):
         if segment.end not in training.rung_steps:
             return
         compared = training.setting.ablation.compare(training.model)
-        metrics = evaluate(compared, training.model.finite(), training.device)
+        metrics = evaluate(compared, training.model.finite(), training.device, training.setting.concept)
         more = {"labelled": training.labelled, **training.validation_losses()}
         diverged = metrics["utility"].isnan().cpu()
         metrics |= {name: metric.cpu().masked_fill(diverged, torch.nan) for name, metric in more.items()}

@@ -1,4 +1,4 @@
-"""Confirming a study: its best settings, the seed's and the published one, trained on seeds that no search has seen."""
+"""Confirming a study: its best settings, and published ones, trained on seeds that no search has seen."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 import ray
 
 from excolor import InputError, Setting
+from excolor.concepts import Concept
 from excolor.step import step_kinds
 from study.folder import StudyFolder
 from study.plan import Plan, worth_compiling
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from excolor.training import Rung
 
 SPACES = Path(__file__).parent.parent / "search_spaces"
-REFERENCES = (SPACES / "seed.toml", SPACES / "published.toml")
+REFERENCES = tuple(SPACES / f"{name}.toml" for name in ("seed", "published", "seed-red"))
 AT_ONCE = 16  # replicas a task, so that workers share the work evenly
 
 
@@ -41,8 +42,14 @@ class Candidate:
         return self.space.setting(self.parameters)
 
 
+def references(concept: Concept) -> tuple[Path, ...]:
+    """The published settings that isolate a concept, of which there may be none."""
+    return tuple(file for file in REFERENCES if Space.read(file).concept == concept)
+
+
 def candidates(folder: StudyFolder, top: int, seeds: int, references: tuple[Path, ...]) -> list[Candidate]:
-    """The study's best settings and those to compare them with. Raises InputError if a reference has ranges."""
+    """The study's best settings and those to compare them with. Raises InputError if a reference has ranges or another
+    concept."""
     plan = Plan.of(folder)
     best = [
         Candidate(f"trial {trial}", folder.space, folder.parameters(trial), trial, plan.compiled)
@@ -56,6 +63,9 @@ def candidates(folder: StudyFolder, top: int, seeds: int, references: tuple[Path
         space = Space.read(file, plan.steps)
         if space.distributions:
             raise InputError(f"{file}: found ranges, expected a fixed setting to compare with (--against)")
+        if space.concept != folder.space.concept:
+            found = f"concept {space.concept}, expected {folder.space.concept}, the study's"
+            raise InputError(f"{file}: found {found} (--against)")
         pays = worth_compiling(space, replace(plan, trials=1, seeds=seeds)) or step_kinds(space.setting({})) <= made
         others.append(Candidate(file.stem, space, {}, compiled=plan.compiled and pays))
     return best + others

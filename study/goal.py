@@ -10,13 +10,14 @@ from typing import Literal
 import pandas as pd
 
 from excolor import InputError
+from excolor.concepts import CONCEPTS, Concept, blindness_of
 
 Aggregate = Literal["mean", "p10", "min", "lcb"]
 
 _IDEALS = {  # whether more is better, and what a diverged replica counts as; nothing: it is left out
     "isolation": (True, 0.0),
     "utility": (True, 0.0),
-    "hue_blindness": (True, 0.0),
+    **{blindness_of(concept): (True, 0.0) for concept in CONCEPTS},
     "lightness_kept": (True, 0.0),
     "hue_residual": (False, 1.0),
     "gray_collateral": (False, 1.0),
@@ -48,6 +49,16 @@ class Goal:
             raise InputError(f"--objective: found {', '.join(self.objectives)}, expected different ones")
         for text in self.constraints:
             _parse(text)
+
+    def check(self, concept: Concept) -> None:
+        """Raise InputError if a study of the concept does not measure a metric that this names."""
+        others = {blindness_of(other) for other in CONCEPTS if other != concept}
+        others |= {"hue_residual"} if concept != "hue" else set()
+        named = {"--objective": self.objectives, "--constraint": [_parse(text)[0] for text in self.constraints]}
+        for where, names in named.items():
+            for name in others.intersection(names):
+                known = ", ".join(metric for metric in _IDEALS if metric not in others)
+                raise InputError(f"{where}: found {name}, expected of a study of {concept} one of {known}")
 
     @property
     def directions(self) -> list[Literal["maximize", "minimize"]]:

@@ -14,6 +14,7 @@ import tomli_w
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from excolor import InputError, Setting
+from excolor.concepts import Concept
 from excolor.dopesheet import RESERVED, rescale
 from excolor.setting import Document, read_document, validate
 from study import ranges
@@ -76,6 +77,11 @@ class Space:
     def setting(self, values: Mapping[str, Value]) -> Setting:
         """The setting at a point of the space. Raises InputError if the point is no valid setting."""
         return validate(self.document(values), self.file)
+
+    @property
+    def concept(self) -> Concept:
+        """What its settings are to isolate."""
+        return self.template.get("concept", "hue")
 
     def corners(self) -> Iterator[dict[str, Value]]:
         """Points that show what a range could do wrong: both ends of all, every choice, and some in between."""
@@ -151,7 +157,7 @@ def _toml_texts(document: Document, file: Path) -> Iterator[_Text]:
             elif isinstance(child, dict | list):
                 yield from walk(child, here)
 
-    yield from walk({k: v for k, v in document.items() if k not in ("title", "schedule")}, ())
+    yield from walk({k: v for k, v in document.items() if k not in ("title", "concept", "schedule")}, ())
 
 
 def _cell_texts(schedule: dict[str, Any]) -> Iterator[_Text]:

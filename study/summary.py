@@ -11,14 +11,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from excolor import Setting
+from excolor.concepts import CONCEPTS, blindness_of
 from study.folder import STATISTICS, StudyFolder, metric_names, summarise
 from study.live import format_figure, format_value
 from study.ranking import ranking
 
 MEANINGS = {
-    "isolation": "utility x hue blindness, both at least 0: what the search maximises",
-    "utility": "how well the intact model reproduces colours: 1 perfectly, 0 no better than without hue",
-    "hue_blindness": "how close the ablated output is to the best hue-blind guess: 1 there, 0 if hue is untouched",
+    "isolation": "utility x blindness to the concept, both at least 0: what the search maximises",
+    "utility": "how well the intact model reproduces colours: 1 perfectly, 0 no better than without the concept",
+    **{
+        blindness_of(
+            name
+        ): f"how close the ablated output is to the {name}-blind oracle: 1 there, 0 if {name} is untouched"
+        for name in CONCEPTS
+    },
     "hue_residual": "share of the outputs' variation with hue that is left after ablation (0 is best)",
     "gray_collateral": "what ablation costs on grays: 0 nothing, 1 as much as answering one gray for all",
     "lightness_kept": "R² of the ablated output's lightness with the oracle's (1 is best)",
@@ -41,7 +47,7 @@ def best_settings(folder: StudyFolder, n: int = 3) -> Table:
     table.add_column("importance", justify="right", min_width=10)
     for trial in best.trial:
         table.add_column(f"trial {trial}", justify="right", min_width=13)
-    for name in _HEADLINES:
+    for name in ("isolation", "utility", blindness_of(folder.space.concept)):
         spread = zip(best[f"{name}.mean"], best[f"{name}.sd"], strict=True)
         table.add_row(name, "", *(f"{format_figure(mean)} ± {format_figure(sd)}" for mean, sd in spread))
     table.add_row("worst seed", "", *(f"{value:.3f}" for value in best["isolation.min"]), end_section=True)
@@ -167,4 +173,3 @@ def _marks(marks: dict[int, str], length: int, width: int) -> str:
 
 
 _BARS = "▁▂▃▄▅▆▇█"
-_HEADLINES = ("isolation", "utility", "hue_blindness")

@@ -17,7 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Which settings make a model put hue where you want it? Studies of training settings, with error bars.",
+    help="Which settings make a model put a concept where you want it? Studies of training settings, with error bars.",
 )
 console = Console()
 

@@ -69,7 +69,7 @@ def run(
     compiled: Compile = None,
     out: Out = Path("runs"),
 ) -> None:
-    """Search a space for the settings that isolate hue best, confirm them on held-out seeds, and write a report.
+    """Search a space for the settings that isolate a concept best, confirm them on held-out seeds, and write a report.
 
     A study of this name that searches the same space the same way is continued, if more is asked of it.
     """
@@ -97,6 +97,7 @@ def run(
         aggregate=aggregate,
         constraints=tuple(constraint),
     )
+    plan.goal.check(search_space.concept)
     make(plan, 0)
     _join(address)
     plan = replace(plan, compiled=choose_compiled(compiled, search_space, plan))
@@ -136,7 +137,7 @@ def confirm(
     seeds: Annotated[int, typer.Option(min=2, max=50_000, help="How many seeds that no search has seen.")] = 64,
     against: Annotated[
         list[Path] | None,
-        typer.Option(help="A fixed setting to compare with; by default seed and published."),
+        typer.Option(help="A fixed setting to compare with; by default what was published of the concept."),
     ] = None,
     examine: Annotated[
         bool, typer.Option("--examine", help="Probe for hue, too, and see how fast it is learnt again.")
@@ -145,7 +146,7 @@ def confirm(
     address: Address = None,
     out: Out = Path("runs"),
 ) -> None:
-    """Train a study's best settings again on held-out seeds, beside the seed's and the published setting."""
+    """Train a study's best settings again on held-out seeds, beside what was published of their concept."""
     from study.cluster import cluster
     from study.plan import Plan
 
@@ -207,7 +208,7 @@ def _confirm(
     from study import confirmation, summary
     from study.plan import Plan
 
-    references = confirmation.REFERENCES if against is None else tuple(against)
+    references = confirmation.references(folder.space.concept) if against is None else tuple(against)
     chosen = confirmation.candidates(folder, top, seeds, references)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"confirming {len(chosen)} settings on {seeds} held-out seeds", total=None)

@@ -160,3 +160,8 @@ def test_a_closer_look_measures_every_replica(spaces):
     measured = examine(ColorMLP(setting.model, [0, 1]), setting, [0, 1])
     assert set(measured) == {"probe_gap", "relearning", "wheel", "winding"}
     assert all(metric.shape == (2,) and metric.isfinite().all() for metric in measured.values())
+
+
+def test_of_red_relearning_is_measured(spaces):
+    setting = excolor.load(spaces / "seed-red.toml")
+    assert set(examine(ColorMLP(setting.model, [0]), setting, [0])) == {"relearning"}

@@ -3,9 +3,12 @@ import torch
 from scipy import stats
 
 from excolor import colors, metrics
+from excolor.concepts import CONCEPTS
+from excolor.concepts import oracle as blind
 from excolor.metrics import evaluate
 
 X = colors.rgb_centres(16)
+HUE, RED = blind(X, "hue"), blind(X, "red")
 REC_709 = torch.tensor([0.2126, 0.7152, 0.0722])
 
 
@@ -28,7 +31,59 @@ def gray(lightness):
     ids=["oracle", "untouched", "rotated", "mean gray", "luma", "constant", "value", "black or white"],
 )
 def test_reference_points_of_hue_blindness(output, blindness):
-    assert metrics.hue_blindness(output, X).item() == pytest.approx(blindness, abs=5e-4)
+    assert metrics.blindness(output, X, HUE).item() == pytest.approx(blindness, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("output", "blindness"),
+    [
+        (RED, 1),
+        (X, 0),
+        (X + (RED - X) / 2, 0.75),
+        (X + 0.3 * (RED - X), 0.51),
+        (X[:, [2, 1, 0]], -9.961),
+        (X[:, [1, 2, 0]], -16.602),
+        (HUE, -4.654),
+        (gray(X.mean(-1)), -4.427),
+        (torch.full_like(X, 0.5), -7.634),
+    ],
+    ids=[
+        "oracle",
+        "untouched",
+        "half as red",
+        "a third less",
+        "red is blue",
+        "rotated",
+        "gray",
+        "mean gray",
+        "constant",
+    ],
+)
+def test_reference_points_of_red_blindness(output, blindness):
+    """All that is lost and is not red counts against it: its energy is a seventh of hue's."""
+    assert metrics.blindness(output, X, RED).item() == pytest.approx(blindness, abs=5e-4)
+
+
+def test_energies():
+    """Of a red, E[a^2]/4 with its amount a over the cube, which is 1/120."""
+    assert (X - HUE).square().mean().item() == pytest.approx(7 / 120, abs=5e-4)
+    assert (X - RED).square().mean().item() == pytest.approx(1 / 120, abs=5e-5)
+
+
+@pytest.mark.parametrize("concept", CONCEPTS)
+def test_every_concept_is_measured_by_its_own_oracle(concept):
+    def perfect(x):
+        return x.unsqueeze(0), blind(x, concept).unsqueeze(0)
+
+    result = evaluate(perfect, concept=concept)
+    hues_own = {"hue_residual", "vibrancy_r2"} if concept == "hue" else set()
+    generic = {"isolation", "utility", f"{concept}_blindness", "gray_collateral", "lightness_kept"}
+    assert set(result) == generic | hues_own
+    assert [result[name].item() for name in ("isolation", "utility", f"{concept}_blindness")] == [1, 1, 1]
+    assert result["gray_collateral"].item() == pytest.approx(0, abs=1e-6)
+    assert result["lightness_kept"].item() == pytest.approx(1)
+    useless = evaluate(lambda x: (blind(x, concept).unsqueeze(0),) * 2, concept=concept)
+    assert (useless["isolation"].item(), useless["utility"].item()) == (0, 0)
 
 
 def identity(x):
@@ -85,7 +140,9 @@ def test_vibrancy_r2_likes_rotated_hues_too():
     complements = corners.amax(-1, keepdim=True) + corners.amin(-1, keepdim=True) - corners
     for output, blindness in ((complements, 0), (colors.hue_blind(corners), 1)):
         assert metrics.vibrancy_r2(output, corners).item() == pytest.approx(0.942, abs=5e-4)
-        assert metrics.hue_blindness(output, corners).item() == pytest.approx(blindness, abs=1e-6)
+        assert metrics.blindness(output, corners, colors.hue_blind(corners)).item() == pytest.approx(
+            blindness, abs=1e-6
+        )
 
 
 def test_r2_is_the_squared_correlation():
@@ -100,7 +157,7 @@ def test_r2_is_the_squared_correlation():
 def test_lightness_kept_is_that_of_a_regression():
     ablated = 0.3 * colors.hue_blind(X) + 0.1 * X
     fit = stats.linregress(ablated.mean(-1), colors.hue_blind(X)[:, 0])
-    assert metrics.lightness_kept(ablated, X).item() == pytest.approx(fit.rvalue**2, rel=1e-5)
+    assert metrics.lightness_kept(ablated, HUE).item() == pytest.approx(fit.rvalue**2, rel=1e-5)
 
 
 def test_replicas_are_measured_apart_and_a_diverged_one_counts_nothing():

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from study.confirmation import references
 from study.plan import SEEDS_APART, Plan
 from study.ranking import ranking
 
@@ -83,12 +84,18 @@ def test_a_diverged_replica_counts_as_a_useless_one(hue):
     assert (ranked.failures >= 1 / 64).all()
 
 
+def test_a_study_is_compared_with_settings_of_its_concept():
+    names = {concept: [file.stem for file in references(concept)] for concept in ("hue", "red", "green")}
+    assert names == {"hue": ["seed", "published"], "red": ["seed-red"], "green": []}
+
+
 @pytest.mark.parametrize(
     ("against", "said"),
     [
         (["hue.toml"], "hue.toml: found ranges, expected a fixed setting to compare with (--against)"),
         (["seed.toml", "seed.toml"], "found a second setting named seed"),
         (["none.toml"], "no such file"),
+        (["seed-red.toml"], "seed-red.toml: found concept red, expected hue, the study's (--against)"),
     ],
 )
 def test_what_cannot_be_compared_with_is_one_line(hue, spaces, command, against, said):

@@ -64,3 +64,22 @@ def test_wrong_goals(arguments, said):
     with pytest.raises(InputError) as error:
         Goal(**arguments)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("goal", "concept", "said"),
+    [
+        (
+            Goal(("hue_blindness",)),
+            "red",
+            "--objective: found hue_blindness, expected of a study of red one of isolation",
+        ),
+        (Goal(constraints=("hue_residual <= 0.1",)), "red", "--constraint: found hue_residual"),
+        (Goal(("red_blindness",)), "hue", "--objective: found red_blindness"),
+    ],
+)
+def test_a_study_measures_its_own_concept(goal, concept, said):
+    with pytest.raises(InputError) as error:
+        goal.check(concept)
+    assert said in str(error.value)
+    Goal(("isolation", f"{concept}_blindness", "labelled")).check(concept)

@@ -66,6 +66,16 @@ def test_a_file_without_ranges_is_a_fixed_setting(spaces):
     assert fixed.setting({}) == excolor.load(spaces / "seed.toml")
 
 
+def test_a_space_has_one_concept(space):
+    assert space().concept == "hue"
+    of_red = 'concept = "red"' + TOML.replace("red = {", "crimson = {").replace("separate.power", "red")
+    assert space(of_red.replace('"power = choice', '"red = choice').replace('"power"', '"red"')).concept == "red"
+    with pytest.raises(InputError, match=r"concept: found 'choice\(hue, red\)', but input should be"):
+        space('concept = "choice(hue, red)"' + TOML)
+    with pytest.raises(InputError, match=r"ablation\.kind: found 'leace', which erases hue"):
+        space('concept = "red"' + TOML.replace("[ablation]", '[ablation]\nkind = "leace"'))
+
+
 @given(data=st.data())
 def test_an_exported_setting_is_the_same_setting(data, tmp_path_factory, spaces):
     space = Space.read(spaces / "hue.toml")
