@@ -12,10 +12,11 @@ import ray
 
 from excolor import InputError, Setting
 from excolor.concepts import Concept
+from excolor.setting import validate
 from excolor.step import step_kinds
 from study.folder import StudyFolder
 from study.plan import Plan, worth_compiling
-from study.space import Space
+from study.space import Space, without_term
 from study.trial import Report
 
 if TYPE_CHECKING:
@@ -29,17 +30,19 @@ AT_ONCE = 16  # replicas a task, so that workers share the work evenly
 
 @dataclass(frozen=True)
 class Candidate:
-    """A setting to be confirmed: a trial of the study, or a fixed setting to compare it with."""
+    """A setting to be confirmed: a trial, a trial without one of its terms, or a fixed setting to compare with."""
 
     name: str
     space: Space
     parameters: dict[str, Any]
     trial: int | None = None
     compiled: bool = False
+    without: str = ""
 
     @property
     def setting(self) -> Setting:
-        return self.space.setting(self.parameters)
+        document = self.space.document(self.parameters)
+        return validate(without_term(document, self.without) if self.without else document, self.space.file)
 
 
 def references(concept: Concept) -> tuple[Path, ...]:
@@ -71,15 +74,22 @@ def candidates(folder: StudyFolder, top: int, seeds: int, references: tuple[Path
     return best + others
 
 
+def leave_one_out(folder: StudyFolder, trial: int) -> list[Candidate]:
+    """A trial as it was, and without each of the terms of its setting: what is each one good for?"""
+    whole = Candidate(f"trial {trial}", folder.space, folder.parameters(trial), trial, Plan.of(folder).compiled)
+    return [whole, *(replace(whole, name=f"without {t}", without=t, compiled=False) for t in whole.setting.trained)]
+
+
 def confirm(
     chosen: list[Candidate],
     folder: StudyFolder,
     seeds: list[int],
     advanced: Callable[[int, int], None],
     examined: bool = False,
+    file: str = "confirmation.parquet",
 ) -> pd.DataFrame:
-    """Train every candidate on the seeds, on the Ray at hand, and write and return confirmation.parquet: a row for each
-    candidate and seed, with excolor.examination's metrics if `examined`.
+    """Train every candidate on the seeds, on the Ray at hand, and write and return a table, by default
+    confirmation.parquet: a row for each candidate and seed, with excolor.examination's metrics if `examined`.
 
     `advanced` hears how many tasks of how many are done.
     """
@@ -92,7 +102,7 @@ def confirm(
         advanced(len(waiting) - len(todo), len(waiting))
         ray.get(done)
     table: pd.DataFrame = pd.concat(ray.get(waiting), ignore_index=True)
-    folder.write("confirmation.parquet", table.to_parquet(index=False))
+    folder.write(file, table.to_parquet(index=False))
     return table
 
 

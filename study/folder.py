@@ -137,6 +137,12 @@ class StudyFolder:
         path = self.path / "confirmation.parquet"
         return pd.read_parquet(path) if path.is_file() else pd.DataFrame({"setting": [], "trial": [], "seed": []})
 
+    @property
+    def leave_one_out(self) -> pd.DataFrame:
+        """As `confirmation`, of the best setting, and of it without each of its terms; empty if not measured."""
+        path = self.path / "leave-one-out.parquet"
+        return pd.read_parquet(path) if path.is_file() else pd.DataFrame({"setting": [], "trial": [], "seed": []})
+
     def scores(self) -> dict[int, list[float]]:
         """What each trial that has ended scored at its rungs, up to where it counted as stopped."""
         if not len(trials := self.trials):

@@ -55,6 +55,26 @@ def ranking(confirmed: pd.DataFrame, folder: StudyFolder) -> pd.DataFrame:
     return ranked
 
 
+def worths(rows: pd.DataFrame, folder: StudyFolder) -> pd.DataFrame:
+    """What each term of a setting is worth, of `StudyFolder.leave_one_out`: a row for each, the worthiest first.
+
+    mean: what replicas score without the term; worth: what the whole setting scores more, seed by seed, with the ends
+    of its 95% bootstrap interval. A term whose interval holds 0 may be left out.
+    """
+    sign = 1.0 if folder.goal.directions[0] == "maximize" else -1.0
+    scores = {
+        str(name): counted(part.set_index("seed"), folder.goal.objectives[0]).sort_index()
+        for name, part in rows.groupby("setting", sort=False)
+    }
+    whole, *without = scores
+    table = []
+    for name in without:
+        worth, low, high = _with_interval(np.mean, (sign * (scores[whole] - scores[name])).dropna().to_numpy())
+        term, mean = name.removeprefix("without "), scores[name].mean()
+        table.append({"term": term, "mean": mean, "worth": worth, "worth.low": low, "worth.high": high})
+    return pd.DataFrame(table).sort_values("worth", ascending=False, kind="stable", ignore_index=True)
+
+
 def _statistics(scores: np.ndarray, failed: np.ndarray) -> dict[str, tuple[np.ndarray, Callable[..., Any]]]:
     return {
         "mean": (scores, np.mean),

@@ -114,6 +114,20 @@ def write_setting(document: Document, folder: Path, stem: str) -> Path:
     return toml
 
 
+def without_term(document: Document, term: str) -> Document:
+    """A document without ranges as it would be if it had never had one of its regularizers."""
+    header, *rows = document["schedule"]["rows"]
+    kept = [i for i, cell in enumerate(header) if cell.partition(":")[0].strip() != term]
+    return {
+        **document,
+        "regularizers": {name: table for name, table in document["regularizers"].items() if name != term},
+        "schedule": {
+            **document["schedule"],
+            "rows": [[row[i] for i in kept if i < len(row)] for row in [header, *rows]],
+        },
+    }
+
+
 @dataclass(frozen=True)
 class _Text:
     """A string somewhere in a document that may be a range, or the name of one."""

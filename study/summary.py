@@ -15,6 +15,7 @@ from excolor.concepts import CONCEPTS, blindness_of
 from study.folder import STATISTICS, StudyFolder, metric_names, summarise
 from study.live import format_figure, format_value
 from study.ranking import ranking
+from study.ranking import worths as ranked_worths
 
 MEANINGS = {
     "isolation": "utility x blindness to the concept, both at least 0: what the search maximises",
@@ -99,6 +100,20 @@ def confirmed(folder: StudyFolder) -> Table:
         "=: ties with the best, seed by seed; failed: seeds with isolation below 0.5; search: what the search had "
         "measured; wins: the chance to do better than the published setting on a seed"
     )
+    return table
+
+
+def worths(folder: StudyFolder) -> Table:
+    """What each term of the best setting is worth: how much less it scores without."""
+    rows, metric = folder.leave_one_out, folder.goal.objectives[0]
+    title = f"{rows.setting.iloc[0]} without each of its terms, on {rows.seed.nunique()} held-out seeds"
+    table = Table(title=title, title_justify="left")
+    for column in ("without", metric, "worth [95%]"):
+        table.add_column(column, justify="left" if column == "without" else "right", no_wrap=True)
+    for _, row in ranked_worths(rows, folder).iterrows():
+        worth = f"{row.worth:+.4f} [{row['worth.low']:+.4f}, {row['worth.high']:+.4f}]"
+        table.add_row(escape(row.term), f"{row['mean']:.3f}", worth)
+    table.caption = "worth: what the whole setting scores more, seed by seed"
     return table
 
 

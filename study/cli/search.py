@@ -34,6 +34,7 @@ from study.goal import Aggregate
 from study.plan import SamplerName, SchedulerName
 
 if TYPE_CHECKING:
+    from study.confirmation import Candidate
     from study.folder import StudyFolder
     from study.plan import Plan
 
@@ -142,6 +143,9 @@ def confirm(
     examine: Annotated[
         bool, typer.Option("--examine", help="Probe for hue, too, and see how fast it is learnt again.")
     ] = False,
+    leave_one_out: Annotated[
+        bool, typer.Option("--leave-one-out", help="Train the best of them without each of its terms, too.")
+    ] = False,
     cpus: Cpus = 0,
     address: Address = None,
     out: Out = Path("runs"),
@@ -155,6 +159,8 @@ def confirm(
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to confirm")
     with cluster(replace(Plan.of(folder), cpus=cpus).workers, address):
         _confirm(folder, top, seeds, against, examine)
+        if leave_one_out:
+            _leave_one_out(folder, seeds)
     report_on(folder)
 
 
@@ -202,23 +208,41 @@ def _confirm(
     folder: StudyFolder, top: int, seeds: int = 64, against: list[Path] | None = None, examined: bool = False
 ) -> None:
     """Confirm a study's best settings on the Ray at hand, and print how they did."""
-    from ray.exceptions import RayError
-    from rich.progress import Progress
-
     from study import confirmation, summary
-    from study.plan import Plan
 
     references = confirmation.references(folder.space.concept) if against is None else tuple(against)
     chosen = confirmation.candidates(folder, top, seeds, references)
+    _train_again(folder, chosen, seeds, "confirmation.parquet", examined)
+    console.print(summary.confirmed(folder))
+
+
+def _leave_one_out(folder: StudyFolder, seeds: int) -> None:
+    """Train a study's best confirmed trial without each of its terms, and print what each is worth."""
+    from study import confirmation, summary
+    from study.ranking import ranking
+
+    ranked = ranking(folder.confirmation, folder)
+    for trial in ranked.trial.dropna().head(1):
+        _train_again(folder, confirmation.leave_one_out(folder, int(trial)), seeds, "leave-one-out.parquet")
+        console.print(summary.worths(folder))
+
+
+def _train_again(folder: StudyFolder, chosen: list[Candidate], seeds: int, file: str, examined: bool = False) -> None:
+    """Train settings on held-out seeds into one of the folder's files."""
+    from ray.exceptions import RayError
+    from rich.progress import Progress
+
+    from study import confirmation
+    from study.plan import Plan
+
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"confirming {len(chosen)} settings on {seeds} held-out seeds", total=None)
+        task = progress.add_task(f"training {len(chosen)} settings on {seeds} held-out seeds", total=None)
 
         def advanced(done: int, of: int) -> None:
             progress.update(task, completed=done, total=of)
 
         try:
-            confirmation.confirm(chosen, folder, Plan.of(folder).held_out_seeds(seeds), advanced, examined)
+            confirmation.confirm(chosen, folder, Plan.of(folder).held_out_seeds(seeds), advanced, examined, file)
         except RayError as error:
             reason = str(error).strip().splitlines()[-1]
             raise FailedError(f"{folder.path}: could not be confirmed: {reason}") from None
-    console.print(summary.confirmed(folder))

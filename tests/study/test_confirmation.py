@@ -1,13 +1,16 @@
 """Confirmation on held-out seeds: a real one, and its statistics against what they must be."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from study.confirmation import references
+import study
+from study.confirmation import leave_one_out, references
 from study.plan import SEEDS_APART, Plan
-from study.ranking import ranking
+from study.ranking import ranking, worths
 
 
 def test_held_out_seeds_are_no_searchs(hue):
@@ -115,3 +118,42 @@ def test_a_setting_that_cannot_be_trained_is_one_line(hue, spaces, command, tmp_
     assert done.returncode == 1
     assert "could not be confirmed" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_setting_without_a_term_is_the_same_but_for_it(hue):
+    trial = hue.best().trial.item()
+    whole, *others = (candidate.setting for candidate in leave_one_out(hue, trial))
+    assert whole == hue.setting(trial)
+    assert len(others) == 5
+    for term, without in zip(whole.regularizers, others, strict=True):
+        assert without.regularizers == {k: v for k, v in whole.regularizers.items() if k != term}
+        assert without.schedule.properties == tuple(p for p in whole.schedule.properties if p.name != term)
+        assert (without.model, without.labels, without.data) == (whole.model, whole.labels, whole.data)
+
+
+def test_a_terms_worth_is_what_the_whole_setting_scores_more_seed_by_seed(hue):
+    luck = np.random.default_rng(0).normal(0, 0.1, 64)
+    scores = {"trial 3": 0.8 + luck, "without norm": 0.8 + luck, "without separate": 0.5 + luck}
+    frames = [
+        pd.DataFrame({"setting": name, "seed": range(64), "isolation": values, "diverged": False})
+        for name, values in scores.items()
+    ]
+    found = worths(pd.concat(frames), hue).set_index("term")
+    assert found.index.tolist() == ["separate", "norm"]
+    assert found.loc["separate", ["worth", "worth.low", "worth.high"]].tolist() == pytest.approx([0.3, 0.3, 0.3])
+    assert found.loc["norm", "worth"] == pytest.approx(0)
+    assert found.loc["separate", "mean"] == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.slow
+def test_the_best_is_trained_without_each_of_its_terms(hue, spaces, command, tmp_path):
+    copy = shutil.copytree(hue.path, tmp_path / "hue")
+    done = command("confirm", copy, "--top", 1, "--seeds", 4, "--leave-one-out", "--against", spaces / "seed.toml")
+    assert done.returncode == 0, done.stderr
+    rows = study.load(copy).leave_one_out
+    assert rows.setting.unique().tolist()[1:] == [
+        f"without {t}" for t in ("separate", "planar", "norm", "norm-v", "polar")
+    ]
+    whole = study.load(copy).confirmation.query("trial.notna()").isolation.tolist()
+    assert rows.isolation[:4].tolist() == pytest.approx(whole, abs=1e-3)
+    assert "without each of its terms" in done.stdout
