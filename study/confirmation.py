@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,9 +50,11 @@ def references(concept: Concept) -> tuple[Path, ...]:
     return tuple(file for file in REFERENCES if Space.read(file).concept == concept)
 
 
-def candidates(folder: StudyFolder, top: int, seeds: int, references: tuple[Path, ...]) -> list[Candidate]:
-    """The study's best settings and those to compare them with. Raises InputError if a reference has ranges or another
-    concept."""
+def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path] | None = None) -> list[Candidate]:
+    """The study's best settings and those to compare them with, by default the published ones of their concept.
+
+    Raises InputError if one to compare with has ranges or another concept.
+    """
     plan = Plan.of(folder)
     best = [
         Candidate(f"trial {trial}", folder.space, folder.parameters(trial), trial, plan.compiled)
@@ -60,7 +62,7 @@ def candidates(folder: StudyFolder, top: int, seeds: int, references: tuple[Path
     ]
     made = {kind for candidate in best if candidate.compiled for kind in step_kinds(candidate.setting)}
     others: list[Candidate] = []
-    for file in references:
+    for file in references(folder.space.concept) if against is None else against:
         if file.stem in [other.name for other in others]:
             raise InputError(f"{file}: found a second setting named {file.stem}, expected different names (--against)")
         space = Space.read(file, plan.steps)

@@ -116,16 +116,11 @@ def write_setting(document: Document, folder: Path, stem: str) -> Path:
 
 def without_term(document: Document, term: str) -> Document:
     """A document without ranges as it would be if it had never had one of its regularizers."""
-    header, *rows = document["schedule"]["rows"]
+    header, *body = document["schedule"]["rows"]
     kept = [i for i, cell in enumerate(header) if cell.partition(":")[0].strip() != term]
-    return {
-        **document,
-        "regularizers": {name: table for name, table in document["regularizers"].items() if name != term},
-        "schedule": {
-            **document["schedule"],
-            "rows": [[row[i] for i in kept if i < len(row)] for row in [header, *rows]],
-        },
-    }
+    rows = [[row[i] for i in kept if i < len(row)] for row in (header, *body)]
+    terms = {name: table for name, table in document["regularizers"].items() if name != term}
+    return {**document, "regularizers": terms, "schedule": {**document["schedule"], "rows": rows}}
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from study.plan import Plan
 
 
+HELD_OUT = 64  # seeds on which a study is confirmed
+
+
 @app.command(epilog="Example: study run search_spaces/hue.toml --minutes 5 --seeds 32 --name first-look")
 def run(
     space: SpaceFile,
@@ -135,7 +138,7 @@ def resume(
 def confirm(
     study: Study,
     top: Annotated[int, typer.Option(min=0, help="How many of the best settings.")] = 3,
-    seeds: Annotated[int, typer.Option(min=2, max=50_000, help="How many seeds that no search has seen.")] = 64,
+    seeds: Annotated[int, typer.Option(min=2, max=50_000, help="How many seeds that no search has seen.")] = HELD_OUT,
     against: Annotated[
         list[Path] | None,
         typer.Option(help="A fixed setting to compare with; by default what was published of the concept."),
@@ -152,13 +155,15 @@ def confirm(
 ) -> None:
     """Train a study's best settings again on held-out seeds, beside what was published of their concept."""
     from study.cluster import cluster
+    from study.confirmation import candidates
     from study.plan import Plan
 
     folder = open_folder(study, out)
     if folder.best().empty:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to confirm")
+    chosen = candidates(folder, top, seeds, against)
     with cluster(replace(Plan.of(folder), cpus=cpus).workers, address):
-        _confirm(folder, top, seeds, against, examine)
+        _confirm(folder, chosen, seeds, examine)
         if leave_one_out:
             _leave_one_out(folder, seeds)
     report_on(folder)
@@ -176,6 +181,7 @@ def _search(folder: StudyFolder, plan: Plan, top: int) -> None:
     """Run a study's trials, confirm its best, write the report, and print what came of it."""
     from study import summary
     from study.cluster import cluster
+    from study.confirmation import candidates
     from study.live import StudyView
     from study.run import run as run_trials
     from study.tracking import Tracker
@@ -191,7 +197,7 @@ def _search(folder: StudyFolder, plan: Plan, top: int) -> None:
             with Tracker(folder, console) as tracker, StudyView(console, title, plan, past) as view:
                 finished = run_trials(plan, folder, [view, tracker])
             if finished and top and not folder.best().empty:
-                _confirm(folder, top)
+                _confirm(folder, candidates(folder, top, HELD_OUT), HELD_OUT)
     except KeyboardInterrupt:
         finished = False
     if not finished:
@@ -204,14 +210,10 @@ def _search(folder: StudyFolder, plan: Plan, top: int) -> None:
     report_on(folder)
 
 
-def _confirm(
-    folder: StudyFolder, top: int, seeds: int = 64, against: list[Path] | None = None, examined: bool = False
-) -> None:
+def _confirm(folder: StudyFolder, chosen: list[Candidate], seeds: int, examined: bool = False) -> None:
     """Confirm a study's best settings on the Ray at hand, and print how they did."""
-    from study import confirmation, summary
+    from study import summary
 
-    references = confirmation.references(folder.space.concept) if against is None else tuple(against)
-    chosen = confirmation.candidates(folder, top, seeds, references)
     _train_again(folder, chosen, seeds, "confirmation.parquet", examined)
     console.print(summary.confirmed(folder))
 
