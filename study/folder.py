@@ -6,7 +6,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -230,8 +230,16 @@ class StudyFolder:
 def load(path: str | Path) -> StudyFolder:
     """Open a study's folder, such as `runs/hue-001`: data frames, settings, models and the Optuna study.
 
+    A URL such as s3://bucket/prefix/hue-001 is fetched first.
+
     Nothing in the folder is executed or unpickled. Raises InputError if it is not a study's.
     """
+    if "://" in str(path):
+        from study.mirror import fetch, locate
+
+        out, _, name = str(path).rstrip("/").rpartition("/")
+        path = locate(out) / name
+        fetch(path)
     path = Path(path)
     if not (path / "manifest.json").is_file():
         raise InputError(f"{path}: found no study, expected a folder with a manifest.json in it")
@@ -263,15 +271,19 @@ def metric_names(replicas: pd.DataFrame) -> list[str]:
     return [column for column in replicas.columns if column not in NOT_METRICS]
 
 
-def new_path(out: Path, name: str, stem: str) -> Path:
-    """Where a new study goes: out/name or, without a name, the first of out/stem-001, out/stem-002, ... that is free.
+def new_path(out: Path, name: str, stem: str, taken: Collection[str] = ()) -> Path:
+    """Where a new study goes: out/name or, without a name, the first of out/stem-001, out/stem-002, ... that is free,
+    and not taken elsewhere.
 
     Raises InputError if the name cannot be a study's, or is one's.
     """
     if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise InputError(f"--name: found {name!r}, expected letters, digits, '.', '_' and '-', and no '.' first")
-    numbered = (out / f"{stem}-{number:03d}" for number in count(1))
-    path = out / name if name else next(path for path in numbered if not path.exists())
-    if path.exists():
+
+    def free(path: Path) -> bool:
+        return path.name not in taken and not path.exists()
+
+    path = out / name if name else next(filter(free, (out / f"{stem}-{number:03d}" for number in count(1))))
+    if not free(path):
         raise InputError(f"{path}: a study of this name exists, expected a new name (--name)")
     return path

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from excolor import InputError
-from study.cli.options import Out, Study, Trial, app, console, open_folder
+from study.cli.options import Out, Study, Trial, app, console, mirrored, open_folder
 
 
 @app.command(epilog="Example: study report hue-001 --open")
@@ -23,8 +23,9 @@ def report(
     """Execute the report's notebook on a study and write report.html into its folder."""
     from study.report import write_report
 
-    with console.status("writing the report"):
-        path = write_report(open_folder(study, out))
+    folder = open_folder(study, out)
+    with mirrored(folder), console.status("writing the report"):
+        path = write_report(folder)
     console.print(f"report: {path}", soft_wrap=True, highlight=False)
     if open_it:
         webbrowser.open(path.resolve().as_uri())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +12,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from study.folder import StudyFolder
+    from study.mirror import Mirror
     from study.plan import Plan
     from study.space import Space
 
@@ -21,7 +24,19 @@ app = typer.Typer(
 )
 console = Console()
 
-Out = Annotated[Path, typer.Option(help="The folder of studies.")]
+
+def _locate(out: str | Path) -> Path:
+    """The local folder of an --out."""
+    if "://" not in str(out):
+        return Path(out)
+    from study.mirror import locate
+
+    return locate(str(out))
+
+
+Out = Annotated[
+    Path, typer.Option(parser=_locate, metavar="PATH|URL", help="The folder of studies, or such as s3://bucket/prefix.")
+]
 Seeds = Annotated[int, typer.Option(min=1, max=50_000, help="Replicas, each with its own seed, that train together.")]
 Seed = Annotated[int, typer.Option(min=0, max=40_000, help="Fixes everything that is random.")]
 Steps = Annotated[
@@ -44,7 +59,7 @@ Top = Annotated[
     int, typer.Option("--confirm", min=0, help="How many of the best to train again on 64 held-out seeds; 0 skips it.")
 ]
 SpaceFile = Annotated[Path, typer.Argument(help="A search space's TOML file.")]
-Study = Annotated[str, typer.Argument(help="A study's name, or its folder.")]
+Study = Annotated[str, typer.Argument(help="A study's name, its folder, or its URL.")]
 Trial = Annotated[int, typer.Argument(min=0, help="The number of one of its trials.")]
 
 
@@ -65,9 +80,31 @@ def choose_compiled(asked: bool | None, space: Space, plan: Plan) -> bool:
 
 
 def open_folder(study: str, out: Path) -> StudyFolder:
+    """A study's folder; of one that is at a URL, its working copy, brought up to date."""
     from study.folder import load
+    from study.mirror import fetch
 
-    return load(study if (Path(study) / "manifest.json").is_file() else out / study)
+    if "://" in study:
+        return load(study)
+    path = Path(study) if (Path(study) / "manifest.json").is_file() else out / study
+    fetch(path)
+    return load(path)
+
+
+@contextmanager
+def mirrored(folder: StudyFolder) -> Iterator[list[Mirror]]:
+    """Upload what is done to a study to its URL, if it has one; yields the listener that does."""
+    from study.mirror import Mirror, url_of
+
+    url = url_of(folder.path.parent)
+    if url is None:
+        yield []
+        return
+    with Mirror(folder, url, console) as mirror:
+        yield [mirror]
+    if mirror.failed:
+        kept = f"the study is in {folder.path}, and `study report {folder.path}` tries again"
+        raise FailedError(f"{mirror.url}: could not be uploaded ({mirror.failed}); {kept}")
 
 
 def report_on(folder: StudyFolder) -> None:

@@ -27,6 +27,7 @@ from study.cli.options import (
     app,
     choose_compiled,
     console,
+    mirrored,
     open_folder,
     report_on,
 )
@@ -36,6 +37,7 @@ from study.plan import SamplerName, SchedulerName
 if TYPE_CHECKING:
     from study.confirmation import Candidate
     from study.folder import StudyFolder
+    from study.mirror import Mirror
     from study.plan import Plan
 
 
@@ -78,6 +80,7 @@ def run(
     A study of this name that searches the same space the same way is continued, if more is asked of it.
     """
     from study.folder import new_path
+    from study.mirror import fetch, names
     from study.plan import Plan, continued, create
     from study.samplers import sampler as make
     from study.space import Space
@@ -105,8 +108,13 @@ def run(
     make(plan, 0)
     _join(address)
     plan = replace(plan, compiled=choose_compiled(compiled, search_space, plan))
+    elsewhere = names(out)
+    if name in elsewhere:
+        fetch(out / name)
     folder = continued(out / name, search_space, plan) if name and (out / name).exists() else None
-    _search(folder or create(search_space, plan, new_path(out, name, space.stem)), plan, confirm)
+    folder = folder or create(search_space, plan, new_path(out, name, space.stem, elsewhere))
+    with mirrored(folder) as mirrors:
+        _search(folder, plan, confirm, mirrors)
 
 
 @app.command(epilog="Example: study resume hue-001 --trials 120")
@@ -131,7 +139,8 @@ def resume(
         raise InputError(f"{folder.path}: was given minutes, not trials; expected --minutes or --trials to go on with")
     _join(address)
     extend(folder, more)
-    _search(folder, more, confirm)
+    with mirrored(folder) as mirrors:
+        _search(folder, more, confirm, mirrors)
 
 
 @app.command(epilog="Example: study confirm hue-001 --top 5 --seeds 64 --against search_spaces/unregularized.toml")
@@ -162,11 +171,12 @@ def confirm(
     if folder.best().empty:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to confirm")
     chosen = candidates(folder, top, seeds, against)
-    with cluster(replace(Plan.of(folder), cpus=cpus).workers, address):
-        _confirm(folder, chosen, seeds, examine)
-        if leave_one_out:
-            _leave_one_out(folder, seeds)
-    report_on(folder)
+    with mirrored(folder):
+        with cluster(replace(Plan.of(folder), cpus=cpus).workers, address):
+            _confirm(folder, chosen, seeds, examine)
+            if leave_one_out:
+                _leave_one_out(folder, seeds)
+        report_on(folder)
 
 
 def _join(address: str | None) -> None:
@@ -177,7 +187,7 @@ def _join(address: str | None) -> None:
         join(address)
 
 
-def _search(folder: StudyFolder, plan: Plan, top: int) -> None:
+def _search(folder: StudyFolder, plan: Plan, top: int, mirrors: list[Mirror]) -> None:
     """Run a study's trials, confirm its best, write the report, and print what came of it."""
     from study import summary
     from study.cluster import cluster
@@ -195,7 +205,7 @@ def _search(folder: StudyFolder, plan: Plan, top: int) -> None:
             of = folder.manifest["space"]
             title = f"{folder.path}: {budget} of {of}, {plan.seeds} seeds each, {at_once} at a time"
             with Tracker(folder, console) as tracker, StudyView(console, title, plan, past) as view:
-                finished = run_trials(plan, folder, [view, tracker])
+                finished = run_trials(plan, folder, [view, tracker, *mirrors])
             if finished and top and not folder.best().empty:
                 _confirm(folder, candidates(folder, top, HELD_OUT), HELD_OUT)
     except KeyboardInterrupt:

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from excolor import InputError
-from study.cli.options import Compile, FailedError, Out, Rungs, Seed, Seeds, Steps, app, choose_compiled, console
+from study.cli.options import (
+    Compile,
+    FailedError,
+    Out,
+    Rungs,
+    Seed,
+    Seeds,
+    Steps,
+    app,
+    choose_compiled,
+    console,
+    mirrored,
+)
 
 
 @app.command(epilog="Example: study train search_spaces/seed.toml --seeds 64")
@@ -29,6 +41,7 @@ def train(
     """Train a fixed setting on many seeds at once, ablate it, and print what it measures."""
     from study import summary
     from study.folder import new_path
+    from study.mirror import names
     from study.plan import Plan, create
     from study.space import Space
     from study.training import keep, train_once
@@ -39,12 +52,14 @@ def train(
         raise InputError(f"{setting}: found ranges ({ranges}), expected a fixed setting (`study run` searches ranges)")
     plan = Plan(trials=1, seeds=seeds, seed=seed, cpus=1, rungs=rungs, steps=steps)
     plan = replace(plan, compiled=choose_compiled(compiled, space, plan))
-    path = new_path(out, name, setting.stem)
+    path = new_path(out, name, setting.stem, names(out))
     try:
         reports = train_once(space, plan, console, examine)
     except (MemoryError, RuntimeError, ValueError) as error:
         raise FailedError(f"{setting}: {type(error).__name__}: {error}") from error
     if name:
-        keep(reports, create(space, plan, path))
+        folder = create(space, plan, path)
+        with mirrored(folder):
+            keep(reports, folder)
     console.print(summary.metrics(reports[-1].replicas))
     console.print(summary.meanings(reports[-1].replicas))
