@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import warnings
@@ -84,13 +85,14 @@ class StudyFolder:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.create_study(
                 study_name=self.name,
-                storage=self._journal(),
+                storage=self.journal(),
                 directions=directions,
                 sampler=sampler,
                 load_if_exists=True,
             )
 
-    def _journal(self) -> optuna.storages.JournalStorage:
+    def journal(self) -> optuna.storages.JournalStorage:
+        """The search as Optuna stores it."""
         return optuna.storages.JournalStorage(JournalFileBackend(str(self.path / "optuna.journal")))
 
     def write(self, name: str, content: bytes | pa.Buffer) -> Path:
@@ -211,9 +213,13 @@ class StudyFolder:
         """The seed of each replica of every trial."""
         return self.manifest["replica_seeds"]
 
+    def model_path(self, trial: int) -> Path:
+        """The file of a trial's trained replicas, if it was completed."""
+        return self.path / "models" / f"{trial:05d}.safetensors"
+
     def model(self, trial: int) -> ColorMLP:
         """A complete trial's trained replicas. Raises InputError if it left none."""
-        path = self.path / "models" / f"{trial:05d}.safetensors"
+        path = self.model_path(trial)
         if not path.is_file():
             raise InputError(f"{self.path}: found no model of trial {trial}, expected a complete trial")
         model = ColorMLP(self.setting(trial).model, self.seeds())
@@ -222,7 +228,7 @@ class StudyFolder:
 
     def optuna(self) -> optuna.Study:
         """The search as Optuna's own Study."""
-        storage = self._journal()
+        storage = self.journal()
         (name,) = optuna.get_all_study_names(storage)  # whatever the folder is called now
         return optuna.load_study(study_name=name, storage=storage)
 
@@ -264,6 +270,12 @@ def summarise(replicas: pd.DataFrame) -> dict[str, float]:
         for metric in metric_names(replicas)
         for name, statistic in STATISTICS.items()
     }
+
+
+def metric_means(replicas: pd.DataFrame) -> dict[str, float]:
+    """Each metric's mean over replicas that are one trial's at one rung, where there is one."""
+    means = {name: float(replicas[name].mean()) for name in metric_names(replicas)}
+    return {name: mean for name, mean in means.items() if not math.isnan(mean)}
 
 
 def metric_names(replicas: pd.DataFrame) -> list[str]:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from study.folder import STATES
+from study.goal import Goal
 from study.plan import Plan
 from study.trial import Report, Row
 
@@ -37,7 +38,7 @@ class StudyView:
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> StudyView:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live.start()
         else:
             self._console.print(self._title, markup=False, highlight=False)
@@ -45,7 +46,7 @@ class StudyView:
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._live.stop()
-        self._console.print(f"{self._counts()} in {_clock(time.monotonic() - self._start)}", highlight=False)
+        self._console.print(f"{self._counts()} in {clock(time.monotonic() - self._start)}", highlight=False)
 
     def started(self, trial: int) -> None:
         """A trial has begun."""
@@ -61,8 +62,8 @@ class StudyView:
             self._console.print(Text(f"trial {row['trial']} failed: {row['reason']}", style="red"))
         if row["state"] == "complete" and row["feasible"] and self._goal.better(row["value"], self._best):
             self._best, self._best_row = row["value"], row
-            if not self._console.is_terminal:
-                self._console.print(f"{self._of()}: {self._best_text(row)}", highlight=False)
+            if not self._console.is_interactive:
+                self._console.print(f"{self._of()}: {best_text(row, self._goal)}", highlight=False)
 
     @property
     def _done(self) -> int:
@@ -87,12 +88,12 @@ class StudyView:
     def _render(self) -> Group:
         elapsed = time.monotonic() - self._start
         share, seconds = self._left(elapsed)
-        left = f"about {_clock(seconds)} left" if self._done else "starting workers"
+        left = f"about {clock(seconds)} left" if self._done else "starting workers"
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
             ProgressBar(total=1, completed=share, width=40),
             self._of(),
-            f"{_clock(elapsed)} elapsed, {left}",
+            f"{clock(elapsed)} elapsed, {left}",
         )
         counts = Table.grid(padding=(0, 2))
         counts.add_row(
@@ -104,15 +105,9 @@ class StudyView:
         )
         lines: list = [Text(self._title, style="bold"), bar, counts]
         if self._best_row:
-            text = Text(f"best so far: {self._best_text(self._best_row)}", style="bold")
+            text = Text(f"best so far: {best_text(self._best_row, self._goal)}", style="bold")
             lines += [text, _parameters(self._best_row)]
         return Group(*lines)
-
-    def _best_text(self, row: Row) -> str:
-        metric, aggregate = self._goal.objectives[0], self._goal.aggregate
-        mean, sd = format_figure(row[f"{metric}.mean"]), format_figure(row[f"{metric}.sd"])
-        value = "" if aggregate == "mean" else f", {aggregate} {format_figure(row['value'])}"
-        return f"{metric} {mean} ± {sd} over its replicas{value}, trial {row['trial']}"
 
 
 def _parameters(row: Row) -> Table:
@@ -128,6 +123,14 @@ def _parameters(row: Row) -> Table:
     return table
 
 
+def best_text(row: Row, goal: Goal) -> str:
+    """How good the best trial is."""
+    metric = goal.objectives[0]
+    mean, sd = format_figure(row[f"{metric}.mean"]), format_figure(row[f"{metric}.sd"])
+    value = "" if goal.aggregate == "mean" else f", {goal.aggregate} {format_figure(row['value'])}"
+    return f"{metric} {mean} ± {sd} over its replicas{value}, trial {row['trial']}"
+
+
 def format_value(value: object) -> str:
     """A parameter's value as a person reads it: three digits of a real number."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -140,5 +143,6 @@ def format_figure(figure: float, like: float = 0.0) -> str:
     return f"{figure:.3f}" if max(abs(figure), abs(like)) < 100 else f"{figure:,.0f}"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds."""
     return str(timedelta(seconds=round(seconds)))

@@ -84,7 +84,7 @@ def confirmed(folder: StudyFolder) -> Table:
     metric = folder.goal.objectives[0]
     table = Table(title=f"Confirmed: {metric} on {rows.seed.nunique()} held-out seeds", title_justify="left")
     for column in ("", "mean [95%]", "p10", "worst", "failed", "search", "wins"):
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+        table.add_column(column, justify="right" if column else "left", overflow="fold")
     for place, row in ranking(rows, folder).iterrows():
         table.add_row(
             escape(row.setting) + (" =" if row.tied and place else ""),
@@ -121,7 +121,7 @@ def metrics(replicas: pd.DataFrame) -> Table:
     """Every metric over the replicas of one trial at one rung."""
     table = Table(title=f"{len(replicas)} replicas after {replicas.step.iloc[0]:,} steps", title_justify="left")
     for column in ("metric", "mean", "sd", "10th percentile", "min", "max"):
-        table.add_column(column, justify="left" if column == "metric" else "right")
+        table.add_column(column, justify="left" if column == "metric" else "right", overflow="fold")
     summary = summarise(replicas)
     for name in metric_names(replicas):
         figures = [*(summary[f"{name}.{statistic}"] for statistic in STATISTICS), replicas[name].max()]
@@ -149,7 +149,7 @@ def schedule(setting: Setting) -> Table:
     for title in words:
         table.add_column(title)
     for column in setting.schedule.properties:
-        table.add_column(column.name, justify="right")
+        table.add_column(column.name, justify="right", overflow="fold")
     keys = [dict(zip(p.steps, p.values, strict=True)) for p in setting.schedule.properties]
     for i, row in enumerate(rows):
         cells = [column[i] for column in words.values()]
@@ -163,7 +163,7 @@ def drawn_schedule(setting: Setting, width: int = 44) -> Table:
     length = len(setting.schedule)
     table = Table(title="Over training, logarithmic", title_justify="left", box=None, padding=(0, 1))
     for column in ("", "lowest", "highest"):
-        table.add_column(column, justify="right" if column else "left")
+        table.add_column(column, justify="right" if column else "left", overflow="fold")
     phases = {row.step: row.phase for row in setting.schedule.rows if row.phase}
     table.add_column(_marks(phases, length, width), no_wrap=True)
     for name, values in setting.schedule.table().items():

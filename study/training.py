@@ -32,7 +32,7 @@ def train_once(space: Space, plan: Plan, console: Console, examined: bool) -> li
         TextColumn("{task.completed:,.0f} steps"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
         task = progress.add_task(f"training {plan.seeds} replicas", total=len(setting.schedule))
 
         def on_rung(rung: Rung, model: ColorMLP) -> None:

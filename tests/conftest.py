@@ -49,6 +49,7 @@ def hue_run(tmp_path_factory, spaces):
     done = run_study(
         *("run", spaces / "hue.toml", "--name", "hue", "--out", out),
         *("--trials", 14, "--seeds", 4, "--steps", 300, "--cpus", 2, "--confirm", 2, "--audit", 0.5),
+        *("--wandb", "trials", "--tensorboard"),
     )
     assert done.returncode == 0, done.stderr
     return study.load(out / "hue"), done

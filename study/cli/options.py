@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from study.folder import StudyFolder
     from study.mirror import Mirror
     from study.plan import Plan
@@ -20,9 +26,10 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Which settings make a model put a concept where you want it? Studies of training settings, with error bars.",
 )
 console = Console()
+if not (console.is_terminal or "COLUMNS" in os.environ):
+    console.width = 160  # a pipe or a file is as wide as need be
 
 
 def _locate(out: str | Path) -> Path:
@@ -58,13 +65,80 @@ Address = Annotated[
 Top = Annotated[
     int, typer.Option("--confirm", min=0, help="How many of the best to train again on 64 held-out seeds; 0 skips it.")
 ]
-SpaceFile = Annotated[Path, typer.Argument(help="A search space's TOML file.")]
-Study = Annotated[str, typer.Argument(help="A study's name, its folder, or its URL.")]
+
+
+def _known_spaces(incomplete: str) -> list[str]:
+    """For the shell: the files that it may mean."""
+    return [str(file) for file in Path("search_spaces").glob("*.toml") if str(file).startswith(incomplete)]
+
+
+def _known_studies(context: typer.Context, incomplete: str) -> list[str]:
+    """For the shell: the studies that it may mean."""
+    out = Path(context.params.get("out") or "runs")
+    names = [manifest.parent.name for manifest in out.glob("*/manifest.json")]
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"study {version('hue-study')}")
+        raise typer.Exit
+
+
+def _leave_stdout(asked: bool) -> bool:
+    console.stderr = asked
+    return asked
+
+
+SpaceFile = Annotated[Path, typer.Argument(help="A search space's TOML file.", autocompletion=_known_spaces)]
+Study = Annotated[str, typer.Argument(help="A study's name, its folder, or its URL.", autocompletion=_known_studies)]
 Trial = Annotated[int, typer.Argument(min=0, help="The number of one of its trials.")]
+Json = Annotated[
+    bool, typer.Option("--json", callback=_leave_stdout, help="The answer as JSON on stdout, and nothing else there.")
+]
 
 
 class FailedError(Exception):
     """The input was right, but the work failed."""
+
+
+@app.callback()
+def _study(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Which settings make a model put a concept where you want it? Studies of training settings, with error bars."""
+
+
+def tell(answer: Any, *rendered: Any) -> None:
+    """Print a command's answer: `rendered`, for a person, or with --json the `answer` as plain data."""
+    if console.stderr:
+        print(json.dumps(_plain(answer), indent=2, ensure_ascii=False))
+    else:
+        for part in rendered:
+            console.print(part)
+
+
+def _plain(answer: Any) -> Any:
+    """What JSON can say: records of data frames, numbers as they are, null for what is missing."""
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(answer, np.generic):
+        answer = answer.item()
+    match answer:
+        case dict():
+            return {str(key): _plain(value) for key, value in answer.items()}
+        case list() | tuple():
+            return [_plain(value) for value in answer]
+        case pd.DataFrame():
+            return _plain(answer.to_dict("records"))
+        case Path():
+            return str(answer)
+        case float() if not math.isfinite(answer):
+            return None
+    return None if answer is pd.NA else answer
 
 
 def choose_compiled(asked: bool | None, space: Space, plan: Plan) -> bool:
@@ -105,6 +179,13 @@ def mirrored(folder: StudyFolder) -> Iterator[list[Mirror]]:
     if mirror.failed:
         kept = f"the study is in {folder.path}, and `study report {folder.path}` tries again"
         raise FailedError(f"{mirror.url}: could not be uploaded ({mirror.failed}); {kept}")
+
+
+def unwrapped(text: str) -> Text:
+    """A line that is not wrapped, such as a path that is to be copied."""
+    from rich.text import Text
+
+    return Text(text, no_wrap=True, overflow="ignore")
 
 
 def report_on(folder: StudyFolder) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +16,7 @@ from study.cli.options import (
     Compile,
     Cpus,
     FailedError,
+    Json,
     Minutes,
     Out,
     Rungs,
@@ -30,15 +33,29 @@ from study.cli.options import (
     mirrored,
     open_folder,
     report_on,
+    tell,
 )
 from study.goal import Aggregate
 from study.plan import SamplerName, SchedulerName
+from study.tracking import Tracked
 
 if TYPE_CHECKING:
     from study.confirmation import Candidate
     from study.folder import StudyFolder
-    from study.mirror import Mirror
     from study.plan import Plan
+    from study.recorder import Listener
+
+Wandb = Annotated[
+    Tracked,
+    typer.Option(
+        "--wandb",
+        help="What has a W&B run: the study, or each of its trials as well. Offline; WANDB_MODE=online sends them, "
+        "WANDB_MODE=disabled makes none.",
+    ),
+]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Write each trial's curves into the study's folder tensorboard/.")
+]
 
 
 HELD_OUT = 64  # seeds on which a study is confirmed
@@ -73,6 +90,9 @@ def run(
     ] = 0.0,
     confirm: Top = 3,
     compiled: Compile = None,
+    wandb: Wandb = "study",
+    tensorboard: TensorBoard = False,
+    as_json: Json = False,
     out: Out = Path("runs"),
 ) -> None:
     """Search a space for the settings that isolate a concept best, confirm them on held-out seeds, and write a report.
@@ -84,6 +104,7 @@ def run(
     from study.plan import Plan, continued, create
     from study.samplers import sampler as make
     from study.space import Space
+    from study.status import status
 
     search_space = Space.read(space, steps)
     if not search_space.distributions:
@@ -113,8 +134,9 @@ def run(
         fetch(out / name)
     folder = continued(out / name, search_space, plan) if name and (out / name).exists() else None
     folder = folder or create(search_space, plan, new_path(out, name, space.stem, elsewhere))
-    with mirrored(folder) as mirrors:
-        _search(folder, plan, confirm, mirrors)
+    with _listeners(folder, wandb, tensorboard) as listeners:
+        _search(folder, plan, confirm, listeners)
+    tell(status(folder).plain())
 
 
 @app.command(epilog="Example: study resume hue-001 --trials 120")
@@ -125,10 +147,14 @@ def resume(
     cpus: Cpus = 0,
     address: Address = None,
     confirm: Top = 3,
+    wandb: Wandb = "study",
+    tensorboard: TensorBoard = False,
+    as_json: Json = False,
     out: Out = Path("runs"),
 ) -> None:
     """Go on with a study that was interrupted, or that is to have more trials. No trial that has ended is repeated."""
     from study.plan import Plan, extend
+    from study.status import status
 
     folder = open_folder(study, out)
     plan = Plan.of(folder)
@@ -139,8 +165,9 @@ def resume(
         raise InputError(f"{folder.path}: was given minutes, not trials; expected --minutes or --trials to go on with")
     _join(address)
     extend(folder, more)
-    with mirrored(folder) as mirrors:
-        _search(folder, more, confirm, mirrors)
+    with _listeners(folder, wandb, tensorboard) as listeners:
+        _search(folder, more, confirm, listeners)
+    tell(status(folder).plain())
 
 
 @app.command(epilog="Example: study confirm hue-001 --top 5 --seeds 64 --against search_spaces/unregularized.toml")
@@ -160,12 +187,14 @@ def confirm(
     ] = False,
     cpus: Cpus = 0,
     address: Address = None,
+    as_json: Json = False,
     out: Out = Path("runs"),
 ) -> None:
     """Train a study's best settings again on held-out seeds, beside what was published of their concept."""
     from study.cluster import cluster
     from study.confirmation import candidates
     from study.plan import Plan
+    from study.status import status
 
     folder = open_folder(study, out)
     if folder.best().empty:
@@ -177,6 +206,7 @@ def confirm(
             if leave_one_out:
                 _leave_one_out(folder, seeds)
         report_on(folder)
+    tell(status(folder).plain())
 
 
 def _join(address: str | None) -> None:
@@ -187,14 +217,27 @@ def _join(address: str | None) -> None:
         join(address)
 
 
-def _search(folder: StudyFolder, plan: Plan, top: int, mirrors: list[Mirror]) -> None:
+@contextmanager
+def _listeners(folder: StudyFolder, tracked: Tracked, tensorboard: bool) -> Iterator[list[Listener]]:
+    """Who is to hear of a study's trials and, on leaving, of what came of it."""
+    from study.tracking import Tracker
+
+    with mirrored(folder) as mirrors, Tracker(folder, console, tracked) as tracker:
+        listeners: list[Listener] = [tracker, *mirrors]
+        if tensorboard:
+            from study.tensorboard import Curves
+
+            listeners.append(Curves(folder))
+        yield listeners
+
+
+def _search(folder: StudyFolder, plan: Plan, top: int, listeners: list[Listener]) -> None:
     """Run a study's trials, confirm its best, write the report, and print what came of it."""
     from study import summary
     from study.cluster import cluster
     from study.confirmation import candidates
     from study.live import StudyView
     from study.run import run as run_trials
-    from study.tracking import Tracker
 
     past = len(folder.trials)
     budget = f"{plan.minutes:g} minutes" if plan.trials is None else f"{plan.trials} trials"
@@ -204,8 +247,8 @@ def _search(folder: StudyFolder, plan: Plan, top: int, mirrors: list[Mirror]) ->
             at_once = plan.at_once or f"on {where['cpus']} CPUs of {where['nodes']} nodes, as many"
             of = folder.manifest["space"]
             title = f"{folder.path}: {budget} of {of}, {plan.seeds} seeds each, {at_once} at a time"
-            with Tracker(folder, console) as tracker, StudyView(console, title, plan, past) as view:
-                finished = run_trials(plan, folder, [view, tracker, *mirrors])
+            with StudyView(console, title, plan, past) as view:
+                finished = run_trials(plan, folder, [view, *listeners])
             if finished and top and not folder.best().empty:
                 _confirm(folder, candidates(folder, top, HELD_OUT), HELD_OUT)
     except KeyboardInterrupt:
@@ -247,7 +290,7 @@ def _train_again(folder: StudyFolder, chosen: list[Candidate], seeds: int, file:
     from study import confirmation
     from study.plan import Plan
 
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_interactive) as progress:
         task = progress.add_task(f"training {len(chosen)} settings on {seeds} held-out seeds", total=None)
 
         def advanced(done: int, of: int) -> None:

@@ -12,6 +12,7 @@ from excolor import InputError
 from study.cli.options import (
     Compile,
     FailedError,
+    Json,
     Out,
     Rungs,
     Seed,
@@ -21,6 +22,7 @@ from study.cli.options import (
     choose_compiled,
     console,
     mirrored,
+    tell,
 )
 
 
@@ -36,11 +38,12 @@ def train(
         bool, typer.Option("--examine", help="Probe for hue, too, and see how fast it is learnt again.")
     ] = False,
     name: Annotated[str, typer.Option(help="Keep the result as a study of one trial, of this name.")] = "",
+    as_json: Json = False,
     out: Out = Path("runs"),
 ) -> None:
     """Train a fixed setting on many seeds at once, ablate it, and print what it measures."""
     from study import summary
-    from study.folder import new_path
+    from study.folder import new_path, summarise
     from study.mirror import names
     from study.plan import Plan, create
     from study.space import Space
@@ -61,5 +64,6 @@ def train(
         folder = create(space, plan, path)
         with mirrored(folder):
             keep(reports, folder)
-    console.print(summary.metrics(reports[-1].replicas))
-    console.print(summary.meanings(reports[-1].replicas))
+    final = reports[-1].replicas
+    answer = {"setting": setting, "study": path if name else None, "metrics": summarise(final), "replicas": final}
+    tell(answer, summary.metrics(final), summary.meanings(final))

@@ -23,7 +23,9 @@ def row(trial, state, isolation):
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_view_tells_how_far_it_is_and_what_is_best(terminal):
     text = io.StringIO()
-    with StudyView(Console(file=text, width=100, force_terminal=terminal), "my study", Plan(trials=5)) as view:
+    with StudyView(
+        Console(file=text, width=100, force_terminal=terminal, _environ={"TERM": "xterm"}), "my study", Plan(trials=5)
+    ) as view:
         for trial in range(5):
             view.started(trial)
         view.ended(row(0, "complete", 0.5))

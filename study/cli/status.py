@@ -1,0 +1,52 @@
+"""`study status`: how a study stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from study.cli.options import Json, Out, Study, app, open_folder, tell
+
+if TYPE_CHECKING:
+    from study.folder import StudyFolder
+    from study.status import Status
+
+
+@app.command(epilog="Example: study status hue-001")
+def status(study: Study, as_json: Json = False, out: Out = Path("runs")) -> None:
+    """Print how a study stands: how far it is, what is best so far, how long is left, and what to do next."""
+    from study.status import status as standing
+
+    folder = open_folder(study, out)
+    now = standing(folder)
+    tell(now.plain(), _table(now, folder))
+
+
+def _table(now: Status, folder: StudyFolder) -> Table:
+    from study.live import best_text, clock
+
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    left = "" if now.seconds_left is None else f", about {clock(now.seconds_left)} left"
+    table.add_row("study", escape(f"{now.study}: {now.state}{left}"))
+    counts = {**now.trials, "running": now.running}
+    ended = sum(now.trials.values())
+    done = f"{ended} trials" if now.planned is None else f"{ended}/{now.planned} trials"
+    table.add_row("trials", ": ".join([done, *([_listed(counts)] if any(counts.values()) else [])]))
+    table.add_row("best", "none is complete yet" if now.best is None else best_text(now.best, folder.goal))
+    if now.confirmation is None:
+        table.add_row("confirmed", "no")
+    else:
+        first = now.confirmation.iloc[0]
+        interval = f"{first['mean']:.3f} [{first['mean.low']:.3f}, {first['mean.high']:.3f}]"
+        table.add_row("confirmed", escape(f"{first.setting} is best on held-out seeds, {interval}"))
+    if now.report:
+        table.add_row("report", escape(str(now.report)))
+    table.add_row("next", escape(now.next))
+    return table
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count)

@@ -1,0 +1,38 @@
+"""`study dashboard`: a study in optuna-dashboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from excolor import InputError
+from study.cli.options import Out, Study, app, console, open_folder
+
+
+@app.command(epilog="Example: study dashboard hue-001")
+def dashboard(
+    study: Study,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to serve it; 0 is any that is free.")] = 8080,
+    out: Out = Path("runs"),
+) -> None:
+    """Show a study, live or finished, in optuna-dashboard, to this machine's browsers alone. Ctrl-C ends it.
+
+    Notes may be taken there; nothing else of the study can be changed.
+    """
+    from study.dashboard import server
+
+    folder = open_folder(study, out)
+    try:
+        serving = server(folder, port)
+    except ModuleNotFoundError:
+        raise InputError("study dashboard: found no optuna-dashboard; pip install 'hue-study[dashboard]'") from None
+    except OSError as error:
+        raise InputError(f"--port: {port} cannot be served ({error.strerror}), expected a free one, or 0") from None
+    with serving:
+        console.print(f"{folder.path}: http://127.0.0.1:{serving.server_port}", soft_wrap=True, highlight=False)
+        try:
+            serving.serve_forever()
+        except KeyboardInterrupt:
+            console.print("ended")
