@@ -10,7 +10,7 @@ study: .venv/ready  ## set up, run a small study of the seed's experiment, leave
 test: .venv/ready check  ## set up, check style and types, run the tests
 	$(BIN)/pytest
 
-soak: .venv/ready  ## run the tests that take minutes: many kills, faults of disks and machines
+soak: .venv/ready .venv-s3/ready  ## run the tests that take minutes: many kills, faults of disks and machines
 	$(BIN)/pytest -m slow
 
 check: .venv/ready
@@ -24,6 +24,11 @@ check: .venv/ready
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+.venv-s3/ready:  # an S3 server of the tests', whose dependencies do not go with ours
+	$(PYTHON) -m venv .venv-s3
+	.venv-s3/bin/python -m pip install --quiet --disable-pip-version-check 'moto[s3,server]==5.*'
 	touch $@
 
 notebooks: .venv/ready  ## execute the walk-through of the experiment in place

@@ -7,7 +7,8 @@ import os
 import platform
 import secrets
 import socket
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,13 +58,17 @@ def join(address: str) -> None:
     Raises InputError if it cannot be reached, or has not the same versions of Python, Ray and PyTorch as we.
     """
     os.environ.update(QUIET)
-    _knock(address)
+    if address != "auto":
+        knock(address, "ray://", "expected auto, host:port or ray://host:port of a Ray cluster's head that runs")
     code = {"py_modules": [module.__path__[0] for module in (excolor, study)]}
-    try:
-        ray.init(address=address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, RuntimeError, ValueError, RayError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"--address: found {address!r}, {reason}") from None
+    with _heard() as said:
+        try:
+            ray.init(address=address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, RuntimeError, ValueError, RayError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            if b"token" in said():
+                reason += "; expected its token in RAY_AUTH_TOKEN or a file that RAY_AUTH_TOKEN_PATH names"
+            raise InputError(f"--address: found {address}: {reason}") from None
     _compare(address)
 
 
@@ -78,22 +83,31 @@ def _start(workers: int) -> None:
     )
 
 
-def _knock(address: str) -> None:
-    """See that somebody listens at an address, which Ray itself takes minutes to find out, and then exits.
+@contextmanager
+def _heard() -> Iterator[Callable[[], bytes]]:
+    """Keep what Ray's native code writes to stderr meanwhile off the terminal; yields what tells it."""
+    with tempfile.TemporaryFile() as file:
+        stderr = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lambda: os.pread(file.fileno(), 1_000_000, 0)
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
-    Raises InputError if not.
+
+def knock(address: str, scheme: str, expected: str) -> None:
+    """See that somebody listens at scheme://host:port, which Ray itself takes minutes to find out, and then exits.
+
+    Raises InputError, which says what was expected, if not.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if address == "auto":
-        return
+    host, _, port = address.removeprefix(scheme).rpartition(":")
     if not host or not port.isdecimal():
-        raise InputError(f"--address: found {address!r}, expected auto, host:port or ray://host:port")
+        raise InputError(f"--address: found {address!r}, {expected}")
     try:
         socket.create_connection((host, int(port)), timeout=REACHED_IN).close()
     except (OSError, OverflowError) as error:
-        raise InputError(
-            f"--address: found nobody at {address} ({error}), expected a Ray cluster's head that runs"
-        ) from None
+        raise InputError(f"--address: found nobody at {address} ({error}), {expected}") from None
 
 
 def _compare(address: str) -> None:

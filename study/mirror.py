@@ -30,8 +30,8 @@ EVERY = 5  # seconds, at most
 def locate(url: str) -> Path:
     """The local folder that stands for a URL of studies: one in the user's cache that remembers it."""
     url = url.rstrip("/")
-    if urlsplit(url).password:
-        raise InputError("--out: found a password in the URL, expected it where its storage looks for it (environment)")
+    if urlsplit(url).password or "?" in url:
+        raise InputError("--out: found a password or options in the URL, expected them in the environment")
     name = f"{re.sub(r'[^A-Za-z0-9.]+', '-', url)[:100]}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
     folder = _working_copies() / name
     folder.mkdir(parents=True, exist_ok=True)

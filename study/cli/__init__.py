@@ -8,7 +8,7 @@ from rich.console import Console
 
 from excolor import InputError
 
-from study.cli import search, train, status, look, watch  # noqa: F401  # isort: skip
+from study.cli import search, submit, train, status, look, watch  # noqa: F401  # isort: skip
 from study.cli.options import FailedError, app, console
 
 __all__ = ["app", "console", "main"]

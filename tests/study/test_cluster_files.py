@@ -1,0 +1,48 @@
+"""The files for a cluster from nothing: right by their own tools' checks, with authentication on."""
+
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+CLUSTERS = Path(__file__).parents[2] / "clusters"
+IMAGE = "REGISTRY/hue-study:0.1.0"
+
+
+def read(name):
+    return yaml.safe_load((CLUSTERS / name).read_text())
+
+
+def test_ray_takes_the_launchers_file():
+    config = prepare_config(read("aws.yaml"))
+    validate_config(config)
+    assert config["docker"]["image"] == IMAGE
+    starts = [*config["head_start_ray_commands"], *config["worker_start_ray_commands"]]
+    assert [start.startswith("RAY_AUTH_MODE=token ") for start in starts if "ray start" in start] == [True, True]
+    assert config["file_mounts"] == {"/home/ray/.ray/auth_token": "~/.ray/auth_token"}
+
+
+def test_kuberay_has_what_it_requires():
+    job = read("kuberay.yaml")
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    cluster = job["spec"]["rayClusterSpec"]
+    assert cluster["rayVersion"] == version("ray")
+    assert cluster["authOptions"] == {"mode": "token"}
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+        (container,) = group["template"]["spec"]["containers"]
+        assert container["image"] == IMAGE
+    assert f"rayproject/ray:{version('ray')}-" in (CLUSTERS / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("check", [["bash", "-n"], ["shellcheck", "--exclude=SC1091"]], ids=lambda check: check[0])
+def test_the_slurm_script_is_sound(check):
+    if not shutil.which(check[0]):
+        pytest.skip(f"needs {check[0]}")
+    done = subprocess.run([*check, CLUSTERS / "slurm.sh"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "RAY_AUTH_MODE=token" in (CLUSTERS / "slurm.sh").read_text()
