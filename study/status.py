@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -49,7 +50,7 @@ def status(folder: StudyFolder, now: float | None = None) -> Status:
     unfinished = sum(not trial.state.is_finished() for trial in told)
     running = sum(trial.state is TrialState.RUNNING for trial in told)
     state: State = "finished"
-    if running and _is_fresh(folder, now):
+    if _is_driven(folder, running, now):
         state = "running"
     elif unfinished or (plan.trials is not None and len(trials) < plan.trials):
         state = "interrupted"
@@ -76,9 +77,16 @@ def started(folder: StudyFolder) -> float:
     return datetime.fromisoformat(folder.manifest["started"]).timestamp()
 
 
-def _is_fresh(folder: StudyFolder, now: float) -> bool:
-    """Whether a trial has begun, reported or ended lately."""
-    return now - (folder.path / "optuna.journal").stat().st_mtime < LATELY
+def _is_driven(folder: StudyFolder, running: int, now: float) -> bool:
+    """Whether a process is at work on it, which holds its lock; of a copy without one, whether it was so lately."""
+    try:
+        with open(folder.path / ".lock", "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return running > 0 and now - (folder.path / "optuna.journal").stat().st_mtime < LATELY
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _seconds_left(folder: StudyFolder, plan: Plan, told: list[optuna.trial.FrozenTrial], now: float) -> float | None:

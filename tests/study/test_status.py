@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from optuna.trial import TrialState
 from typer.testing import CliRunner
 
@@ -55,6 +56,9 @@ def test_a_study_that_runs_and_is_cut(copy):
     cut = status(copy, later + 10_000)
     assert (cut.state, cut.running, cut.seconds_left) == ("interrupted", 0, None)
     assert cut.next == f"study resume {copy.path}"
+    with FileLock(copy.path / ".lock"):  # as its driver does
+        assert status(copy, later + 10_000).state == "running"
+    assert status(copy, later + 10_000).state == "interrupted"
     assert copy.optuna().trials[-1].state == TrialState.RUNNING  # looking changes nothing
 
 
