@@ -122,3 +122,18 @@ def greenness(rgb: Tensor) -> Tensor:
 def blueness(rgb: Tensor) -> Tensor:
     """As `redness`, of blue."""
     return redness(rgb.roll(-2, -1))
+
+
+def cyanness(rgb: Tensor) -> Tensor:
+    """`(1 - r) (g + b)/2`, the redness of the complement: 1 for cyan, 1/2 for green and blue, 0 for white."""
+    return redness(1 - rgb)
+
+
+def magentaness(rgb: Tensor) -> Tensor:
+    """As `cyanness`, of magenta."""
+    return greenness(1 - rgb)
+
+
+def yellowness(rgb: Tensor) -> Tensor:
+    """As `cyanness`, of yellow."""
+    return blueness(1 - rgb)

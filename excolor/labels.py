@@ -14,6 +14,9 @@ AFFINITIES: dict[str, Callable[[Tensor], Tensor]] = {
     "redness": colors.redness,
     "greenness": colors.greenness,
     "blueness": colors.blueness,
+    "cyanness": colors.cyanness,
+    "magentaness": colors.magentaness,
+    "yellowness": colors.yellowness,
     "vibrancy": colors.vibrancy,
     "desaturation": colors.desaturation,
 }
@@ -26,7 +29,7 @@ class Label(Table):
     that a label is wrong: that one is missing where it should be, or there where it should not.
     """
 
-    of: Literal["redness", "greenness", "blueness", "vibrancy", "desaturation"]
+    of: Literal["redness", "greenness", "blueness", "cyanness", "magentaness", "yellowness", "vibrancy", "desaturation"]
     power: Positive = 1
     scale: Share = 1
     soft: bool = False

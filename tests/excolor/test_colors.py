@@ -102,3 +102,13 @@ def test_desaturation_is_one_for_grays():
     grays = colors.cell_centres(5).unsqueeze(-1).expand(-1, 3)
     assert colors.desaturation(grays).tolist() == [1] * 5
     assert colors.desaturation(colors.pure_hues(12)).tolist() == pytest.approx([0] * 12)
+
+
+def test_how_yellow_is_how_blue_the_complement_is():
+    named = colors.named()
+    for of, hue in ((colors.cyanness, "cyan"), (colors.magentaness, "magenta"), (colors.yellowness, "yellow")):
+        found = {name: of(rgb).item() for name, rgb in named.items()}
+        assert max(found, key=found.get) == hue
+        assert [found[name] for name in (hue, "black", "gray", "white")] == [1, 0, 0.25, 0]
+    assert colors.yellowness(named["red"]) == colors.yellowness(named["green"]) == 0.5
+    assert colors.yellowness(named["blue"]) == 0
