@@ -27,7 +27,7 @@ def dashboard(
     try:
         serving = server(folder, port)
     except ModuleNotFoundError:
-        raise InputError("study dashboard: found no optuna-dashboard; pip install 'hue-study[dashboard]'") from None
+        raise InputError("found no optuna-dashboard, expected this extra: pip install optuna-dashboard") from None
     except OSError as error:
         raise InputError(f"--port: {port} cannot be served ({error.strerror}), expected a free one, or 0") from None
     with serving:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -11,8 +12,11 @@ import urllib.request
 
 import pytest
 from optuna.trial import TrialState
+from typer.testing import CliRunner
 
 import study
+from excolor import InputError
+from study import cli
 
 
 @pytest.fixture
@@ -75,3 +79,17 @@ def test_only_notes_can_be_written(served):
     search = folder.optuna()  # a note hurts nobody
     assert [trial.state for trial in search.trials].count(TrialState.RUNNING) == 1
     assert search.best_trial.number == folder.best().trial.item()
+
+
+def test_without_the_extra_one_line_says_what_to_install(hue, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
+    result = CliRunner().invoke(cli.app, ["dashboard", str(hue.path)])
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception).endswith("pip install optuna-dashboard")
+
+
+def test_a_port_that_is_taken(hue):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = CliRunner().invoke(cli.app, ["dashboard", str(hue.path), "--port", str(taken.getsockname()[1])])
+    assert isinstance(result.exception, InputError)
+    assert "--port" in str(result.exception)
