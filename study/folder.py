@@ -227,7 +227,10 @@ class StudyFolder:
         return model
 
     def optuna(self) -> optuna.Study:
-        """The search as Optuna's own Study."""
+        """The search as Optuna's own Study. Raises InputError if its journal is not in the folder, as of a published
+        study, which is read by `trials` alone."""
+        if not (self.path / "optuna.journal").is_file():
+            raise InputError(f"{self.path}: found no optuna.journal, expected a study that was run here (use `trials`)")
         storage = self.journal()
         (name,) = optuna.get_all_study_names(storage)  # whatever the folder is called now
         return optuna.load_study(study_name=name, storage=storage)

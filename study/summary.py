@@ -64,9 +64,9 @@ def best_settings(folder: StudyFolder, n: int = 3) -> Table:
 def importances(folder: StudyFolder) -> dict[str, float]:
     """Each parameter's share of what makes a complete trial good (PED-ANOVA, sums to 1), the largest first.
 
-    Empty if too few trials are complete to say.
+    Empty if too few trials are complete to say, or the search itself is not in the folder.
     """
-    if len(folder.goal.objectives) > 1:
+    if len(folder.goal.objectives) > 1 or not (folder.path / "optuna.journal").is_file():
         return {}
     study = folder.optuna()
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))

@@ -1,0 +1,81 @@
+"""A published study is the study: every frame equal, small, and silent about the machine."""
+
+
+import pandas as pd
+import pytest
+import torch
+
+import study
+from analysis.publish import PUBLISHED, publish
+from excolor import InputError
+from study.space import Space
+from study.summary import best_settings
+
+ROOT = PUBLISHED.parent.parent
+COMMITTED = sorted(path.parent for path in PUBLISHED.glob("*/manifest.json"))
+
+
+@pytest.fixture(scope="module")
+def compact(hue, tmp_path_factory):
+    return publish(hue, tmp_path_factory.mktemp("published"))
+
+
+def test_every_frame_is_equal(hue, compact):
+    pd.testing.assert_frame_equal(compact.trials, hue.trials)
+    pd.testing.assert_frame_equal(compact.confirmation, hue.confirmation)
+    keys = ["trial", "step", "seed"]
+    pd.testing.assert_frame_equal(compact.replicas, hue.replicas.sort_values(keys, ignore_index=True))
+    assert compact.scores() == hue.scores()
+    assert compact.space.distributions == hue.space.distributions
+
+
+def test_the_confirmed_trials_have_their_models_and_settings(hue, compact):
+    confirmed = hue.confirmation.trial.dropna().unique().tolist()
+    assert len(list((compact.path / "models").iterdir())) == len(confirmed) == 2
+    x = torch.rand(5, 3)
+    for trial in confirmed:
+        assert torch.equal(compact.model(trial)(x), hue.model(trial)(x))
+        exported = Space.read(compact.path / "best" / f"hue-{trial}.toml").setting({})
+        assert exported.model_dump(exclude={"title", "schedule"}) == hue.setting(trial).model_dump(
+            exclude={"title", "schedule"}
+        )
+
+
+def test_it_is_files_of_data_without_a_journal(compact):
+    assert sorted(path.name for path in compact.path.iterdir()) == [
+        *("best", "confirmation.parquet", "hue.csv", "manifest.json", "models", "replicas.parquet", "study.toml"),
+        "trials.parquet",
+    ]
+    with pytest.raises(InputError, match=r"found no optuna.journal, expected a study that was run here"):
+        compact.optuna()
+    assert not (compact.path / "optuna.journal").exists()  # looking for it made none
+    assert best_settings(compact).row_count
+
+
+def test_no_path_of_the_machine_is_published(hue, compact):
+    assert str(hue.path.parent) in str(hue.manifest["command"])  # or this would test nothing
+    text = "".join(path.read_text() for path in compact.path.rglob("*") if path.suffix in (".json", ".toml", ".csv"))
+    assert str(hue.path.parent) not in text
+    assert str(ROOT) not in text
+
+
+def test_nothing_is_published_twice_and_nothing_without_an_answer(hue, compact, monkeypatch):
+    with pytest.raises(InputError, match="cannot be made"):
+        publish(hue, compact.path.parent)
+    monkeypatch.setattr(type(hue), "confirmation", hue.confirmation.head(0))
+    monkeypatch.setattr(type(hue), "trials", hue.trials.assign(state="stopped"))
+    with pytest.raises(InputError, match="found no complete trial"):
+        publish(hue, compact.path.parent)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
+def test_what_is_committed_loads(path):
+    folder = study.load(path)
+    assert len(folder.replicas) and len(folder.trials)
+    for trial in folder.confirmation.trial.dropna().unique():
+        folder.model(trial)
+        Space.read(path / "best" / f"{path.name}-{trial}.toml")
+
+
+def test_what_is_committed_is_small():
+    assert sum(file.stat().st_size for file in PUBLISHED.rglob("*") if file.is_file()) < 20e6
