@@ -27,6 +27,14 @@ class Audit:
     saved: float
 
 
+def whole(folder: StudyFolder) -> pd.DataFrame:
+    """The trials that were trained to the end, complete or spared, with what they scored there as their `value`."""
+    trials, final = folder.trials, folder.final()
+    trials = trials[(trials.state == "complete") | trials.audited]
+    scores = {trial: folder.goal.score(rows) for trial, rows in final[final.trial.isin(trials.trial)].groupby("trial")}
+    return trials.assign(value=trials.trial.map(scores))
+
+
 def audit(folder: StudyFolder) -> Audit:
     """The audit of a study. Without spared trials, ranks are of complete ones alone, which survived selection."""
     trials, goal = folder.trials, folder.goal

@@ -21,6 +21,7 @@ from sklearn.ensemble import RandomForestRegressor  # type: ignore[import-untype
 
 ENOUGH = 10  # trials, to say anything
 _MOST = 100  # trials over which a forest is averaged, since that takes the square of their number of predictions
+_SHARED = 400  # trials that importances are of, at most, since fANOVA takes the square of their number, too
 
 Distributions = Mapping[str, BaseDistribution]
 
@@ -37,14 +38,17 @@ def importances(trials: pd.DataFrame, distributions: Distributions, value: str =
       crowd around what they take for the best, which biases what is fitted to all of their trials (Moosbauer et al.
       2021, arXiv 2111.04820). Where "all" and "spread" differ, neither is certain.
 
-    The most important by fANOVA first. NaN where so many trials are equally good that there is nothing to tell, and
-    empty if there are fewer than ten trials or all are equally good.
+    Of more than 400 trials, "all" is of 400 drawn at random and "spread" of the 400 that fill the space best. The most
+    important by fANOVA first. NaN where so many trials are equally good that there is nothing to tell, and empty if
+    there are fewer than ten trials or all are equally good.
     """
     counted = _counted(trials, value)
     if counted.empty:
         return pd.DataFrame()
-    spread = space_filling(_cube(counted, distributions), max(ENOUGH, len(counted) // 2), _categorical(distributions))
-    subsets = {"all": counted, "spread": counted.iloc[spread]}
+    half = min(max(ENOUGH, len(counted) // 2), _SHARED)
+    spread = space_filling(_cube(counted, distributions), half, _categorical(distributions))
+    drawn = counted.sample(min(len(counted), _SHARED), random_state=0).sort_index()
+    subsets = {"all": drawn, "spread": counted.iloc[spread]}
     table = pd.DataFrame(index=list(distributions))
     for name, subset in subsets.items():
         table[f"fANOVA, {name}"] = _shares(subset, distributions, value, FanovaImportanceEvaluator(seed=0))
@@ -155,7 +159,7 @@ def surface(
     forest, points = _forest(trials, distributions, value)
     if forest is None:
         return pd.DataFrame()
-    axes = [pd.Index(_middles(distributions[name], cells), name=name) for name in pair]
+    axes = [pd.Index(middles(distributions[name], cells), name=name) for name in pair]
     shares = [unit(axis.to_series(), distributions[name]) for axis, name in zip(axes, pair, strict=True)]
     at = np.zeros((len(axes[0]) * len(axes[1]), len(distributions)))
     columns = [list(distributions).index(name) for name in pair]
@@ -173,7 +177,8 @@ def unit(values: pd.Series, distribution: BaseDistribution) -> np.ndarray:
     return (scale(values.to_numpy(float)) - low) / (high - low)
 
 
-def _middles(distribution: BaseDistribution, cells: int) -> list[Any]:
+def middles(distribution: BaseDistribution, cells: int) -> list[Any]:
+    """The middles of so many cells that are equally wide in `unit`, or all choices."""
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)
     scale, low, high = _scale(distribution)

@@ -1,22 +1,74 @@
-"""What the notebooks put on a page: figures as sharp pictures with descriptions, tables that fit."""
+"""What the notebooks put on a page: figures with descriptions, sharp or with tooltips, and tables that fit."""
 
 from __future__ import annotations
 
+import html
 import io
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 from IPython.display import HTML, display
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 
-def show(figure: Figure, description: str) -> None:
-    """Display a figure as wide as its size says, twice as sharp, with its description as alt text."""
+def show(figure: Figure, name: str, description: str) -> None:
+    """Display a figure as wide as its size says and half as sharp again, with its description as alt text.
+
+    If the environment names a folder STUDY_FIGURES, <name>.svg and <name>.pdf go there, for a paper.
+    """
+    _save(figure, name)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200, facecolor="white")
+    figure.savefig(buffer, dpi=150, facecolor="white", pil_kwargs={"optimize": True})
     metadata = {"width": round(figure.get_figwidth() * 100), "alt": description}
     display({"image/png": buffer.getvalue()}, raw=True, metadata={"image/png": metadata})
 
 
-def table(frame: pd.DataFrame) -> None:
+def show_with_tooltips(figure: Figure, name: str, description: str, tooltips: Mapping[str, Sequence[str]]) -> None:
+    """As `show`, but the points of scatters tell a text to a reader who rests on them, as SVG's <title> does, without a
+    script. `tooltips`: for the gid of a scatter, a text for each of its points."""
+    _save(figure, name)
+    display(HTML(f'<div class="figure">{svg(figure, name, description, tooltips)}</div>'))
+
+
+def svg(figure: Figure, name: str, description: str, tooltips: Mapping[str, Sequence[str]]) -> str:
+    """A figure as an SVG element, with tooltips. Its size in CSS pixels is 100 an inch, as that of `show`."""
+    buffer = io.StringIO()
+    with rc_context({"svg.hashsalt": name}):  # the same figure is the same text
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    width, height = (round(100 * inches) for inches in figure.get_size_inches())
+    label = f'role="img" aria-label="{html.escape(description)}" width="{width}" height="{height}"'
+    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2).replace("<svg", f"<svg {label}", 1)
+    for gid, texts in tooltips.items():
+        start = text.index(f'<g id="{gid}">')
+        before, *points = text[start:].split("<use ", len(texts))
+        titled = (f"<g><title>{html.escape(told)}</title><use " for told in texts)
+        closed = (point.replace("/>", "/></g>", 1) for point in points)
+        text = text[:start] + before + "".join(a + b for a, b in zip(titled, closed, strict=True))
+    return text
+
+
+def table(frame: pd.DataFrame, caption: str = "", escape: bool = True) -> None:
     """Display a data frame; one wider than the page scrolls by itself."""
-    display(HTML(f'<div class="scroll">{frame.to_html(border=0)}</div>'))
+    text = frame.to_html(border=0, escape=escape)
+    if caption:
+        text = text.replace(">", f"><caption>{html.escape(caption)}</caption>", 1)
+    display(HTML(f'<div class="scroll">{text}</div>'))
+
+
+def swatch(rgb: Sequence[float]) -> str:
+    """A colour, in [0, 1], as a patch of it and in hexadecimal."""
+    code = "#" + "".join(f"{round(255 * channel):02x}" for channel in rgb)
+    return f'<span class="swatch" style="background: {code}"></span><code>{code}</code>'
+
+
+def _save(figure: Figure, name: str) -> None:
+    if folder := os.environ.get("STUDY_FIGURES"):
+        with rc_context({"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": name}):
+            for kind in ("svg", "pdf"):
+                figure.savefig(Path(folder) / f"{name}.{kind}")

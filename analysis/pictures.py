@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from torch import Tensor
 
-from analysis.plots import FAINT, INK, PALETTE, plain
+from analysis.style import FAINT, INK, PALETTE, plain
 from excolor import colors
 from excolor.colors import Cube
 from excolor.concepts import Concept, oracle

@@ -1,4 +1,4 @@
-"""The figures that the notebooks share. Each takes a study's data and returns a matplotlib figure."""
+"""The figures of a study: its schedules, its confirmation and its search. Each takes data and returns a figure."""
 
 from __future__ import annotations
 
@@ -9,37 +9,41 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from analysis.effects import unit
+from analysis.style import FAINT, INK, PALETTE, legend, log_ticks, panels, plain
 from excolor import Setting
 from study import StudyFolder
-from study.live import format_value
-
-# Okabe and Ito's palette, which colour-blind readers can tell apart; grays are for what is not the point
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
-INK, FAINT = "#222222", "#B0B0B0"
 
 
-def schedules(settings: Mapping[str, Setting], reference: Setting | None = None) -> Figure:
-    """Every property of the settings' dopesheets over the steps, keyframes marked; the reference dashed in black."""
-    labelled = {name: (setting, color) for (name, setting), color in zip(settings.items(), PALETTE, strict=False)}
+def schedules(settings: Mapping[str, Setting], references: Mapping[str, Setting] | None = None) -> Figure:
+    """Every property of the settings' dopesheets over the steps, keyframes marked; references dashed and dotted.
+
+    A reference's weight is drawn where its name is, or that of a term which differs in nothing but its layers.
+    """
     names = list(dict.fromkeys(p.name for setting in settings.values() for p in setting.schedule.properties))
-    figure, axes = _panels(len(names))
+    figure, axes = panels(len(names))
     for axis, name in zip(axes, names, strict=True):
-        for label, (setting, color) in labelled.items():
+        for (label, setting), color in zip(settings.items(), PALETTE, strict=False):
             _schedule_line(axis, setting, name, label=label, color=color, linewidth=1.6)
-        if reference is not None:
-            _schedule_line(axis, reference, name, label="the seed's", color=INK, linewidth=1.6, linestyle="--")
+        for (label, setting), style in zip((references or {}).items(), ("--", ":"), strict=False):
+            same = _counterpart(next(iter(settings.values())), name, setting)
+            _schedule_line(axis, setting, same, label=label, color=INK, linewidth=1.6, linestyle=style)
         axis.set(title="learning rate" if name == "lr" else f"weight of {name}", xlabel="step", yscale="log")
-        axis.yaxis.set_minor_formatter(NullFormatter())
-        axis.yaxis.set_major_locator(LogLocator(numticks=4))
+        log_ticks(axis, "y")
         if name == "lr":
             axis.set_ylim(bottom=1e-4)
         _mark_phases(axis, next(iter(settings.values())))
-    _legend(figure, axes[0])
+    legend(figure, axes[0])
     return figure
+
+
+def _counterpart(setting: Setting, name: str, reference: Setting) -> str:
+    """What a property of a setting is called in a reference: the same, or as the term that is like it."""
+    terms = reference.regularizers
+    if name in terms or name not in setting.regularizers:
+        return name
+    like = setting.regularizers[name].model_dump(exclude={"layers"})
+    return next((other for other, term in terms.items() if term.model_dump(exclude={"layers"}) == like), name)
 
 
 def confirmation(rows: pd.DataFrame, ranked: pd.DataFrame, metric: str) -> Figure:
@@ -130,41 +134,6 @@ def learning_curves(trials: pd.DataFrame, replicas: pd.DataFrame, best: Sequence
     return figure
 
 
-def responses(trials: pd.DataFrame, distributions: Mapping[str, BaseDistribution], names: Sequence[str]) -> Figure:
-    """Isolation against each named parameter: complete trials with their replicas' sd, others as faint crosses."""
-    figure, axes = _panels(len(names), sharey=True)
-    complete, others = trials[trials.state == "complete"], trials[trials.state != "complete"]
-    for axis, name in zip(axes, names, strict=True):
-        column, distribution = f"param.{name}", distributions[name]
-        if isinstance(distribution, CategoricalDistribution):
-            axis.set_xticks(range(len(distribution.choices)), [str(choice) for choice in distribution.choices])
-            axis.set_xlim(-0.5, len(distribution.choices) - 0.5)
-        elif getattr(distribution, "log", False):
-            axis.set_xscale("log")
-            axis.xaxis.set_minor_formatter(NullFormatter())
-            axis.xaxis.set_major_locator(LogLocator(numticks=4))
-        axis.plot(_places(others[column], distribution), others["isolation.mean"], "x", color=FAINT, markersize=4)
-        axis.errorbar(
-            _places(complete[column], distribution),
-            complete["isolation.mean"],
-            complete["isolation.sd"],
-            fmt="o",
-            color=PALETTE[0],
-            markersize=4,
-            elinewidth=0.8,
-        )
-        axis.set(xlabel=name, ylim=(0, 1))
-    axes[0].set_ylabel("isolation")
-    return figure
-
-
-def _places(values: pd.Series, distribution: BaseDistribution) -> pd.Series:
-    """Where values of a parameter are on an axis: choices at their index."""
-    if isinstance(distribution, CategoricalDistribution):
-        return values.map({choice: place for place, choice in enumerate(distribution.choices)})
-    return values
-
-
 def _schedule_line(axis: Axes, setting: Setting, name: str, **style: Any) -> None:
     for column in setting.schedule.properties:
         if column.name == name:
@@ -184,92 +153,25 @@ def _mark_phases(axis: Axes, setting: Setting) -> None:
             )
 
 
-def _panels(count: int, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels, three in a row."""
-    rows, columns = -(-count // 3), min(count, 3)
-    figure = Figure(figsize=(3.6 * columns, 2.7 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=sharey).flatten()
-    for axis in grid[count:]:
-        axis.remove()
-    for axis in grid[:count]:
-        plain(axis)
-    return figure, list(grid[:count])
-
-
-def plain(axis: Axes) -> None:
-    """Only the axes that are read."""
-    axis.spines[["top", "right"]].set_visible(False)
-
-
-def _legend(figure: Figure, axis: Axes) -> None:
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-
-
-def plateaus(table: pd.DataFrame, trials: pd.DataFrame, distributions: Mapping[str, BaseDistribution]) -> Figure:
-    """How far each parameter may go for free, a row each of `effects.plateaus`, and where the complete trials were."""
-    complete = trials[trials.state == "complete"]
-    figure = Figure(figsize=(9, 1.4 + 0.33 * len(table)), layout="constrained")
+def trade_off(trials: pd.DataFrame, blindness: str, best: Sequence[int]) -> Figure:
+    """Utility of the intact model and blindness of the ablated one, a point per complete trial with the gid `trials`,
+    in their order; the curves are of equal isolation, the best trials in colour. The worst quarter may lie outside."""
+    x, y = trials["utility.mean"], trials[f"{blindness}.mean"]
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
     axis = figure.subplots()
-    bar = {"linewidth": 8, "solid_capstyle": "butt"}
-    for height, (name, row) in enumerate(table.iterrows()):
-        distribution = distributions[str(name)]
-        choices = isinstance(distribution, CategoricalDistribution)
-        values = row["choices"] if choices else [row["low"], row["high"]]
-        kinds: dict[str, tuple[Any, dict[str, Any]]] = {
-            "as good as the best": (values, {"marker": "s", "markersize": 8} if choices else bar),
-            "complete trials": (complete[f"param.{name}"], {"marker": "|", "color": INK}),
-            "the best trial": ([row["best"]], {"marker": "D", "markeredgecolor": INK, "color": PALETTE[4]}),
-        }
-        for label, (shown, style) in kinds.items():
-            places = unit(pd.Series(shown), distribution)
-            axis.plot(places, [height] * len(places), **{"color": PALETTE[0], "linewidth": 0, "label": label, **style})
-        text = (", " if choices else " to ").join(format_value(value) for value in values)
-        axis.text(1.04, height, text, va="center", color=INK, size=9)
-    axis.set_yticks(range(len(table)), [str(name) for name in table.index])
-    axis.set(xlim=(-0.03, 1.03), ylim=(len(table) - 0.4, -0.6))
-    axis.set_xlabel("place in the parameter's range, 0 to 1; of its logarithms, if it is searched by them")
-    once = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-    figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=3, frameon=False)
+    colors = dict(zip(best, PALETTE, strict=False))
+    order = trials.trial.map(colors).fillna(FAINT)
+    sizes = trials.trial.isin(best).map({True: 70, False: 22})
+    axis.scatter(x, y, s=sizes, c=order, linewidth=0.4, edgecolors="white", gid="trials")
+    for trial, color in colors.items():
+        axis.scatter([], [], s=70, color=color, label=f"trial {trial}")
+    spans = [(low := values.quantile(0.25), values.max(), 0.04 * (values.max() - low) or 0.01) for values in (x, y)]
+    limits = [(low - margin, high + margin) for low, high, margin in spans]
+    grid = np.meshgrid(*(np.linspace(*limit, 50) for limit in limits))
+    lines = axis.contour(*grid, grid[0] * grid[1], levels=8, colors=INK, linewidths=0.5, alpha=0.5)
+    axis.clabel(lines, fontsize=8)
+    axis.set(xlim=limits[0], ylim=limits[1], xlabel="utility of the intact model")
+    axis.set_ylabel(f"{blindness.replace('_', ' ')} of the ablated model")
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     plain(axis)
     return figure
-
-
-def interaction(
-    surface: pd.DataFrame,
-    trials: pd.DataFrame,
-    distributions: Mapping[str, BaseDistribution],
-    value: str = "value",
-    label: str = "isolation, mean over replicas",
-) -> Figure:
-    """What a forest expects over two parameters (`effects.surface`), under the trials, which have their own colours."""
-    first, second = str(surface.columns.name), str(surface.index.name)
-    x, y = distributions[first], distributions[second]
-    figure = Figure(figsize=(6.5, 4.8), layout="constrained")
-    axis = figure.subplots()
-    colors: dict[str, Any] = {"cmap": "cividis", "vmin": surface.min(axis=None), "vmax": trials[value].max()}
-    mesh = axis.pcolormesh(_edges(x, surface.shape[1]), _edges(y, surface.shape[0]), surface.to_numpy(), **colors)
-    complete = trials.state == "complete"
-    for name, shown, marker in (("complete", trials[complete], "o"), ("other", trials[~complete], "X")):
-        if len(shown):
-            across, up = _places(shown[f"param.{first}"], x), _places(shown[f"param.{second}"], y)
-            style: dict[str, Any] = {"marker": marker, "s": 40, "edgecolors": "white", "label": f"{name} trials"}
-            axis.scatter(across, up, c=shown[value], **style, **colors)
-    for letter, distribution in (("x", x), ("y", y)):
-        if isinstance(distribution, CategoricalDistribution):
-            labels = [str(choice) for choice in distribution.choices]
-            axis.set(**{f"{letter}ticks": range(len(labels)), f"{letter}ticklabels": labels})
-        elif getattr(distribution, "log", False):
-            axis.set(**{f"{letter}scale": "log"})
-    axis.set(xlabel=first, ylabel=second)
-    figure.colorbar(mesh, label=label, extend="min")
-    _legend(figure, axis)
-    return figure
-
-
-def _edges(distribution: Any, cells: int) -> np.ndarray:
-    """Where cells begin and end that divide a parameter's range evenly, as it is searched."""
-    if isinstance(distribution, CategoricalDistribution):
-        return np.arange(cells + 1) - 0.5
-    spaced = np.geomspace if getattr(distribution, "log", False) else np.linspace
-    return spaced(distribution.low, distribution.high, cells + 1)

@@ -7,7 +7,6 @@ journal, of ten times the size, stays behind, as do Ray's files and W&B's.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any

@@ -69,14 +69,7 @@ class Ablation(Table):
 
     def compare(self, model: ColorMLP) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """The intact model's outputs, [N, 3] to [R, N, 3], and those of `apply`, for little more than either costs."""
-        edits = self._edits(model)
-
-        def outputs(x: Tensor) -> tuple[Tensor, Tensor]:
-            z = model.encoder(x.expand(model.replicas, -1, 3))
-            intact, ablated = (model.from_encoder(z, e)["output"].clamp(0, 1) for e in ({}, edits))
-            return intact, ablated
-
-        return outputs
+        return compare(model, self._edits(model))
 
     def _edits(self, model: ColorMLP) -> Edits:
         """What to do to the model's activations. Weights taken away leave the encoder's at 0."""
@@ -116,6 +109,17 @@ class Ablation(Table):
             raise ValueError(f"direction: found {len(self.direction)} coordinates, expected {width}")
         if self.kind in ("prune", "repel") and self.direction is None and len(self.dims) == width:
             raise ValueError(f"dims: found all {width} dimensions, expected kind {self.kind!r} to leave some")
+
+
+def compare(model: ColorMLP, edits: Edits) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The intact model's outputs, [N, 3] to [R, N, 3], and those with edited activations."""
+
+    def outputs(x: Tensor) -> tuple[Tensor, Tensor]:
+        z = model.encoder(x.expand(model.replicas, -1, 3))
+        intact, edited = (model.from_encoder(z, e)["output"].clamp(0, 1) for e in ({}, edits))
+        return intact, edited
+
+    return outputs
 
 
 def prune(model: ColorMLP, dims: Sequence[int]) -> ColorMLP:

@@ -1,4 +1,4 @@
-"""Writing a study's report: the notebook of analysis/, executed on the study's folder, as one HTML file."""
+"""Writing what a study says: a notebook of analysis/, executed on the study's folder, as one HTML file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import html
 import os
 from importlib.resources import files
 from pathlib import Path
+from string import Template
 from tempfile import TemporaryDirectory
 
 import nbformat
@@ -16,39 +17,46 @@ from traitlets.config import Config
 from excolor import InputError
 from study.folder import StudyFolder
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-body {{ max-width: 70rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; color: #222; }}
-img {{ max-width: 100%; height: auto; }}
-p, ul {{ max-width: 48rem; }}
-table {{ border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; }}
-th, td {{ padding: 0.2rem 0.8rem 0.2rem 0; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }}
-th:first-child {{ text-align: left; }}
-.scroll {{ overflow-x: auto; }}
-.anchor-link {{ display: none; }}
-</style>
-{body}
-</html>
-"""
 
+def write_report(folder: StudyFolder, notebook: str = "report", figures: Path | None = None) -> Path:
+    """Execute a notebook with FOLDER set to the study's, write it there as <its name>.html, and return that path.
 
-def write_report(folder: StudyFolder) -> Path:
-    """Execute analysis/report.ipynb with FOLDER set to the study's and write report.html there; return its path.
-
-    The page refers to nothing outside itself. Raises InputError if there is nothing to report.
+    notebook: one of analysis/ by its name, or a file. figures: a folder that gets every figure as SVG and as PDF. The
+    page refers to nothing outside itself. Raises InputError if there is nothing to report, or no such notebook.
     """
     if folder.best().empty:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to report on")
-    notebook = nbformat.reads((files("analysis") / "report.ipynb").read_text(encoding="utf-8"), as_version=4)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(f"FOLDER = {str(folder.path.resolve())!r}"))
+    name, content = _find(notebook)
+    kernel = {**os.environ, "PYTHONWARNINGS": "ignore"}  # a reader of the page can do nothing about them
+    if figures:
+        figures.mkdir(parents=True, exist_ok=True)
+        kernel["STUDY_FIGURES"] = str(figures.resolve())
+    executed = execute(content, kernel, FOLDER=str(folder.path.resolve()))
+    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
+    body, _ = exporter.from_notebook_node(executed)
+    page = Template((files("analysis") / "page.html").read_text(encoding="utf-8"))
+    title = html.escape(folder.name if name == "report" else f"{folder.name}: {name}")
+    return folder.write(f"{name}.html", page.substitute(title=title, body=body).encode())
+
+
+def execute(content: str, environment: dict[str, str], **parameters: object) -> nbformat.NotebookNode:
+    """Execute a notebook, given as JSON, with parameters set after its first code cell, which sets them by default."""
+    notebook = nbformat.reads(content, as_version=4)
+    first = next(place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code")
+    source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+    notebook.cells.insert(first + 1, nbformat.v4.new_code_cell(source))
     with TemporaryDirectory() as sockets:
         no_port = Config({"AsyncKernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
         client = NotebookClient(notebook, timeout=600, kernel_name="python3", config=no_port)
-        client.execute(env={**os.environ, "PYTHONWARNINGS": "ignore"})  # a reader of the page can do nothing about them
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
-    body, _ = exporter.from_notebook_node(notebook)
-    return folder.write("report.html", _PAGE.format(title=html.escape(folder.name), body=body).encode())
+        client.execute(env=environment)
+    return notebook
+
+
+def _find(notebook: str) -> tuple[str, str]:
+    """The name of a notebook and its content."""
+    ours = {Path(file.name).stem: file for file in files("analysis").iterdir() if file.name.endswith(".ipynb")}
+    file = ours.get(notebook, Path(notebook))
+    if not (file.is_file() and file.name.endswith(".ipynb")):
+        expected = ", ".join(sorted(ours))
+        raise InputError(f"--notebook: found {notebook!r}, expected one of {expected}, or a notebook's file")
+    return Path(file.name).stem, file.read_text(encoding="utf-8")

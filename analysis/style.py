@@ -1,0 +1,72 @@
+"""How figures look: colours, panels, and axes of parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart; grays are for what is not the point
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+INK, FAINT = "#222222", "#B0B0B0"
+
+
+def panels(count: int, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, three in a row."""
+    rows, columns = -(-count // 3), min(count, 3)
+    figure = Figure(figsize=(3.6 * columns, 2.7 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=sharey).flatten()
+    for axis in grid[count:]:
+        axis.remove()
+    for axis in grid[:count]:
+        plain(axis)
+    return figure, list(grid[:count])
+
+
+def plain(axis: Axes) -> None:
+    """Only the axes that are read."""
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def legend(figure: Figure, axis: Axes) -> None:
+    """One legend of an axis' labels, each once, below the figure."""
+    once = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=len(once), frameon=False)
+
+
+def span(axis: Axes, letter: str, distribution: BaseDistribution) -> None:
+    """Make "x" or "y" the axis of a parameter: logarithmic if it is searched so, or with a tick for each choice."""
+    if isinstance(distribution, CategoricalDistribution):
+        names = [str(choice) for choice in distribution.choices]
+        axis.set(**{f"{letter}ticks": range(len(names)), f"{letter}ticklabels": names})
+        axis.set(**{f"{letter}lim": (-0.5, len(names) - 0.5)})
+    elif getattr(distribution, "log", False):
+        axis.set(**{f"{letter}scale": "log"})
+        log_ticks(axis, letter)
+
+
+def log_ticks(axis: Axes, letter: str) -> None:
+    """Few and plain ticks on a logarithmic axis."""
+    ticks = axis.xaxis if letter == "x" else axis.yaxis
+    ticks.set_minor_formatter(NullFormatter())
+    ticks.set_major_locator(LogLocator(numticks=4))
+
+
+def places(values: pd.Series, distribution: BaseDistribution) -> pd.Series:
+    """Where values of a parameter are on its axis: choices at their index."""
+    if isinstance(distribution, CategoricalDistribution):
+        return values.map({choice: place for place, choice in enumerate(distribution.choices)})
+    return values
+
+
+def edges(distribution: Any, cells: int) -> np.ndarray:
+    """Where cells begin and end that divide a parameter's range evenly, as it is searched."""
+    if isinstance(distribution, CategoricalDistribution):
+        return np.arange(cells + 1) - 0.5
+    spaced = np.geomspace if getattr(distribution, "log", False) else np.linspace
+    return spaced(distribution.low, distribution.high, cells + 1)
