@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,13 @@ _MATTERS = 0.05  # of the variance
 _EDGE = 0.03  # of a range
 
 
-def recommended(folder: StudyFolder, trial: int, shares: pd.DataFrame, free: pd.DataFrame, found: Responses) -> str:
-    """The setting to take, and of each parameter that matters where to keep it and what that is worth."""
+def recommended(
+    folder: StudyFolder, trial: int, shares: pd.DataFrame, free: pd.DataFrame, found: Mapping[str, Responses]
+) -> str:
+    """The setting to take, and of each parameter that matters where to keep it and what that is worth.
+
+    found: what to call the trials that were fitted, and what was found of them.
+    """
     metric = folder.goal.objectives[0]
     lines = [f"**What to set:** take trial {trial} as it is (`study export {folder.name} {trial}`)."]
     if shares.empty or free.empty:
@@ -26,13 +31,13 @@ def recommended(folder: StudyFolder, trial: int, shares: pd.DataFrame, free: pd.
     if len(important):
         lines[0] += " If you change it, these parameters matter most:\n"
     for name, share in important.items():
-        row = free.loc[name]
+        row = free.loc[[name]].iloc[0]
         text = f"- **{name}** ({share:.0%} of the variance): {_range(row)}"
         if row["share"] >= 0.9 * row["by chance"]:
             text += ", anywhere by itself, so it matters together with others or where trials fail"
-        if name in found.costs.index:
-            cost = found.costs.loc[name]
-            text += f"; outside, {metric} is {_lost(cost)}"
+        costs = {of: fitted.costs.loc[[name]].iloc[0] for of, fitted in found.items() if name in fitted.costs.index}
+        if costs:
+            text += f"; outside, {metric} is " + ", or ".join(f"{_lost(cost)} of {of}" for of, cost in costs.items())
         lines.append(f"{text}.")
     others = free[~free.index.isin(important.index)]
     loose = (others["share"] >= 0.9 * others["by chance"]).sum()
@@ -86,8 +91,8 @@ def unknown(
             lines.append(f"How important {', '.join(unsure)} is: it depends on which of the trials are asked.")
     if found.r2 > 0:
         lines.append(
-            f"What the curves leave out: one parameter at a time explains {found.r2:.0%} of the variance of trials that were "
-            "not fitted; the rest is parameters that act together, and seeds."
+            f"What the curves leave out: one parameter at a time explains {found.r2:.0%} of the variance of trials "
+            "that they were not fitted to; the rest is parameters that act together, and seeds."
         )
     else:
         lines.append("What one parameter does at a time: too few trials were trained to the end to say.")

@@ -76,3 +76,32 @@ def told(found: Audit) -> str:
         f"{saved} {found.spared} trials that the scheduler would have stopped were trained to the end all the same; "
         f"{won}. The chance that a stopped trial would have won is {low:.0%} to {high:.0%} (95% interval)."
     )
+
+
+def spared_table(folder: StudyFolder, ended: pd.DataFrame, n: int = 5) -> pd.DataFrame:
+    """The spared trials that ended best, beside the best complete one."""
+    best, metric = ended[ended.state == "complete"].value.max(), folder.goal.objectives[0]
+    spared = ended[ended.audited].sort_values("value", ascending=False).head(n)
+    sign = 1 if folder.goal.directions[0] == "maximize" else -1
+    return pd.DataFrame(
+        {
+            "would have been stopped after": spared.steps.map("{:,} steps".format),
+            f"{metric} at the end": (sign * spared.value).map("{:.3f}".format),
+            "better than the best by": (spared.value - best).map("{:+.3f}".format),
+        }
+    ).set_index("trial " + spared.trial.astype(str))
+
+
+def unknown(found: Audit) -> str:
+    """What the audit does not tell, as a list in Markdown."""
+    lines = [
+        "What the sampler would have proposed, had it seen the stopped trials to their end.",
+        "Whether the same scheduler is safe in another search: with fewer trials, or where slow starters win.",
+    ]
+    if found.spared:
+        lines.insert(
+            0, f"A chance of winning below {found.chance[1]:.0%}: {found.spared} spared trials cannot exclude it."
+        )
+    else:
+        lines.insert(0, "What stopping cost, since no trial was spared: `study run --audit 0.1` spares a tenth.")
+    return "\n".join(f"- {line}" for line in lines)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
@@ -19,65 +20,77 @@ def responses(
     trials: pd.DataFrame,
     distributions: Mapping[str, BaseDistribution],
     names: Sequence[str],
-    curves: Mapping[str, pd.DataFrame],
+    curves: Mapping[str, Mapping[str, pd.DataFrame]],
     free: pd.DataFrame,
     value: str = "value",
     label: str = "isolation",
 ) -> Figure:
-    """The value of trials that were trained to the end against each named parameter, with the curve of `Responses` and
-    its band, the plateau shaded (a row of `effects.plateaus`), and the best trial. The worst tenth may lie below."""
+    """The trials' value against each named parameter, under the curves of each `Responses` with their bands.
+
+    Complete trials are dots, others crosses; plateaus (rows of `effects.plateaus`) are shaded and the best complete
+    trial is marked. The worst tenth of the trials may lie below.
+    """
     figure, axes = panels(len(names), sharey=True)
-    best = trials.loc[trials[value].idxmax()]
+    complete, style = trials.state == "complete", dict[str, Any]()
+    best = trials.iloc[int(trials[value].where(complete, -np.inf).argmax())]
     for axis, name in zip(axes, names, strict=True):
         column, distribution = f"param.{name}", distributions[name]
         chosen = isinstance(distribution, CategoricalDistribution)
         span(axis, "x", distribution)
         if name in free.index and not chosen:
             axis.axvspan(
-                free["low"][name], free["high"][name], color=PALETTE[2], alpha=0.12, linewidth=0, label="plateau"
+                free["low"][name], free["high"][name], color=PALETTE[4], alpha=0.2, linewidth=0, label="plateau"
             )
         x = places(trials[column], distribution).astype(float)
         if chosen:  # side by side
-            x += np.random.default_rng(0).uniform(-0.15, 0.15, len(x))
-        axis.scatter(x, trials[value], s=7, color=FAINT, alpha=0.6, linewidth=0, label="a trial")
-        if name in curves:
-            curve = curves[name]
-            at = places(curve.index.to_series(), distribution).to_numpy(float)
-            if chosen:
-                ends = [curve["mean"] - curve["low"], curve["high"] - curve["mean"]]
-                style = {"fmt": "_", "markersize": 16, "markeredgewidth": 2, "capsize": 4}
-                axis.errorbar(at, curve["mean"], yerr=ends, color=PALETTE[0], **style)
-            else:
-                axis.fill_between(at, curve["low"], curve["high"], color=PALETTE[0], alpha=0.25, linewidth=0)
-                axis.plot(at, curve["mean"], color=PALETTE[0], linewidth=2, label="expected, with 95% interval")
+            x = x + np.random.default_rng(0).uniform(-0.15, 0.15, len(x))
+        for state, shown, marker in (("complete", complete, "o"), ("stopped or diverged", ~complete, "x")):
+            style = {"marker": marker, "s": 7, "color": FAINT, "alpha": 0.6, "linewidth": 0.7}
+            axis.scatter(x[shown], trials[value][shown], label=state, **style)
+        for (of, by_name), color in zip(curves.items(), PALETTE, strict=False):
+            if name in by_name:
+                _curve(axis, by_name[name], distribution, color, f"expected of {of}")
         at_best = places(pd.Series([best[column]]), distribution)
-        axis.plot(
-            at_best, [best[value]], "D", color=PALETTE[4], markeredgecolor=INK, markersize=6, label="the best trial"
-        )
+        style = {"color": PALETTE[4], "markeredgecolor": INK, "markersize": 6, "label": "the best trial"}
+        axis.plot(at_best, [best[value]], "D", **style)
         axis.set(xlabel=name)
-    shown = [trials[value].quantile(0.1), *(curves[name]["low"].min() for name in names if name in curves)]
-    lowest, highest = max(min(shown), trials[value].min()), trials[value].max()
+    lows = [by_name[name]["low"].min() for by_name in curves.values() for name in names if name in by_name]
+    lowest, highest = min([trials[value].quantile(0.1), *lows]), trials[value].max()
     margin = 0.06 * (highest - lowest) or 0.01
-    axes[0].set_ylim(lowest - margin, highest + margin)
+    axes[0].set_ylim(max(lowest, trials[value].min()) - margin, highest + margin)
     for axis in axes[::3]:
         axis.set_ylabel(label)
     legend(figure, axes[0])
     return figure
 
 
-def costs(table: pd.DataFrame, label: str = "isolation") -> Figure:
-    """What leaving each parameter's plateau costs, with its 95% interval: a row of `Responses.costs` each."""
-    figure = Figure(figsize=(9, 1.1 + 0.3 * len(table)), layout="constrained")
+def _curve(axis: Axes, curve: pd.DataFrame, distribution: BaseDistribution, color: str, label: str) -> None:
+    """An expected value with its band, or with bars at choices."""
+    at = places(curve.index.to_series(), distribution).to_numpy(float)
+    if isinstance(distribution, CategoricalDistribution):
+        ends = [curve["mean"] - curve["low"], curve["high"] - curve["mean"]]
+        style: dict[str, Any] = {"fmt": "_", "markersize": 16, "markeredgewidth": 2, "capsize": 4}
+        axis.errorbar(at, curve["mean"], yerr=ends, color=color, label=label, **style)
+    else:
+        axis.fill_between(at, curve["low"], curve["high"], color=color, alpha=0.25, linewidth=0)
+        axis.plot(at, curve["mean"], color=color, linewidth=2, label=label)
+
+
+def costs(tables: Mapping[str, pd.DataFrame], label: str = "isolation") -> Figure:
+    """What leaving each parameter's plateau costs, with its 95% interval, by each `Responses.costs`; the dearest first,
+    by the first of them."""
+    names = list(dict.fromkeys(name for table in tables.values() for name in table.index))
+    figure = Figure(figsize=(9, 1.2 + 0.36 * len(names)), layout="constrained")
     axis = figure.subplots()
-    heights = np.arange(len(table))
-    sure = ((table["low"] > 0) | (table["high"] < 0)).to_numpy()
     axis.axvline(0, color=INK, linewidth=0.8)
-    for chosen, color, text in ((sure, PALETTE[0], "surely not 0"), (~sure, FAINT, "may be 0")):
-        part = table[chosen]
-        ends = [part["mean"] - part["low"], part["high"] - part["mean"]]
-        axis.errorbar(part["mean"], heights[chosen], xerr=ends, fmt="o", color=color, capsize=3, label=text)
-    axis.set_yticks(heights, [str(name) for name in table.index])
-    axis.set(xlabel=f"{label} lost outside the plateau", ylim=(len(table) - 0.5, -0.5))
+    for shift, ((of, table), color) in enumerate(zip(tables.items(), PALETTE, strict=False)):
+        heights = [names.index(name) + 0.26 * (shift - (len(tables) - 1) / 2) for name in table.index]
+        ends = [table["mean"] - table["low"], table["high"] - table["mean"]]
+        style: dict[str, Any] = {"fmt": "o", "markersize": 5, "capsize": 3, "elinewidth": 1.2}
+        axis.errorbar(table["mean"], heights, xerr=ends, color=color, label=of, **style)
+    axis.set_yticks(range(len(names)), names)
+    axis.set(xlabel=f"{label} lost outside the plateau", ylim=(len(names) - 0.4, -0.6))
+    axis.grid(axis="y", color=FAINT, alpha=0.3)
     legend(figure, axis)
     plain(axis)
     return figure

@@ -100,18 +100,6 @@ def _dominated_area(losses: np.ndarray) -> float:
     return area
 
 
-def rank_correlations(ranks: pd.DataFrame) -> Figure:
-    """How well each rung's order of trials is that of the end: Spearman's correlation and its 95% interval."""
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    axis = figure.subplots()
-    ends = [ranks["rank correlation"] - ranks["low"], ranks["high"] - ranks["rank correlation"]]
-    axis.errorbar(ranks.index, ranks["rank correlation"], yerr=ends, color=PALETTE[0], marker="o", capsize=4)
-    axis.axhline(0, color=FAINT, linewidth=0.8)
-    axis.set(xlabel="step", ylabel="rank correlation with the end", ylim=(min(-0.1, ranks["low"].min()), 1.05))
-    plain(axis)
-    return figure
-
-
 def learning_curves(trials: pd.DataFrame, replicas: pd.DataFrame, best: Sequence[int]) -> Figure:
     """Mean isolation of every trial at its rungs: the best in colour, other complete ones dark, stopped ones faint."""
     curves = replicas.groupby(["trial", "step"]).isolation.mean().unstack("trial")

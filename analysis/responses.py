@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,7 @@ def responses(
         grid = pd.Index(middles(distribution, 40), name=name)
         curves[name] = _interval(bases[name](unit(grid.to_series(), distribution)) @ weights + rest, grid)
         if name in plateaus.index:
-            inside = _inside(trials[f"param.{name}"], plateaus.loc[name])
+            inside = _inside(trials[f"param.{name}"], plateaus.loc[[name]].iloc[0])
             if inside.any() and not inside.all():
                 effect = parts[name] @ weights
                 lost = effect[inside].mean(0) - effect[~inside].mean(0)
@@ -86,7 +87,7 @@ def _basis(distribution: BaseDistribution):  # type: ignore[no-untyped-def]
     return lambda places: encoder.transform(np.asarray(places)[:, None])
 
 
-def _interval(samples: np.ndarray, index: object) -> pd.DataFrame:
+def _interval(samples: np.ndarray, index: Any) -> pd.DataFrame:
     """Of rows whose first column is the estimate and whose others are its resamples: mean, low and high."""
     low, high = np.quantile(samples[:, 1:], [0.025, 0.975], axis=1)
     return pd.DataFrame({"mean": samples[:, 0], "low": low, "high": high}, index=index)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+import torch
 from scipy import stats
 
-from excolor.concepts import blindness_of
+from analysis.page import swatch
+from excolor import colors
+from excolor.concepts import Concept, blindness_of, oracle
+from excolor.models import ColorMLP, Outputs
 from study import StudyFolder
 from study.folder import STATES
 from study.live import format_figure, format_value
@@ -101,6 +107,36 @@ def tied_with_best(folder: StudyFolder, level: float = 0.05) -> list[int]:
         return order[1:]
     best = values[order[0]]
     return [t for t in order[1:] if np.allclose(best, values[t]) or stats.ttest_rel(best, values[t]).pvalue > level]
+
+
+def ties(folder: StudyFolder) -> list[str]:
+    """`tied_with_best`, as trials are named in a sentence; of many, the first five and how many more."""
+    tied = tied_with_best(folder)
+    return [f"trial {trial}" for trial in tied[:5]] + ([f"{len(tied) - 5} others"] if len(tied) > 5 else [])
+
+
+def tooltips(trials: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """What a reader who points at a trial is told: its isolation, its utility and the named parameters."""
+    return [
+        "\n".join(
+            [
+                f"trial {row.trial}: isolation {row['isolation.mean']:.3f}, worst seed {row['isolation.min']:.3f}, "
+                f"utility {row['utility.mean']:.3f}",
+                *(f"{name} = {format_value(row[f'param.{name}'])}" for name in names),
+            ]
+        )
+        for _, row in trials.iterrows()
+    ]
+
+
+@torch.no_grad()
+def named_colors(model: ColorMLP, ablated: Outputs, replica: int, concept: Concept = "hue") -> pd.DataFrame:
+    """The named colours as one replica answers them, intact and ablated, and as the oracle does, as HTML swatches."""
+    named = colors.named()
+    x = torch.stack(list(named.values()))
+    answers = {"true": x, "intact": model(x)[replica], "ablated": ablated(x)[replica], "oracle": oracle(x, concept)}
+    table = {name: [swatch(rgb) for rgb in answer.tolist()] for name, answer in answers.items()}
+    return pd.DataFrame(table, index=list(named))
 
 
 def best_table(folder: StudyFolder, n: int = 5) -> pd.DataFrame:

@@ -27,7 +27,8 @@ def write_report(folder: StudyFolder, notebook: str = "report", figures: Path | 
     if folder.best().empty:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to report on")
     name, content = _find(notebook)
-    kernel = {**os.environ, "PYTHONWARNINGS": "ignore"}  # a reader of the page can do nothing about them
+    # a reader of the page can do nothing about warnings, and small matrices are fastest on one thread
+    kernel = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
     if figures:
         figures.mkdir(parents=True, exist_ok=True)
         kernel["STUDY_FIGURES"] = str(figures.resolve())

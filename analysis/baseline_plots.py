@@ -1,0 +1,97 @@
+"""The figures, tables and words of the controls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.style import INK, PALETTE, legend, plain
+
+
+def compared(rows: pd.DataFrame) -> Figure:
+    """Isolation of every replica under each control (`baselines.compared`) and their mean; a colour for each model."""
+    groups = {f"{m}: {c}": part for (m, c), part in rows.groupby(["model", "control"], sort=False)}
+    colors = dict(zip(rows.model.unique(), PALETTE, strict=False))
+    figure = Figure(figsize=(9, 0.9 + 0.42 * len(groups)), layout="constrained")
+    axis = figure.subplots()
+    random = np.random.default_rng(0)
+    for place, part in enumerate(groups.values()):
+        color = colors[part.model.iloc[0]]
+        axis.scatter(
+            part.isolation, place + random.uniform(-0.2, 0.2, len(part)), s=14, color=color, alpha=0.4, linewidth=0
+        )
+        axis.plot(part.isolation.mean(), place, "D", color=color, markeredgecolor="white", markersize=8)
+    axis.set_yticks(range(len(groups)), list(groups))
+    axis.set(
+        xlabel="isolation, a dot for each replica; diamonds: means", xlim=(-0.02, 1.02), ylim=(len(groups) - 0.4, -0.6)
+    )
+    axis.grid(axis="x", color="#ddd", linewidth=0.6)
+    plain(axis)
+    return figure
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """The controls in figures: isolation and, where they were measured, its parts and the literature's r²."""
+    shown = [
+        name
+        for name in map(str, rows)
+        if name in ("isolation", "utility", "vibrancy_r2") or name.endswith("_blindness")
+    ]
+    return spread(rows.set_index(rows.model + ": " + rows.control)[shown]).join(
+        rows.groupby(rows.model + ": " + rows.control).size().rename("replicas")
+    )
+
+
+def spread(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean ± standard deviation of every column, over the rows of each index."""
+    groups = rows.groupby(level=0, sort=False)
+    text = groups.mean().map("{:.3f} ± ".format) + groups.std().map("{:.3f}".format)
+    return text.where(groups.count() > 0, "-")
+
+
+def told(rows: pd.DataFrame, trial: int) -> str:
+    """What the controls say of a trial, in a paragraph of Markdown."""
+    means = rows.groupby(["model", "control"]).isolation.mean()
+    own, bare = means[f"trial {trial}"], means["no regularizers"]
+    best = max(own["best other pair"], own["random planes"], bare["its dims"], bare["best other pair"])
+    verdict = "as far from any of these as one could wish" if own["its dims"] - best > 0.2 else "**not far from these**"
+    text = (
+        f"Ablating trial {trial}'s dims isolates {own['its dims']:.3f}, on average over its replicas. Of the same "
+        f"models, the best other pair of dims isolates {own['best other pair']:.3f} and a random plane "
+        f"{own['random planes']:.3f}; of models trained without regularizers, the same dims {bare['its dims']:.3f}, "
+        f"the best other pair, chosen with hindsight, {bare['best other pair']:.3f} and a random plane "
+        f"{bare['random planes']:.3f}. That is {verdict}."
+    )
+    if "LEACE" in bare:
+        more = own["its dims"] - bare["LEACE"]
+        text += (
+            f" LEACE, which is told the true hues after training, reaches {bare['LEACE']:.3f} without any regularizer: "
+            f"{abs(more):.3f} {'less' if more > 0 else 'more'} than the trial does."
+        )
+    return text
+
+
+def r2_and_isolation(rows: pd.DataFrame, answers: pd.DataFrame) -> Figure:
+    """vibrancy_r2 and isolation of every replica, by `setting`, and of answers that need no model, by their names."""
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axis = figure.subplots()
+    groups = rows.groupby("setting", sort=False)
+    for (name, part), color in zip(groups, [*PALETTE, *PALETTE], strict=False):
+        axis.scatter(part.vibrancy_r2, part.isolation, s=16, color=color, alpha=0.6, linewidth=0, label=name)
+    axis.plot(answers.vibrancy_r2, answers.isolation, "D", color=INK, markersize=6, label="answers without a model")
+    for label, row in answers.iterrows():
+        right = row.vibrancy_r2 > 0.6
+        axis.annotate(
+            str(label),
+            (row.vibrancy_r2, row.isolation),
+            xytext=(-8 if right else 8, 0),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            va="center",
+            fontsize=9,
+        )
+    axis.set(xlabel="vibrancy_r2, the literature's measure", ylabel="isolation", xlim=(-0.04, 1.04), ylim=(-0.05, 1.05))
+    legend(figure, axis)
+    plain(axis)
+    return figure

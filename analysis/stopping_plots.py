@@ -1,0 +1,81 @@
+"""The figures of early stopping: what was stopped when, and how much of the end could be told by then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.style import FAINT, INK, PALETTE, legend, plain
+from study import StudyFolder
+
+
+def endings(folder: StudyFolder, ended: pd.DataFrame) -> Figure:
+    """How the scores at the end of complete and of spared trials (`audit.whole`) are distributed, a dot for each."""
+    spared = ended.audited
+    rows = {"complete": ended[~spared].value, "spared": ended[spared].value}
+    rows = {name: values.dropna() for name, values in rows.items() if len(values)}
+    figure = Figure(figsize=(9, 0.9 + 0.8 * len(rows)), layout="constrained")
+    axis = figure.subplots()
+    random = np.random.default_rng(0)
+    for place, (values, color) in enumerate(zip(rows.values(), PALETTE, strict=False)):
+        height = place + random.uniform(-0.28, 0.28, len(values))
+        axis.scatter(values, height, s=14, color=color, alpha=0.5, linewidth=0)
+    axis.axvline(rows["complete"].max(), color=INK, linewidth=0.8, linestyle="--")
+    axis.set_yticks(range(len(rows)), [f"{len(values)} {name}" for name, values in rows.items()])
+    axis.set(
+        xlabel=f"{folder.goal.objectives[0]} at the end; dashed: the best complete trial", ylim=(len(rows) - 0.5, -0.5)
+    )
+    plain(axis)
+    return figure
+
+
+def rank_correlations(ranks: pd.DataFrame) -> Figure:
+    """How well each rung's order of trials is that of the end: Spearman's correlation and its 95% interval."""
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    axis = figure.subplots()
+    ends = [ranks["rank correlation"] - ranks["low"], ranks["high"] - ranks["rank correlation"]]
+    axis.errorbar(ranks.index, ranks["rank correlation"], yerr=ends, color=PALETTE[0], marker="o", capsize=4)
+    axis.axhline(0, color=FAINT, linewidth=0.8)
+    axis.set(xlabel="step", ylabel="rank correlation with the end", ylim=(min(-0.1, ranks["low"].min()), 1.05))
+    plain(axis)
+    return figure
+
+
+def early_and_late(folder: StudyFolder, ended: pd.DataFrame, rung: int) -> Figure:
+    """The score at a rung and at the end of trials that were trained to the end, complete and spared."""
+    rows = folder.replicas
+    rows = rows[(rows.step == rung) & rows.trial.isin(ended.trial)]
+    early = ended.trial.map({trial: folder.goal.score(part) for trial, part in rows.groupby("trial")})
+    figure = Figure(figsize=(6.5, 4.5), layout="constrained")
+    axis = figure.subplots()
+    kinds: tuple[tuple[str, pd.Series, dict[str, Any]], ...] = (
+        ("complete", ~ended.audited, {"color": PALETTE[0], "alpha": 0.5, "s": 16}),
+        ("spared", ended.audited, {"color": PALETTE[1], "s": 28, "edgecolors": INK}),
+    )
+    for name, chosen, style in kinds:
+        axis.scatter(early[chosen], ended.value[chosen], linewidth=0.5 * (name == "spared"), label=name, **style)
+    metric = folder.goal.objectives[0]
+    axis.set(xlabel=f"{metric} after {rung:,} steps", ylabel=f"{metric} at the end")
+    legend(figure, axis)
+    plain(axis)
+    return figure
+
+
+def steps_taken(folder: StudyFolder) -> Figure:
+    """How many trials were still training at each step: those that became complete, and those that were stopped."""
+    trials = folder.trials
+    stopped = trials[(trials.state == "stopped") & ~trials.audited]
+    others = len(trials) - len(stopped)
+    steps = np.array([0, *sorted(stopped.steps.unique()), trials.steps.max()])
+    going = np.array([(stopped.steps > step).sum() for step in steps])
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    axis = figure.subplots()
+    axis.fill_between(steps, others, step="post", color=PALETTE[0], alpha=0.85, linewidth=0, label="trained to the end")
+    axis.fill_between(steps, others, others + going, step="post", color=FAINT, linewidth=0, label="stopped later")
+    axis.set(xlabel="step", ylabel="trials in training", xlim=(0, steps[-1]), ylim=(0, None))
+    legend(figure, axis)
+    plain(axis)
+    return figure
