@@ -31,8 +31,8 @@ check: .venv/ready
 	.venv-s3/bin/python -m pip install --quiet --disable-pip-version-check 'moto[s3,server]==5.*'
 	touch $@
 
-notebooks: .venv/ready  ## execute the walk-through of the experiment in place
-	PYTHONWARNINGS=ignore $(BIN)/jupyter-execute --inplace analysis/experiment.ipynb
+notebooks: .venv/ready  ## execute the notebooks in place, on the published study
+	PYTHONWARNINGS=ignore OMP_NUM_THREADS=1 $(BIN)/jupyter-execute --inplace --NotebookClient.record_timing=False analysis/*.ipynb
 
 bench: .venv/ready  ## measure speed beside the published way of training and JAX, in under ten minutes
 	$(BIN)/python -m benchmarks.run

@@ -68,7 +68,7 @@ def told(found: Audit) -> str:
     saved = f"Stopping early saved {found.saved:.0%} of all optimizer steps."
     if not found.spared:
         return f"{saved} No trial was spared to see what that cost: `study run --audit 0.1` spares a tenth."
-    won = f"{len(found.winners)} of them ended better than every complete trial"
+    won = f"{len(found.winners) or 'none'} of them ended better than every complete trial"
     if found.winners:
         won += f" (trial {', '.join(map(str, found.winners))})"
     low, high = found.chance
@@ -89,7 +89,7 @@ def spared_table(folder: StudyFolder, ended: pd.DataFrame, n: int = 5) -> pd.Dat
             f"{metric} at the end": (sign * spared.value).map("{:.3f}".format),
             "better than the best by": (spared.value - best).map("{:+.3f}".format),
         }
-    ).set_index("trial " + spared.trial.astype(str))
+    ).set_index(("trial " + spared.trial.astype(str)).rename(None))
 
 
 def unknown(found: Audit) -> str:

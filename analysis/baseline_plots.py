@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -55,7 +57,7 @@ def told(rows: pd.DataFrame, trial: int) -> str:
     means = rows.groupby(["model", "control"]).isolation.mean()
     own, bare = means[f"trial {trial}"], means["no regularizers"]
     best = max(own["best other pair"], own["random planes"], bare["its dims"], bare["best other pair"])
-    verdict = "as far from any of these as one could wish" if own["its dims"] - best > 0.2 else "**not far from these**"
+    verdict = "far above all of these" if own["its dims"] - best > 0.2 else "**not far from these**"
     text = (
         f"Ablating trial {trial}'s dims isolates {own['its dims']:.3f}, on average over its replicas. Of the same "
         f"models, the best other pair of dims isolates {own['best other pair']:.3f} and a random plane "
@@ -78,19 +80,15 @@ def r2_and_isolation(rows: pd.DataFrame, answers: pd.DataFrame) -> Figure:
     axis = figure.subplots()
     groups = rows.groupby("setting", sort=False)
     for (name, part), color in zip(groups, [*PALETTE, *PALETTE], strict=False):
-        axis.scatter(part.vibrancy_r2, part.isolation, s=16, color=color, alpha=0.6, linewidth=0, label=name)
+        axis.scatter(part.vibrancy_r2, part.isolation, s=12, color=color, alpha=0.4, linewidth=0, label=name)
     axis.plot(answers.vibrancy_r2, answers.isolation, "D", color=INK, markersize=6, label="answers without a model")
-    for label, row in answers.iterrows():
-        right = row.vibrancy_r2 > 0.6
-        axis.annotate(
-            str(label),
-            (row.vibrancy_r2, row.isolation),
-            xytext=(-8 if right else 8, 0),
-            textcoords="offset points",
-            ha="right" if right else "left",
-            va="center",
-            fontsize=9,
-        )
+    halo = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+    for place, (label, row) in enumerate(answers.iterrows()):
+        right, crowded = row.vibrancy_r2 > 0.5, row.isolation < 0.01
+        offset = (-9 if right else 9, 14 * (place % 3) - 4 if crowded else 0)
+        style: dict[str, Any] = {"ha": "right" if right else "left", "va": "center", "fontsize": 9, "bbox": halo}
+        at = (row.vibrancy_r2, row.isolation)
+        axis.annotate(str(label), at, xytext=offset, textcoords="offset points", **style)
     axis.set(xlabel="vibrancy_r2, the literature's measure", ylabel="isolation", xlim=(-0.04, 1.04), ylim=(-0.05, 1.05))
     legend(figure, axis)
     plain(axis)

@@ -6,7 +6,7 @@ import html
 import io
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -27,30 +27,24 @@ def show(figure: Figure, name: str, description: str) -> None:
     display({"image/png": buffer.getvalue()}, raw=True, metadata={"image/png": metadata})
 
 
-def show_with_tooltips(figure: Figure, name: str, description: str, tooltips: Mapping[str, Sequence[str]]) -> None:
-    """As `show`, but the points of scatters tell a text to a reader who rests on them, as SVG's <title> does, without a
-    script. `tooltips`: for the gid of a scatter, a text for each of its points."""
+def show_with_tooltips(figure: Figure, name: str, description: str) -> None:
+    """As `show`, but as an SVG in which points tell their URL (`scatter.set_urls`) to a reader who rests on them."""
     _save(figure, name)
-    display(HTML(f'<div class="figure">{svg(figure, name, description, tooltips)}</div>'))
+    display(HTML(f'<div class="figure">{svg(figure, name, description)}</div>'))
 
 
-def svg(figure: Figure, name: str, description: str, tooltips: Mapping[str, Sequence[str]]) -> str:
-    """A figure as an SVG element, with tooltips. Its size in CSS pixels is 100 an inch, as that of `show`."""
+def svg(figure: Figure, name: str, description: str) -> str:
+    """A figure as an SVG element, 100 CSS pixels an inch as that of `show`. A URL is no link but a tooltip, which SVG's
+    <title> does without a script."""
     buffer = io.StringIO()
     with rc_context({"svg.hashsalt": name}):  # the same figure is the same text
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    text = text[text.index("<svg") :]
+    text = re.sub(r' (width|height)="[\d.]+pt"', "", text[text.index("<svg") :], count=2)
+    text = re.sub(r'<a xlink:href="([^"]*)"[^>]*>', r"<g><title>\1</title>", text).replace("</a>", "</g>")
     width, height = (round(100 * inches) for inches in figure.get_size_inches())
     label = f'role="img" aria-label="{html.escape(description)}" width="{width}" height="{height}"'
-    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2).replace("<svg", f"<svg {label}", 1)
-    for gid, texts in tooltips.items():
-        start = text.index(f'<g id="{gid}">')
-        before, *points = text[start:].split("<use ", len(texts))
-        titled = (f"<g><title>{html.escape(told)}</title><use " for told in texts)
-        closed = (point.replace("/>", "/></g>", 1) for point in points)
-        text = text[:start] + before + "".join(a + b for a, b in zip(titled, closed, strict=True))
-    return text
+    return text.replace("<svg", f"<svg {label}", 1)
 
 
 def table(frame: pd.DataFrame, caption: str = "", escape: bool = True) -> None:

@@ -141,20 +141,25 @@ def _mark_phases(axis: Axes, setting: Setting) -> None:
             )
 
 
-def trade_off(trials: pd.DataFrame, blindness: str, best: Sequence[int]) -> Figure:
-    """Utility of the intact model and blindness of the ablated one, a point per complete trial with the gid `trials`,
-    in their order; the curves are of equal isolation, the best trials in colour. The worst quarter may lie outside."""
-    x, y = trials["utility.mean"], trials[f"{blindness}.mean"]
+def trade_off(trials: pd.DataFrame, blindness: str, best: Sequence[int], tooltips: Sequence[str]) -> Figure:
+    """Utility of the intact model and blindness of the ablated one: a point per complete trial, with a tooltip each,
+    between curves of equal isolation; the best in colour. The worst quarter of either may lie beyond the axes, and is
+    drawn at their edge."""
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axis = figure.subplots()
     colors = dict(zip(best, PALETTE, strict=False))
-    order = trials.trial.map(colors).fillna(FAINT)
+    shown: list[pd.Series] = []
+    limits: list[tuple[float, float]] = []
+    for values in (trials["utility.mean"], trials[f"{blindness}.mean"]):
+        low, high = float(values.quantile(0.25)), float(values.max())
+        margin = 0.04 * (high - low) or 0.01
+        shown.append(values.clip(lower=low - margin))
+        limits.append((low - margin, high + margin))
     sizes = trials.trial.isin(best).map({True: 70, False: 22})
-    axis.scatter(x, y, s=sizes, c=order, linewidth=0.4, edgecolors="white", gid="trials")
+    points: dict[str, Any] = {"linewidth": 0.4, "edgecolors": "white", "clip_on": False, "urls": tooltips, "zorder": 3}
+    axis.scatter(shown[0], shown[1], s=sizes, c=trials.trial.map(colors).fillna(FAINT), **points)
     for trial, color in colors.items():
         axis.scatter([], [], s=70, color=color, label=f"trial {trial}")
-    spans = [(low := values.quantile(0.25), values.max(), 0.04 * (values.max() - low) or 0.01) for values in (x, y)]
-    limits = [(low - margin, high + margin) for low, high, margin in spans]
     grid = np.meshgrid(*(np.linspace(*limit, 50) for limit in limits))
     lines = axis.contour(*grid, grid[0] * grid[1], levels=8, colors=INK, linewidths=0.5, alpha=0.5)
     axis.clabel(lines, fontsize=8)

@@ -39,7 +39,7 @@ def rank_correlations(ranks: pd.DataFrame) -> Figure:
     ends = [ranks["rank correlation"] - ranks["low"], ranks["high"] - ranks["rank correlation"]]
     axis.errorbar(ranks.index, ranks["rank correlation"], yerr=ends, color=PALETTE[0], marker="o", capsize=4)
     axis.axhline(0, color=FAINT, linewidth=0.8)
-    axis.set(xlabel="step", ylabel="rank correlation with the end", ylim=(min(-0.1, ranks["low"].min()), 1.05))
+    axis.set(xlabel="step", ylabel="rank correlation with the end", ylim=(min(0, ranks["low"].min()) - 0.05, 1.05))
     plain(axis)
     return figure
 

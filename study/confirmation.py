@@ -11,11 +11,11 @@ import pandas as pd
 import ray
 
 from excolor import InputError, Setting
-from excolor.concepts import Concept
 from excolor.setting import validate
 from excolor.step import step_kinds
 from study.folder import StudyFolder
 from study.plan import Plan, worth_compiling
+from study.references import references
 from study.space import Space, without_term
 from study.trial import Report
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from excolor.models import ColorMLP
     from excolor.training import Rung
 
-SPACES = Path(__file__).parent.parent / "search_spaces"
-REFERENCES = tuple(SPACES / f"{name}.toml" for name in ("seed", "published", "seed-red"))
 AT_ONCE = 16  # replicas a task, so that workers share the work evenly
 
 
@@ -43,11 +41,6 @@ class Candidate:
     def setting(self) -> Setting:
         document = self.space.document(self.parameters)
         return validate(without_term(document, self.without) if self.without else document, self.space.file)
-
-
-def references(concept: Concept) -> tuple[Path, ...]:
-    """The published settings that isolate a concept, of which there may be none."""
-    return tuple(file for file in REFERENCES if Space.read(file).concept == concept)
 
 
 def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path] | None = None) -> list[Candidate]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import html
 import os
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -18,11 +21,17 @@ from excolor import InputError
 from study.folder import StudyFolder
 
 
-def write_report(folder: StudyFolder, notebook: str = "report", figures: Path | None = None) -> Path:
+def write_report(
+    folder: StudyFolder,
+    notebook: str = "report",
+    figures: Path | None = None,
+    parameters: Mapping[str, Any] = MappingProxyType({}),
+) -> Path:
     """Execute a notebook with FOLDER set to the study's, write it there as <its name>.html, and return that path.
 
-    notebook: one of analysis/ by its name, or a file. figures: a folder that gets every figure as SVG and as PDF. The
-    page refers to nothing outside itself. Raises InputError if there is nothing to report, or no such notebook.
+    notebook: one of analysis/ by its name, or a file. figures: a folder that gets every figure as SVG and as PDF.
+    parameters: other values to set. The page refers to nothing outside itself. Raises InputError if there is nothing to
+    report, or no such notebook.
     """
     if folder.best().empty:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to report on")
@@ -32,7 +41,7 @@ def write_report(folder: StudyFolder, notebook: str = "report", figures: Path | 
     if figures:
         figures.mkdir(parents=True, exist_ok=True)
         kernel["STUDY_FIGURES"] = str(figures.resolve())
-    executed = execute(content, kernel, FOLDER=str(folder.path.resolve()))
+    executed = execute(content, kernel, {"FOLDER": str(folder.path.resolve()), **parameters})
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(executed)
     page = Template((files("analysis") / "page.html").read_text(encoding="utf-8"))
@@ -40,7 +49,7 @@ def write_report(folder: StudyFolder, notebook: str = "report", figures: Path | 
     return folder.write(f"{name}.html", page.substitute(title=title, body=body).encode())
 
 
-def execute(content: str, environment: dict[str, str], **parameters: object) -> nbformat.NotebookNode:
+def execute(content: str, environment: dict[str, str], parameters: Mapping[str, Any]) -> nbformat.NotebookNode:
     """Execute a notebook, given as JSON, with parameters set after its first code cell, which sets them by default."""
     notebook = nbformat.reads(content, as_version=4)
     first = next(place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code")

@@ -18,15 +18,21 @@ from study.cli.options import Json, Out, Study, Trial, app, console, mirrored, o
 def report(
     study: Study,
     out: Out = Path("runs"),
+    notebook: Annotated[
+        str, typer.Option(help="Which: report, early-stopping, controls, experiment, or a notebook's file.")
+    ] = "report",
+    figures: Annotated[
+        Path | None, typer.Option(help="A folder that gets the figures, too, each as SVG and PDF.")
+    ] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Execute the report's notebook on a study and write report.html into its folder."""
+    """Execute a notebook, the report's or another, on a study and write it as HTML into the study's folder."""
     from study.report import write_report
 
     folder = open_folder(study, out)
     with mirrored(folder), console.status("writing the report"):
-        path = write_report(folder)
+        path = write_report(folder, notebook, figures)
     tell({"report": path}, unwrapped(f"report: {path}"))
     if open_it:
         webbrowser.open(path.resolve().as_uri())

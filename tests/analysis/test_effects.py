@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from scipy.spatial.distance import pdist
 from scipy.stats import qmc
 
-from analysis import effects, plots
+from analysis import effect_plots, effects
 
 MIXED = {
     "x": FloatDistribution(1e-4, 1e-1, log=True),
@@ -279,7 +279,7 @@ def test_the_surface_is_that_of_the_function():
 def test_plateaus_are_drawn_where_they_are():
     trials = trials_at(anywhere(MIXED, 60), flat_topped)
     table = effects.plateaus(trials, MIXED, noise=0.1)
-    axis = plots.plateaus(table, trials, MIXED).axes[0]
+    axis = effect_plots.plateaus(table, trials, MIXED).axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == table.index.tolist()
     assert "range" in axis.get_xlabel()
     for height, (name, row) in enumerate(table.iterrows()):
@@ -299,7 +299,7 @@ def test_an_interaction_is_drawn_under_its_trials():
     trials = trials_at(anywhere(MIXED, 60), flat_topped)
     trials.loc[40:, "state"] = "stopped"
     surface = effects.surface(trials, MIXED, ["x", "z"])
-    figure = plots.interaction(surface, trials, MIXED)
+    figure = effect_plots.interaction(surface, trials, MIXED)
     axis, bar = figure.axes
     assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_xscale()) == ("x", "z", "log")
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b", "c"]

@@ -1,22 +1,47 @@
+"""Every notebook runs on a small study, is committed with what it shows of the published one, and is a readable page."""
+
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
+import pytest
 
 import analysis
+from study.report import write_report
 
-EXPERIMENT = Path(analysis.__file__).parent / "experiment.ipynb"
-
-
-def images(notebook):
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    return [output for output in outputs if "image/png" in output.get("data", {})]
+NOTEBOOKS = sorted(Path(analysis.__file__).parent.glob("*.ipynb"))
 
 
-def test_the_walk_through_runs_and_is_committed_with_its_pictures():
-    committed = nbformat.read(EXPERIMENT, as_version=4)
-    assert len(images(committed)) == 10
-    assert all(len(output.metadata["image/png"]["alt"]) > 20 for output in images(committed))
-    executed = nbformat.read(EXPERIMENT, as_version=4)
-    NotebookClient(executed, timeout=600, kernel_name="python3").execute()
-    assert len(images(executed)) == 10
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_is_committed_without_errors_and_timestamps(path):
+    outputs = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]
+    assert not [output for output in outputs if output.output_type in ("error", "stream")]
+    images = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert all(len(image.metadata["image/png"]["alt"]) > 20 for image in images)
+    assert path.stat().st_size < 3e6
+
+
+@pytest.fixture(scope="module", params=[path.stem for path in NOTEBOOKS])
+def page(request, hue):
+    """A notebook executed on the small study, as a page; the report is there already."""
+    path = hue.path / f"{request.param}.html"
+    return path if path.exists() else write_report(hue, request.param, parameters={"REPLICAS": 4})
+
+
+def test_it_runs_and_reads_well_on_a_desk_and_on_a_phone(page, browser):
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        tab, heard, asked = context.new_page(), [], []
+        tab.on("console", lambda message, heard=heard: heard.append(message.text))
+        tab.on("pageerror", lambda error, heard=heard: heard.append(str(error)))
+        tab.on("request", lambda request, asked=asked: asked.append(request.url))
+        tab.goto(page.as_uri())
+        assert tab.evaluate("document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth")
+        assert not heard
+        assert [url for url in asked if not url.startswith("data:")] == [page.as_uri()]
+        assert tab.title()
+        assert tab.locator("h1").count() == 1
+        assert not tab.evaluate("[...document.querySelectorAll('img')].filter(i => (i.alt || '').length < 20).length")
+        labelled = "[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label')?.length > 20)"
+        assert tab.evaluate(labelled)
+        assert tab.evaluate("[...document.images].every(i => i.naturalWidth > 0)")
+        context.close()

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis import plots
+import excolor
+from analysis import plots, style
 from study.ranking import ranking
 
 
@@ -14,14 +15,14 @@ def best(hue):
 
 def test_schedules_draw_every_property_of_every_setting(hue, best):
     settings = {f"trial {trial}": hue.setting(trial) for trial in best}
-    figure = plots.schedules(settings, reference=hue.setting(0))
+    figure = plots.schedules(settings, references={"the seed setting": hue.setting(0)})
     assert [axis.get_title() for axis in figure.axes] == [
         *("learning rate", "weight of separate", "weight of planar", "weight of norm", "weight of norm-v"),
         "weight of polar",
     ]
     first = figure.axes[1].lines[0]
     assert first.get_ydata() == pytest.approx(settings[f"trial {best[0]}"].schedule.table()["separate"])
-    assert len([line for line in figure.axes[1].lines if line.get_label() == "the seed's"]) == 1
+    assert len([line for line in figure.axes[1].lines if line.get_label() == "the seed setting"]) == 1
 
 
 def test_learning_curves_draw_every_trial(hue, best):
@@ -38,26 +39,13 @@ def test_learning_curves_draw_every_trial(hue, best):
     assert axis.get_ylabel()
 
 
-def test_responses_show_complete_trials_with_their_spread(hue):
-    names = ["separate.power", "peak", "rise"]
-    figure = plots.responses(hue.trials, hue.space.distributions, names)
-    assert [axis.get_xlabel() for axis in figure.axes] == names
-    assert [axis.get_xscale() for axis in figure.axes] == ["linear", "log", "linear"]
-    complete = hue.trials[hue.trials.state == "complete"]
-    points = figure.axes[1].containers[0].lines[0]
-    assert points.get_xdata().tolist() == complete["param.peak"].tolist()
-    assert points.get_ydata().tolist() == complete["isolation.mean"].tolist()
-    ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    assert ticks == ["10", "30", "100"]
-
-
 def test_schedules_name_their_phases(hue, best):
     figure = plots.schedules({"best": hue.setting(best[0])})
     assert all([text.get_text().strip() for text in axis.texts] == ["Settle"] for axis in figure.axes)
 
 
 def test_every_trial_has_its_own_colour_and_no_label_is_missing(hue, best):
-    assert len(set(plots.PALETTE)) == 5
+    assert len(set(style.PALETTE)) == 5
     axis = plots.learning_curves(hue.trials, hue.replicas, best).axes[0]
     shown = [line.get_color() for line in axis.lines if line.get_label().startswith("trial")]
     assert len(set(shown)) == len(best)
@@ -77,3 +65,25 @@ def test_the_confirmation_shows_every_replica_and_the_interval_of_each_mean(hue)
 def test_the_dominated_area_is_that_of_the_staircase():
     assert plots._dominated_area(np.array([[0.0, 0.0]])) == 1
     assert plots._dominated_area(np.array([[0.5, 0.5], [0.25, 0.75], [0.9, 0.9]])) == pytest.approx(0.3125)
+
+
+def test_a_reference_is_drawn_beside_what_is_like_it(hue, best, spaces):
+    published = excolor.load(spaces / "published.toml")  # whose Subspace is named subspace, at another layer
+    vibrant = published.model_copy(update={"labels": hue.setting(best[0]).labels})
+    figure = plots.schedules({"best": hue.setting(best[0])}, {"published": vibrant})
+    planar = figure.axes[2]
+    assert planar.get_title() == "weight of planar"
+    (drawn,) = [line for line in planar.lines if line.get_label() == "published"]
+    expected = published.schedule.table()["subspace"]
+    assert drawn.get_ydata() == pytest.approx(np.where(expected > 0, expected, np.nan), nan_ok=True)
+
+
+def test_the_trade_off_draws_every_complete_trial_in_turn(hue, best):
+    complete = hue.trials[hue.trials.state == "complete"]
+    told = [f"trial {trial}" for trial in complete.trial]
+    (axis,) = plots.trade_off(complete, "hue_blindness", best, told).axes
+    points = axis.collections[0]
+    low, high = axis.get_xlim()
+    drawn = np.asarray(points.get_offsets())
+    assert drawn[:, 0] == pytest.approx(complete["utility.mean"].clip(low, high).to_numpy())
+    assert points.get_urls() == told

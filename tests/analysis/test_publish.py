@@ -1,6 +1,5 @@
 """A published study is the study: every frame equal, small, and silent about the machine."""
 
-
 import pandas as pd
 import pytest
 import torch
@@ -53,10 +52,10 @@ def test_it_is_files_of_data_without_a_journal(compact):
 
 
 def test_no_path_of_the_machine_is_published(hue, compact):
-    assert str(hue.path.parent) in str(hue.manifest["command"])  # or this would test nothing
+    named = [word for word in hue.manifest["command"] if word.startswith("/")]
+    assert named  # or this would test nothing
     text = "".join(path.read_text() for path in compact.path.rglob("*") if path.suffix in (".json", ".toml", ".csv"))
-    assert str(hue.path.parent) not in text
-    assert str(ROOT) not in text
+    assert not [path for path in [*named, str(ROOT)] if path in text]
 
 
 def test_nothing_is_published_twice_and_nothing_without_an_answer(hue, compact, monkeypatch):
@@ -71,7 +70,8 @@ def test_nothing_is_published_twice_and_nothing_without_an_answer(hue, compact, 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
 def test_what_is_committed_loads(path):
     folder = study.load(path)
-    assert len(folder.replicas) and len(folder.trials)
+    assert len(folder.replicas)
+    assert len(folder.trials)
     for trial in folder.confirmation.trial.dropna().unique():
         folder.model(trial)
         Space.read(path / "best" / f"{path.name}-{trial}.toml")

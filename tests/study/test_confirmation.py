@@ -8,9 +8,10 @@ import pytest
 from scipy import stats
 
 import study
-from study.confirmation import leave_one_out, references
+from study.confirmation import leave_one_out
 from study.plan import SEEDS_APART, Plan
 from study.ranking import ranking, worths
+from study.references import references
 
 
 def test_held_out_seeds_are_no_searchs(hue):
