@@ -53,13 +53,15 @@ def cluster(workers: int, address: str | None = None) -> Iterator[dict[str, Any]
 
 
 def join(address: str) -> None:
-    """Connect to a cluster: `auto`, `host:port` or `ray://host:port`. Our code travels to it, but not what that needs.
+    """Connect, from one of its nodes, to a cluster: `auto` or `host:port`. Our code travels to it, but not its needs.
 
     Raises InputError if it cannot be reached, or has not the same versions of Python, Ray and PyTorch as we.
     """
     os.environ.update(QUIET)
+    if address.startswith("ray://"):  # Tune would search on the cluster's head, and leave there what it finds
+        raise InputError(f"--address: found {address}, expected host:port on a node, or `study submit` from elsewhere")
     if address != "auto":
-        knock(address, "ray://", "expected auto, host:port or ray://host:port of a Ray cluster's head that runs")
+        knock(address, "", "expected auto or host:port of a Ray cluster's head that runs")
     code = {"py_modules": [module.__path__[0] for module in (excolor, study)]}
     with _heard() as said:
         try:

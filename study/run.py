@@ -48,7 +48,6 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> bool:
             callbacks=[Reports(search, listeners)],
             raise_on_failed_trial=False,
             verbose=0,
-            _remote=False,  # by ray:// too, the driver is here
         )
     finally:
         interrupted = bool(search.running)

@@ -57,10 +57,10 @@ Trials = Annotated[int | None, typer.Option(min=1, help="How many settings to tr
 Minutes = Annotated[
     float | None, typer.Option(min=0.01, help="How long to search; trials that run then are trained to the end.")
 ]
-Cpus = Annotated[int, typer.Option(min=0, help="Trials at a time, one CPU each; 0 is every CPU.")]
+Cpus = Annotated[int, typer.Option(min=0, help="Trials at a time, one CPU each; 0 is every CPU, of all nodes.")]
 Address = Annotated[
     str | None,
-    typer.Option(help="Run on this Ray cluster: auto, host:port or ray://host:port. --cpus 0 is all its CPUs."),
+    typer.Option(help="Run on the Ray cluster that this machine is a node of: auto, or its head's host:port."),
 ]
 Top = Annotated[
     int, typer.Option("--confirm", min=0, help="How many of the best to train again on 64 held-out seeds; 0 skips it.")

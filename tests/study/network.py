@@ -73,6 +73,7 @@ class Network:
     def popen(self, name, command, log, cwd=None, **environment):
         """A process in a node's namespace that has the token."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+        clean["PATH"] = f"{Path(sys.executable).parent}:{clean['PATH']}"
         auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token), "RAY_USAGE_STATS_ENABLED": "0"}
         with log.open("w") as file:
             return subprocess.Popen(

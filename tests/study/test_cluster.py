@@ -11,6 +11,8 @@ from network import CAN, Network
 
 import excolor
 import study
+from excolor import InputError
+from study.cluster import join
 from study.plan import Plan
 
 PROJECT = Path(__file__).parents[2]
@@ -104,16 +106,20 @@ def test_nobody_gets_in_without_the_token(network, spaces, tmp_path):
         assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_an_address_where_nobody_is(command, spaces, tmp_path, scheme):
+def test_an_address_where_nobody_is(command, spaces, tmp_path):
     with socket.socket() as nobody:  # bound, and so nobody else's, but it does not listen
         nobody.bind(("127.0.0.1", 0))
-        address = f"{scheme}127.0.0.1:{nobody.getsockname()[1]}"
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
         done = command("run", spaces / "hue.toml", "--name", "x", "--out", tmp_path, "--address", address)
     assert done.returncode == 2
     assert f"--address: found nobody at {address}" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_client_is_told_of_submit():
+    with pytest.raises(InputError, match="`study submit` from elsewhere"):
+        join("ray://127.0.0.1:10001")
 
 
 def test_at_once():
@@ -142,26 +148,15 @@ def test_a_submitted_study_comes_back(network, spaces, tmp_path, monkeypatch):
 
 @apart
 @pytest.mark.slow
-def test_a_driver_that_is_no_node(network, spaces, tmp_path):
-    """Trials and confirmation by Ray's client; all that is written is written where the driver is."""
-    network.node("head", "--num-cpus=2", "--include-dashboard=false", hide=[tmp_path])
+def test_a_driver_that_is_no_node_is_told_so(network, spaces, tmp_path):
+    network.node("head", "--num-cpus=1", "--include-dashboard=false")
     network.host("home")
     log = tmp_path / "log"
-    arguments = [
-        "run",
-        spaces / "hue.toml",
-        "--name",
-        "by-client",
-        "--out",
-        tmp_path,
-        "--address",
-        "ray://10.77.0.1:10001",
-    ]
-    arguments += ["--trials", 4, "--seeds", 2, "--steps", 60, "--confirm", 1]
-    assert network.popen("home", [*STUDY, *arguments], log).wait(timeout=500) == 0, log.read_text()
-    folder = study.load(tmp_path / "by-client")
-    assert folder.trials.trial.tolist() == list(range(4))
-    assert len(folder.confirmation)
+    arguments = ["run", spaces / "hue.toml", "--name", "x", "--out", tmp_path, "--address", "10.77.0.1:6379"]
+    assert network.popen("home", [*STUDY, *arguments], log).wait(timeout=300) == 2
+    assert "--address: found 10.77.0.1:6379: " in log.read_text()
+    assert len(log.read_text().splitlines()) == 1
+    assert not (tmp_path / "x").exists()
 
 
 @apart
