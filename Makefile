@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test soak check notebooks bench lock
+.PHONY: study test soak check notebooks bench audit lock
 
 study: .venv/ready  ## set up, run a small study of the seed's experiment, leave a report
 	$(BIN)/study run search_spaces/hue.toml
@@ -36,6 +36,10 @@ notebooks: .venv/ready  ## execute the notebooks in place, on the published stud
 
 bench: .venv/ready  ## measure speed beside the published way of training and JAX, in under ten minutes
 	$(BIN)/python -m benchmarks.run
+
+audit:  ## known vulnerabilities of the locked dependencies, by pip-audit in a venv of its own; needs a network
+	$(PYTHON) -m venv .venv-audit && .venv-audit/bin/python -m pip install --quiet pip-audit
+	.venv-audit/bin/pip-audit --no-deps --disable-pip -r requirements.lock
 
 lock:  ## write requirements.lock anew from pyproject.toml's ranges
 	rm -rf .venv && $(PYTHON) -m venv .venv

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,7 +44,7 @@ def confirmed(folder: StudyFolder) -> str:
             f"The search had measured {best.searched:.3f} of {best.setting}, {flattered}; the best of many noisy "
             "trials is flattered as a rule."
         )
-    return " ".join(sentences)
+    return html.escape(" ".join(sentences), quote=False)
 
 
 def _interval(row: pd.Series) -> str:
@@ -91,10 +92,11 @@ def _listed(trials: list[int]) -> str:
 def provenance(folder: StudyFolder) -> str:
     """Where a study's figures come from, in a line of Markdown."""
     manifest = folder.manifest
-    return (
+    return html.escape(
         f"Study {folder.name}, {manifest['started']}, of {manifest['space']}: seed {manifest['seed']}, replica seeds "
         f"{folder.seeds()[0]} to {folder.seeds()[-1]}, commit {manifest['commit'] or 'unknown'}, on "
-        f"{manifest['machine']['cpus']} CPUs."
+        f"{manifest['machine']['cpus']} CPUs.",
+        quote=False,
     )
 
 

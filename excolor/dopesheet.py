@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 
@@ -111,6 +113,9 @@ class Dopesheet:
         Raises InputError, naming file, row (numbered as a text editor does) and column.
         """
         header, *body = [[cell.strip() for cell in row] for row in text] or [[]]
+        for number, row in enumerate([header, *body], start=1):
+            if odd := [cell for cell in row if not cell.isprintable()]:
+                raise InputError(f"{file}: row {number}: found {odd[0]!r}, expected printable text")
         columns = _columns(header, file)
         numbered = [(number, row) for number, row in enumerate(body, start=2) if any(row)]
         for number, row in numbered:
@@ -151,12 +156,11 @@ def resolve_steps(cells: Sequence[str], file: str = "dopesheet", numbers: Sequen
     """
     numbers = numbers or range(2, len(cells) + 2)
     absolute = [int(cell) if re.fullmatch(r"\d{1,15}", cell) else None for cell in cells]
+    befores = list(accumulate(absolute, _last))
+    afters = list(accumulate(reversed(absolute), _last))[::-1]
     resolved = []
-    for i, cell in enumerate(cells):
-        where = f"{file}: row {numbers[i]}, column STEP: found {cell!r}, expected "
-        before = next((step for step in reversed(absolute[:i]) if step is not None), None)
-        after = next((step for step in absolute[i + 1 :] if step is not None), None)
-        here = absolute[i]
+    for cell, number, here, before, after in zip(cells, numbers, absolute, befores, afters, strict=True):
+        where = f"{file}: row {number}, column STEP: found {cell!r}, expected "
         if here is not None:
             step = here
         elif re.fullmatch(r"[+-]\d{1,15}", cell):
@@ -200,7 +204,9 @@ def rescale(text: Sequence[Sequence[str]], length: int, file: str = "dopesheet")
 def _columns(header: list[str], file: str) -> dict[int, tuple[str, str, str]]:
     """Property columns by index: name, space, timing."""
     if "STEP" not in header:
-        raise InputError(f"{file}: row 1: found no STEP column, expected STEP, PHASE, ACTION and one column a property")
+        raise InputError(
+            f"{file}: row 1: found no STEP column, expected STEP, PHASE, ACTION and a property each, with commas"
+        )
     columns = {}
     for index, cell in enumerate(header):
         if cell in RESERVED:
@@ -216,10 +222,14 @@ def _columns(header: list[str], file: str) -> dict[int, tuple[str, str, str]]:
             raise InputError(f"{where}timing {timing!r}, expected one of {', '.join(TIMINGS)}")
         columns[index] = (name, space, timing)
     names = [name for name, _, _ in columns.values()] + [cell for cell in header if cell in RESERVED]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise InputError(f"{file}: row 1: found column {name} twice, expected it once")
     return columns
+
+
+def _last(before: int | None, step: int | None) -> int | None:
+    return before if step is None else step
 
 
 def _number(cell: str, where: str) -> float:

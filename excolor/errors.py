@@ -1,8 +1,22 @@
 """The one exception that means: the input was wrong, and here is where."""
 
+LONGEST = 1_000  # characters of a message: what was found may be anything
+
 
 class InputError(Exception):
     """Bad input from a person: a one-line message saying where, what was found and what was expected.
 
-    The command line prints it without a traceback and exits with code 2.
+    The command line prints it without a traceback and exits with code 2. Whatever was found, the message is one line of
+    printable characters, its middle left out if it is very long.
     """
+
+    def __init__(self, message: str):
+        message = visible(message)
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
+        super().__init__(message)
+
+
+def visible(text: str) -> str:
+    """Text in one line, its control characters, which a terminal would obey, written as Python writes them."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

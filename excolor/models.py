@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,11 +31,19 @@ class ModelConfig(Table):
     kind: Literal["ColorMLP", "NormedColorMLP"] = "ColorMLP"
     bottleneck: Count = 4
     hidden: Count = 16
-    depth: Count = 1
+    depth: Annotated[Count, Field(le=100)] = 1
 
     @property
     def normed(self) -> bool:
         return self.kind == "NormedColorMLP"
+
+    @property
+    def parameters(self) -> int:
+        """How many weights and biases one replica has: 263 at the defaults."""
+        inside = (self.depth - 1) * self.hidden * (self.hidden + 1)
+        encoder = 4 * self.hidden + inside + (self.hidden + 1) * self.bottleneck
+        decoder = (self.bottleneck + 1) * self.hidden + inside + (self.hidden + 1) * 3
+        return encoder + decoder
 
     @property
     def layers(self) -> dict[str, int]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
+import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +27,9 @@ from excolor.regularizers import Regularizer
 Document = dict[str, Any]
 """A setting as plain data: the TOML's tables, with `schedule` as `{"file": name, "rows": cells}`."""
 
+LARGEST, LONGEST_LINE, DEEPEST = 100_000, 2_000, 10  # bytes and characters of a file, tables within tables
+MOST_COLORS = 10_000_000  # of a cube
+
 
 class DataConfig(Table):
     """Which cube is sampled: `hsv`, weighted against grays, or `rgb`, uniformly, and how many at a time.
@@ -33,12 +39,15 @@ class DataConfig(Table):
 
     cube: Literal["hsv", "rgb"] = "hsv"
     size: tuple[Count, ...] = ()
-    batch: Count = 64
+    batch: Annotated[Count, Field(le=1_000_000)] = 64
 
     @model_validator(mode="after")
     def _size_is_the_cubes(self) -> DataConfig:
         if len(self.size) not in (0, 3 if self.cube == "hsv" else 1):
             raise ValueError(f"size: found {list(self.size)}, expected [hues, saturations, values], or [edge] of rgb")
+        colors = math.prod(self.size) if self.cube == "hsv" else math.prod(self.size) ** 3
+        if colors > MOST_COLORS:
+            raise ValueError(f"size: found {list(self.size)}, {colors:,} colours, expected at most {MOST_COLORS:,}")
         return self
 
     def make(self) -> Cube:
@@ -67,6 +76,10 @@ class Setting(Table):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Setting:
         widths = self.model.layers
+        for table, names in (("labels", self.labels), ("regularizers", self.regularizers)):
+            for name in names:
+                if not re.fullmatch(r"\w[\w. -]{0,99}", name):
+                    raise ValueError(f"{table}: found {name!r}, expected a name of letters, digits, '_', '-' and '.'")
         for name, term in self.regularizers.items():
             for layer in term.layers:
                 _expect_one_of(widths, layer, f"regularizers.{name}.layers")
@@ -107,10 +120,12 @@ def read_document(path: Path) -> Document:
 
     Raises InputError if either cannot be read.
     """
+    text = _read(path, "a TOML file; `study spaces` lists some")
     try:
-        document = tomllib.loads(_read(path, "a TOML file; `study spaces` lists some"))
-    except tomllib.TOMLDecodeError as error:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: of a number of 5,000 digits, say
         raise InputError(f'{path}: is not TOML: {error}; a range is written in quotes, "log(1, 2)"') from None
+    _expect_shallow(document, path)
     name = document.get("schedule")
     if not isinstance(name, str) or Path(name).name != name or not name:
         raise InputError(f"{path}: schedule: found {name!r}, expected the name of a CSV file beside it")
@@ -136,11 +151,34 @@ def load(path: str | Path) -> Setting:
 
 
 def _read(path: Path, expected: str) -> str:
+    """A file's text. Large ones and long lines, which parsers take minutes over, are none of a setting's."""
     try:
-        return path.read_text(encoding="utf-8-sig")  # as Excel writes it, too
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", "not UTF-8")
-        raise InputError(f"{path}: {reason}, expected {expected}") from None
+        if not stat.S_ISREG((found := path.stat()).st_mode):  # a pipe would be waited for
+            reason = "is a folder" if path.is_dir() else "is not a file"
+        elif found.st_size > LARGEST:
+            reason = f"has {found.st_size:,} bytes, more than {LARGEST:,}"
+        else:
+            text = path.read_text(encoding="utf-8-sig")  # as Excel writes it, too
+            longest = max(map(len, text.splitlines()), default=0)
+            if longest <= LONGEST_LINE:
+                return text
+            reason = f"has a line of {longest:,} characters, more than {LONGEST_LINE:,}"
+    except FileNotFoundError:
+        reason = "no such file"
+    except UnicodeDecodeError:
+        reason = "not UTF-8"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    raise InputError(f"{path}: {reason}, expected {expected}")
+
+
+def _expect_shallow(document: Document, path: Path) -> None:
+    level: list[Any] = [document]
+    for _ in range(DEEPEST):
+        children = (node.values() if isinstance(node, dict) else node for node in level)
+        level = [child for nodes in children for child in nodes if isinstance(child, dict | list)]
+    if level:
+        raise InputError(f"{path}: found tables more than {DEEPEST} deep, expected the keys of docs/settings.md")
 
 
 def _expect_one_of(known: Any, found: str, where: str) -> None:
@@ -181,8 +219,10 @@ def _first(error: ValidationError) -> str:
         case "union_tag_not_found":
             return f"{where}.term: found nothing, expected the name of a term"
         case _:
-            message = details["msg"][0].lower() + details["msg"][1:]
-            return f"{where}: found {details['input']!r}, but {message}"
+            message = re.sub("^Input should (be )?", "", details["msg"]).replace("a valid tuple", "a list")
+            if details["type"] == "too_short":
+                message = f"at least {context['min_length']}"
+            return f"{where}: found {details['input']!r}, expected {message}"
 
 
 def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:

@@ -18,14 +18,15 @@ import optuna
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import safetensors.torch
 from optuna.storages.journal import JournalFileBackend
 
 from excolor import InputError, Setting
 from excolor.models import ColorMLP
 from excolor.setting import Document
 from study.goal import Goal
+from study.ranges import within
 from study.space import Space
+from study.untrusted import expect_own_files, read_frame, read_manifest, read_weights
 
 STATES = ("complete", "stopped", "diverged", "failed")
 NOT_METRICS = ("trial", "seed", "step", "diverged")  # the other columns of replicas.parquet
@@ -113,7 +114,7 @@ class StudyFolder:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        return json.loads((self.path / "manifest.json").read_text())
+        return read_manifest(self.path / "manifest.json")
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -121,7 +122,7 @@ class StudyFolder:
         path = self.path / "trials.parquet"
         if not path.is_file():
             return pd.DataFrame({"trial": [], "state": []})
-        return pd.read_parquet(path)
+        return read_frame(path, ("trial", "state", "steps", "value", "feasible"))
 
     def trials_table(self) -> pa.Table:
         """`trials` as they are on disk, of which there may be none."""
@@ -131,19 +132,21 @@ class StudyFolder:
     @property
     def replicas(self) -> pd.DataFrame:
         """A row per trial, seed and rung: trial, seed, step, diverged and every metric."""
-        return pd.read_parquet(self.path / "replicas.parquet")
+        return read_frame(self.path / "replicas.parquet", ("trial", "seed", "step", "diverged"))
 
     @property
     def confirmation(self) -> pd.DataFrame:
         """A row per confirmed setting and held-out seed: setting, trial, seed, step, diverged and every metric."""
         path = self.path / "confirmation.parquet"
-        return pd.read_parquet(path) if path.is_file() else pd.DataFrame({"setting": [], "trial": [], "seed": []})
+        columns = ("setting", "trial", "seed")
+        return read_frame(path, columns) if path.is_file() else pd.DataFrame({name: [] for name in columns})
 
     @property
     def leave_one_out(self) -> pd.DataFrame:
         """As `confirmation`, of the best setting, and of it without each of its terms; empty if not measured."""
         path = self.path / "leave-one-out.parquet"
-        return pd.read_parquet(path) if path.is_file() else pd.DataFrame({"setting": [], "trial": [], "seed": []})
+        columns = ("setting", "trial", "seed")
+        return read_frame(path, columns) if path.is_file() else pd.DataFrame({name: [] for name in columns})
 
     def scores(self) -> dict[int, list[float]]:
         """What each trial that has ended scored at its rungs, up to where it counted as stopped."""
@@ -196,9 +199,14 @@ class StudyFolder:
         return self.space.setting(self.parameters(trial))
 
     def parameters(self, trial: int) -> dict[str, Any]:
-        """A trial's parameters, by name."""
+        """A trial's parameters, by name. Raises InputError if one is not in its range."""
         row = self.row(trial)
-        return {name: row[f"param.{name}"].item() for name in self.space.distributions}
+        values = {name: row[f"param.{name}"].item() for name in self.space.distributions if f"param.{name}" in row}
+        for name, distribution in self.space.distributions.items():
+            if name not in values or not within(values[name], distribution):
+                found = repr(values[name]) if name in values else "none"
+                raise InputError(f"{self.path}: trial {trial}: {name}: found {found}, expected one of {distribution}")
+        return values
 
     def row(self, trial: int) -> pd.DataFrame:
         """A trial's row of `trials`. Raises InputError if there is no such trial."""
@@ -222,8 +230,13 @@ class StudyFolder:
         path = self.model_path(trial)
         if not path.is_file():
             raise InputError(f"{self.path}: found no model of trial {trial}, expected a complete trial")
-        model = ColorMLP(self.setting(trial).model, self.seeds())
-        model.load_state_dict(safetensors.torch.load_file(path))
+        config, seeds = self.setting(trial).model, self.seeds()
+        weights = read_weights(path, config, len(seeds))
+        model = ColorMLP(config, seeds)
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise InputError(f"{path}: holds another model: {error}, expected trial {trial}'s") from None
         return model
 
     def optuna(self) -> optuna.Study:
@@ -241,7 +254,7 @@ def load(path: str | Path) -> StudyFolder:
 
     A URL such as s3://bucket/prefix/hue-001 is fetched first.
 
-    Nothing in the folder is executed or unpickled. Raises InputError if it is not a study's.
+    Nothing in the folder is executed or unpickled. Raises InputError if it is not a study's, or has links out of it.
     """
     if "://" in str(path):
         from study.mirror import fetch, locate
@@ -252,6 +265,7 @@ def load(path: str | Path) -> StudyFolder:
     path = Path(path)
     if not (path / "manifest.json").is_file():
         raise InputError(f"{path}: found no study, expected a folder with a manifest.json in it")
+    expect_own_files(path)
     return StudyFolder(path)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from excolor import InputError
 from excolor.step import step_kinds
@@ -52,12 +55,24 @@ class Plan:
     constraints: tuple[str, ...] = ()
     compiled: bool = False
 
+    def __post_init__(self) -> None:
+        if self.minutes is not None and not 0 < self.minutes < 1_000_000:  # nan, too, is not
+            raise InputError(f"--minutes: found {self.minutes}, expected a number of minutes")
+        if not 0 <= self.audit <= 1:
+            raise InputError(f"--audit: found {self.audit}, expected a share from 0 to 1")
+
     @classmethod
     def of(cls, folder: StudyFolder) -> Plan:
         """The plan that a study was started, or last continued, with."""
         names = {field.name for field in fields(cls)}
         known: dict[str, Any] = {key: value for key, value in folder.manifest.items() if key in names}
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})  # type: ignore[arg-type]
+        try:
+            return TypeAdapter(cls).validate_python(known)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(
+                f"{folder.path}: manifest.json: {first['loc'][0]}: found {first['input']!r}, but {first['msg']}"
+            ) from None
 
     @property
     def goal(self) -> Goal:
@@ -135,7 +150,7 @@ def _now(plan: Plan) -> dict[str, Any]:
     packages = ("torch", "ray", "lightning", "optuna", "numpy", "pandas")
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": ["study", *sys.argv[1:]],
+        "command": ["study", *(re.sub(r"(\w://)[^/@]+@", r"\1***@", argument) for argument in sys.argv[1:])],
         "commit": _commit(),
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "machine": {"python": platform.python_version(), "system": platform.platform(), "cpus": os.cpu_count()},

@@ -17,7 +17,9 @@ from excolor import InputError
 
 Value = float | int | bool | str
 
-_RANGE = re.compile(r"(?:(?P<name>[^=()]*?)\s*=\s*)?(?P<kind>\w+)\s*\((?P<arguments>.*)\)")
+LARGEST = 10**15
+
+_RANGE = re.compile(r"(?:(?P<name>[^=()]*)=\s*)?(?P<kind>\w+)\s*\((?P<arguments>.*)\)")
 _NAME = re.compile(r"[A-Za-z_][\w.-]*")
 _WORD = re.compile(r"[A-Za-z_][\w .-]*")
 _KINDS = "uniform(a, b), log(a, b), int(a, b) or choice(x, y, ...)"
@@ -33,18 +35,20 @@ def parse(text: str, where: str) -> tuple[str | None, BaseDistribution] | None:
         return None
     name, kind, arguments = match["name"], match["kind"], [a.strip() for a in match["arguments"].split(",")]
     found = f"{where}: found {text!r}, expected "
-    if name is not None and not _NAME.fullmatch(name):
+    if name is not None and not _NAME.fullmatch(name := name.rstrip()):
         raise InputError(f"{found}a name of letters, digits, '.', '_' and '-' before '='")
     if kind == "choice":
         return name, CategoricalDistribution(_options(arguments, found))
     if kind not in ("uniform", "log", "int"):
         raise InputError(f"{found}{_KINDS}")
-    bounds = [b for b in map(_number, arguments) if b is not None and math.isfinite(b)]
+    bounds = [b for b in map(_number, arguments) if b is not None]
     if len(bounds) != 2 or len(arguments) != 2:
         raise InputError(f"{found}two numbers, {kind}(low, high)")
     low, high = bounds
     if low >= high:
         raise InputError(f"{found}low < high")
+    if not math.isfinite(high - low):
+        raise InputError(f"{found}a range that is not wider than numbers go")
     if kind == "int":
         if not (isinstance(low, int) and isinstance(high, int)):
             raise InputError(f"{found}whole numbers, int(low, high)")
@@ -54,16 +58,25 @@ def parse(text: str, where: str) -> tuple[str | None, BaseDistribution] | None:
     return name, FloatDistribution(float(low), float(high), log=kind == "log")
 
 
+def within(value: object, distribution: BaseDistribution) -> bool:
+    """Whether a value is one that a range has."""
+    if isinstance(distribution, CategoricalDistribution):
+        return any(value == choice and type(value) is type(choice) for choice in distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    kind = (int, float) if isinstance(distribution, FloatDistribution) else int
+    return isinstance(value, kind) and distribution.low <= value <= distribution.high
+
+
 def _options(arguments: list[str], found: str) -> list[Value]:
     options: list[Value] = []
     for argument in arguments:
         quoted = re.fullmatch(r"(['\"])([^'\"]*)\1", argument)
         number = _number(argument)
-        if quoted:
+        if quoted and argument.isprintable():
             options.append(quoted[2])
         elif argument in ("true", "false"):
             options.append(argument == "true")
-        elif number is not None and math.isfinite(number):
+        elif number is not None:
             options.append(number)
         elif _WORD.fullmatch(argument):
             options.append(argument)
@@ -79,9 +92,11 @@ def _options(arguments: list[str], found: str) -> list[Value]:
 
 
 def _number(text: str) -> int | float | None:
+    """A finite number, a whole one of at most 15 digits, which a float and Optuna hold exactly."""
     for kind in (int, float):
         try:
-            return kind(text)
+            number = kind(text)
         except ValueError:
-            pass
+            continue
+        return number if abs(number) < (LARGEST if kind is int else math.inf) else None
     return None

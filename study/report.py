@@ -14,6 +14,7 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
@@ -42,7 +43,9 @@ def write_report(
         figures.mkdir(parents=True, exist_ok=True)
         kernel["STUDY_FIGURES"] = str(figures.resolve())
     executed = execute(content, kernel, {"FOLDER": str(folder.path.resolve()), **parameters})
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
+    exporter = HTMLExporter(
+        template_name="basic", extra_template_basedirs=[], exclude_input=True, exclude_output_prompt=True
+    )
     body, _ = exporter.from_notebook_node(executed)
     page = Template((files("analysis") / "page.html").read_text(encoding="utf-8"))
     title = html.escape(folder.name if name == "report" else f"{folder.name}: {name}")
@@ -55,10 +58,14 @@ def execute(content: str, environment: dict[str, str], parameters: Mapping[str, 
     first = next(place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code")
     source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
     notebook.cells.insert(first + 1, nbformat.v4.new_code_cell(source))
-    with TemporaryDirectory() as sockets:
-        no_port = Config({"AsyncKernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
-        client = NotebookClient(notebook, timeout=600, kernel_name="python3", config=no_port)
-        client.execute(env=environment)
+    with TemporaryDirectory() as empty:  # a kernel imports from where it is, which may be a stranger's folder
+        no_port = Config({"AsyncKernelManager": {"transport": "ipc", "ip": f"{empty}/kernel"}})
+        there = {"metadata": {"path": empty}}
+        client = NotebookClient(notebook, timeout=600, kernel_name="python3", config=no_port, resources=there)
+        try:
+            client.execute(env=environment)
+        except CellExecutionError as error:
+            raise InputError(f"the notebook cannot be executed: {error.ename}: {error.evalue}") from error
     return notebook
 
 

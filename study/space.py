@@ -20,6 +20,8 @@ from excolor.setting import Document, read_document, validate
 from study import ranges
 from study.ranges import Value
 
+MOST = 1_000  # ranges and choices of a space
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -58,6 +60,10 @@ class Space:
         texts = [*_toml_texts(document, path), *_cell_texts(schedule)]
         for text in texts:  # first the ranges, since a named one may be used above where it is defined
             text.define(distributions)
+            if len(distributions) > MOST:
+                break
+        if sum(len(getattr(d, "choices", "1")) for d in distributions.values()) > MOST:
+            raise InputError(f"{path}: found more than {MOST:,} ranges and choices, expected fewer (all are tried)")
         for text in texts:
             text.refer(distributions)
         space = cls(path, document, distributions, steps)

@@ -152,7 +152,7 @@ def schedule(setting: Setting) -> Table:
         table.add_column(column.name, justify="right", overflow="fold")
     keys = [dict(zip(p.steps, p.values, strict=True)) for p in setting.schedule.properties]
     for i, row in enumerate(rows):
-        cells = [column[i] for column in words.values()]
+        cells = [escape(column[i]) for column in words.values()]
         cells += [format_value(column[row.step]) if row.step in column else "" for column in keys]
         table.add_row(f"{row.step:,}", *cells)
     return table

@@ -7,6 +7,7 @@ import sys
 from rich.console import Console
 
 from excolor import InputError
+from excolor.errors import visible
 
 from study.cli import search, submit, train, status, look, watch  # noqa: F401  # isort: skip
 from study.cli.options import FailedError, app, console
@@ -16,12 +17,12 @@ __all__ = ["app", "console", "main"]
 
 def main() -> None:
     """Run the command line: exit code 0 for done, 1 for work that failed, 2 for wrong input."""
-    errors = Console(stderr=True)
+    errors = Console(stderr=True, emoji=False)
     try:
         app()
     except InputError as error:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except FailedError as error:
-        errors.print(f"failed: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"failed: {visible(str(error))}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+
+from study.cli.screen import Screen
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-console = Console()
+console = Screen()
 if not (console.is_terminal or "COLUMNS" in os.environ):
     console.width = 160  # a pipe or a file is as wide as need be
 

@@ -29,7 +29,7 @@ def fail(capsys, monkeypatch, *arguments):
 
 EDITS = {
     "toml: an unknown key": ("hue.toml", "bottleneck = 4", "bottlneck = 4", "model.bottlneck: unknown key, expected one of kind, bottleneck"),
-    "toml: an unknown table": ("hue.toml", "[ablation]", "[ablatoin]", "ablatoin: unknown key, expected one of title, schedule, model"),
+    "toml: an unknown table": ("hue.toml", "[ablation]", "[ablatoin]", "ablatoin: unknown key, expected one of title, concept, schedule, model"),
     "toml: no TOML": ("hue.toml", "[model]", "[model", "hue.toml: is not TOML"),
     "toml: an unknown term": ("hue.toml", '"Unitarity"', '"Unitary"', "norm.term: found Unitary, expected one of Anchor"),
     "toml: no term": ("hue.toml", 'term = "Separate"', "", "regularizers.separate.term: found nothing"),
@@ -81,7 +81,7 @@ def test_wrong_files(folder, capsys, monkeypatch, file, old, new, message):
 
 FLAGS = {
     "no such space": (["run", "search_spaces/heu.toml"], "search_spaces/heu.toml: no such file"),
-    "a folder": (["run", "search_spaces"], "search_spaces: Is a directory"),
+    "a folder": (["run", "search_spaces"], "search_spaces: is a folder"),
     "a fixed setting to search": (["run", "search_spaces/seed.toml"], "found no range"),
     "a space to train": (["train", "search_spaces/hue.toml"], "found ranges"),
     "no seeds": (["run", "search_spaces/hue.toml", "--seeds", "0"], "--seeds"),

@@ -70,7 +70,7 @@ def test_a_space_has_one_concept(space):
     assert space().concept == "hue"
     of_red = 'concept = "red"' + TOML.replace("red = {", "crimson = {").replace("separate.power", "red")
     assert space(of_red.replace('"power = choice', '"red = choice').replace('"power"', '"red"')).concept == "red"
-    with pytest.raises(InputError, match=r"concept: found 'choice\(hue, red\)', but input should be"):
+    with pytest.raises(InputError, match=r"concept: found 'choice\(hue, red\)', expected 'hue'"):
         space('concept = "choice(hue, red)"' + TOML)
     with pytest.raises(InputError, match=r"ablation\.kind: found 'leace', which erases hue"):
         space('concept = "red"' + TOML.replace("[ablation]", '[ablation]\nkind = "leace"'))
