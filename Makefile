@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test soak check notebooks bench audit lock
+.PHONY: study test soak check docs notebooks bench audit lock
 
 study: .venv/ready  ## set up, run a small study of the seed's experiment, leave a report
 	$(BIN)/study run search_spaces/hue.toml
@@ -30,6 +30,10 @@ check: .venv/ready
 	$(PYTHON) -m venv .venv-s3
 	.venv-s3/bin/python -m pip install --quiet --disable-pip-version-check 'moto[s3,server]==5.*'
 	touch $@
+
+docs: .venv/ready  ## build the documentation into site/; a broken link is an error
+	$(BIN)/typer study.cli utils docs --name study --output docs/reference/commands.md
+	$(BIN)/zensical build --strict --clean
 
 notebooks: .venv/ready  ## execute the notebooks in place, on the published study
 	PYTHONWARNINGS=ignore OMP_NUM_THREADS=1 $(BIN)/jupyter-execute --inplace --NotebookClient.record_timing=False analysis/*.ipynb
