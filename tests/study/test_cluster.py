@@ -68,7 +68,7 @@ def test_a_study_outlives_a_node_and_uses_one_that_joins(network, spaces, tmp_pa
         "10.77.0.1:6379",
         "--compile",
     ]
-    arguments += ["--trials", 20, "--seeds", 2, "--steps", 300, "--confirm", 0]
+    arguments += ["--trials", 16, "--seeds", 2, "--steps", 200, "--confirm", 0]
     driver = network.popen("head", [*STUDY, *arguments], log)
     try:
         wait_for(lambda: ended() >= 4 and trials_on("one") and trials_on("two"), driver)
@@ -81,9 +81,9 @@ def test_a_study_outlives_a_node_and_uses_one_that_joins(network, spaces, tmp_pa
         driver.kill()
         driver.wait()
     folder = study.load(out / "apart")
-    assert folder.trials.trial.tolist() == list(range(20))
+    assert folder.trials.trial.tolist() == list(range(16))
     assert set(folder.trials.state) == {"complete", "stopped"}
-    assert sorted(set(folder.replicas.trial)) == list(range(20))
+    assert sorted(set(folder.replicas.trial)) == list(range(16))
     assert all(trial.state.is_finished() for trial in folder.optuna().trials)
     assert folder.manifest["cluster"] == {"address": "10.77.0.1:6379", "nodes": 2, "cpus": 2}
     for name, compiled in {"one": True, "two": False, "three": True}.items():
