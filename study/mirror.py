@@ -46,15 +46,18 @@ def url_of(out: Path) -> str | None:
 
 
 def names(out: Path) -> set[str]:
-    """The studies at the URL that a folder of studies stands for. Raises InputError if it cannot be read."""
+    """The studies at the URL that a folder of studies stands for. Raises InputError if it cannot be written to."""
     url = url_of(out)
     if url is None:
         return set()
     try:
         storage, root = _storage(url)
-        found = storage.get_file_info(FileSelector(root, allow_not_found=True))
+        storage.create_dir(root)  # fails where there is no bucket; a listing would be empty
+        found = storage.get_file_info(FileSelector(root))
     except OSError as error:
-        raise InputError(f"{url}: cannot be read ({_reason(error)}), expected storage to write to (--out)") from None
+        raise InputError(
+            f"{url}: cannot be written to ({_reason(error)}), expected storage to write to (--out)"
+        ) from None
     return {info.base_name for info in found if info.type == FileType.Directory}
 
 

@@ -55,7 +55,7 @@ def train(
         raise InputError(f"{setting}: found ranges ({ranges}), expected a fixed setting (`study run` searches ranges)")
     plan = Plan(trials=1, seeds=seeds, seed=seed, cpus=1, rungs=rungs, steps=steps)
     plan = replace(plan, compiled=choose_compiled(compiled, space, plan))
-    path = new_path(out, name, setting.stem, names(out))
+    path = new_path(out, name, setting.stem, names(out) if name else ())
     try:
         reports = train_once(space, plan, console, examine)
     except (MemoryError, RuntimeError, ValueError) as error:

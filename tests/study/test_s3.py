@@ -92,5 +92,5 @@ def test_a_study_goes_on_from_s3_on_another_machine(bucket, spaces, command, tmp
 def test_a_bucket_that_is_not_there(bucket, command, spaces, tmp_path):
     done = command("run", spaces / "hue.toml", "--out", "s3://nowhere/studies", "--cpus", 1)
     assert done.returncode == 2
-    assert "s3://nowhere/studies: cannot be " in done.stderr
+    assert "s3://nowhere/studies: cannot be written to " in done.stderr
     assert len(done.stderr.splitlines()) == 1
