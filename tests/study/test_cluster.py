@@ -148,19 +148,6 @@ def test_a_submitted_study_comes_back(network, spaces, tmp_path, monkeypatch):
 
 @apart
 @pytest.mark.slow
-def test_a_driver_that_is_no_node_is_told_so(network, spaces, tmp_path):
-    network.node("head", "--num-cpus=1", "--include-dashboard=false")
-    network.host("home")
-    log = tmp_path / "log"
-    arguments = ["run", spaces / "hue.toml", "--name", "x", "--out", tmp_path, "--address", "10.77.0.1:6379"]
-    assert network.popen("home", [*STUDY, *arguments], log).wait(timeout=300) == 2
-    assert "--address: found 10.77.0.1:6379: " in log.read_text()
-    assert len(log.read_text().splitlines()) == 1
-    assert not (tmp_path / "x").exists()
-
-
-@apart
-@pytest.mark.slow
 def test_the_slurm_script_runs(network, spaces, tmp_path):
     """With two namespaces for nodes, and for `srun` a script that runs its command in the other one."""
     network.host("head")
