@@ -25,9 +25,17 @@ def spaces() -> Path:
     return Path(__file__).parent.parent / "search_spaces"
 
 
+SECRETS = {
+    "WANDB_API_KEY": "5ec2e7" * 7,
+    "AWS_SECRET_ACCESS_KEY": "planted/secret+of+a+bucket",
+    "RAY_AUTH_TOKEN": "planted-token-of-a-cluster-0123456789",
+}
+"""What is in the environment of every study here, and must not get out of it."""
+
+
 def run_study(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
     """`study` in a process of its own, where it may start a Ray of its own."""
-    environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1"}
+    environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1", **SECRETS}
     command = [sys.executable, "-m", "study", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=300)
 
