@@ -29,10 +29,11 @@ ANSWERED_IN = 120  # seconds, of its nodes, which may have to fetch the code and
 QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-"""Without the loggers and snapshots of Ray that cost more than they tell."""
+"""Without the loggers and snapshots of Ray that cost more than they tell, and its Ctrl-C, which outlasts a search."""
 
 
 @contextmanager

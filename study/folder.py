@@ -6,8 +6,10 @@ import json
 import math
 import os
 import re
+import shutil
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -44,20 +46,21 @@ class StudyFolder:
 
         Raises InputError if the folder exists or cannot be made.
         """
+        schedule = Path(space.template["schedule"]["file"])
+        files = {"study.toml": space.file.read_bytes(), schedule.name: schedule.read_bytes()}
+        partial = cls(path.with_name(f".{path.name}.{os.getpid()}.partial"))
         try:
-            path.mkdir(parents=True)
+            for results in ("replicas.parquet", "models"):
+                (partial.path / results).mkdir(parents=True)
+            for name, content in files.items():
+                partial.write(name, content)
+            partial.write_manifest(manifest)
+            return cls(partial.path.rename(path))
         except OSError as error:
+            shutil.rmtree(partial.path, ignore_errors=True)
             raise InputError(
                 f"{path}: cannot be made ({error.strerror}), expected a folder to write to (--out)"
             ) from None
-        folder = cls(path)
-        schedule = Path(space.template["schedule"]["file"])
-        folder.write("study.toml", space.file.read_bytes())
-        folder.write(schedule.name, schedule.read_bytes())
-        folder.write_manifest(manifest)
-        (path / "replicas.parquet").mkdir()
-        (path / "models").mkdir()
-        return folder
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write what the study was asked and where it ran."""
@@ -97,14 +100,19 @@ class StudyFolder:
         return optuna.storages.JournalStorage(JournalFileBackend(str(self.path / "optuna.journal")))
 
     def write(self, name: str, content: bytes | pa.Buffer) -> Path:
-        """Replace one of the folder's files, whole or not at all; return its path."""
+        """Replace one of the folder's files, whole or not at all; return its path. Raises OSError, which names it."""
         path = self.path / name
         partial = path.with_name(f".{path.name}.partial")
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        return partial.replace(path)
+        try:
+            with open(partial, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            return partial.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                partial.unlink()
+            raise OSError(error.errno, error.strerror, str(path)) from None
 
     # What a reader asks for
 
@@ -133,6 +141,11 @@ class StudyFolder:
     def replicas(self) -> pd.DataFrame:
         """A row per trial, seed and rung: trial, seed, step, diverged and every metric."""
         return read_frame(self.path / "replicas.parquet", ("trial", "seed", "step", "diverged"))
+
+    def replicas_of(self, trial: int) -> pd.DataFrame:
+        """The rows of `replicas` of one trial, of which there may be none."""
+        path = self.path / "replicas.parquet" / f"{trial:05d}.parquet"
+        return pd.read_parquet(path) if path.is_file() else pd.DataFrame({"seed": [], "step": []})
 
     @property
     def confirmation(self) -> pd.DataFrame:

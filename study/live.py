@@ -30,7 +30,7 @@ class StudyView:
         self._goal = plan.goal
         self._trials = None if plan.trials is None else plan.trials - past
         self._seconds = plan.minutes and plan.minutes * 60
-        self._started = 0
+        self._started: set[int] = set()
         self._start = time.monotonic()
         self._states: Counter[str] = Counter()
         self._best: float | None = None
@@ -49,8 +49,8 @@ class StudyView:
         self._console.print(f"{self._counts()} in {clock(time.monotonic() - self._start)}", highlight=False)
 
     def started(self, trial: int) -> None:
-        """A trial has begun."""
-        self._started += 1
+        """A trial has begun, perhaps anew."""
+        self._started.add(trial)
 
     def reported(self, trial: int, report: Report) -> None:
         """A trial has come to a rung."""
@@ -97,7 +97,7 @@ class StudyView:
         )
         counts = Table.grid(padding=(0, 2))
         counts.add_row(
-            f"[cyan]{self._started - self._done} running[/]",
+            f"[cyan]{len(self._started) - self._done} running[/]",
             f"[green]{self._states['complete']} complete[/]",
             f"[yellow]{self._states['stopped']} stopped early[/]",
             f"[magenta]{self._states['diverged']} diverged[/]",

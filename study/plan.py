@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from excolor import InputError
 from excolor.step import step_kinds
-from study.folder import StudyFolder, load
+from study.folder import StudyFolder
 from study.goal import Aggregate, Goal
 from study.space import Space
 
@@ -54,6 +54,8 @@ class Plan:
     aggregate: Aggregate = "mean"
     constraints: tuple[str, ...] = ()
     compiled: bool = False
+    limit: float = 60.0  # minutes a trial may take
+    memory: float | None = None  # GiB a worker may allocate, or its share of the machine
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not 0 < self.minutes < 1_000_000:  # nan, too, is not
@@ -121,21 +123,21 @@ def create(space: Space, plan: Plan, path: Path) -> StudyFolder:
     return StudyFolder.create(path, space, manifest)
 
 
-def continued(path: Path, space: Space, plan: Plan) -> StudyFolder:
-    """The study in a folder, with this plan from now on. Raises InputError if it was another kind of search."""
-    folder = load(path)
+def continued(folder: StudyFolder, space: Space, plan: Plan) -> Plan:
+    """The plan to go on with in a study's folder. Raises InputError if that was another kind of search."""
+    path = folder.path
     before = Plan.of(folder)
     now = replace(plan, compiled=before.compiled)
     read, written = folder.space.template["schedule"]["rows"], space.template["schedule"]["rows"]
     if (folder.path / "study.toml").read_bytes() != space.file.read_bytes() or read != written:
         raise InputError(f"{path}: a study of another space has this name, expected a new name (--name)")
-    fixed = [field.name for field in fields(Plan) if field.name not in ("trials", "minutes", "cpus", "address")]
+    may_change = ("trials", "minutes", "cpus", "address", "limit", "memory")
+    fixed = [field.name for field in fields(Plan) if field.name not in may_change]
     if changed := [name for name in fixed if getattr(before, name) != getattr(now, name)]:
         raise InputError(f"{path}: a study with other {', '.join(changed)} has this name, expected a new name (--name)")
     if plan.trials is not None and plan.trials <= len(folder.trials):
         raise InputError(f"{path}: has {len(folder.trials)} trials, expected more (--trials) or a new name (--name)")
-    extend(folder, now)
-    return folder
+    return now
 
 
 def extend(folder: StudyFolder, plan: Plan) -> None:

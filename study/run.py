@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import logging
+
 from ray import tune
 
 from study.folder import StudyFolder
+from study.interrupt import interruptible
+from study.limits import TimeLimit
 from study.plan import Plan
 from study.recorder import Listener, Recorder
+from study.recovery import clean, reconcile
 from study.samplers import sampler
 from study.schedulers import Audited, replay, scheduler
-from study.search import OptunaSearch, Reports, requeue
+from study.search import OptunaSearch, Reports
 from study.worker import run_trial
 
 WITHOUT_END = 1_000_000  # trials
+RETRIES = 2  # of a trial whose worker died
 
 
-def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> bool:
+def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
     """Run a study's trials into its folder, on the Ray at hand, until there are as many as the plan says.
 
-    Those that the folder has already are not repeated, and those that were interrupted come first. Returns whether it
-    got to the end.
+    Those that the folder has already are not repeated, and those that were interrupted come first. No other process may
+    be writing to the folder. Raises KeyboardInterrupt soon after a SIGINT, and OSError if something cannot be written;
+    what is recorded by then is whole.
     """
+    clean(folder)
+    study = folder.search(sampler(plan, len(folder.trials)), plan.goal.directions)
+    reconcile(study, folder)
     recorder = Recorder(folder, listeners)
     past = len(recorder.trials)
-    study = folder.search(sampler(plan, past), plan.goal.directions)
-    requeue(study)
     search = OptunaSearch(study, folder.space, plan.goal, recorder, plan.minutes and plan.minutes * 60)
     stopping = scheduler(plan.scheduler, plan.rungs)
     replay(stopping, folder.scores())
@@ -32,8 +40,9 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> bool:
         stopping = Audited(stopping, plan.audit, plan.seed + past, lambda trial_id: search.running[trial_id].spare())
     left = (plan.trials or WITHOUT_END) - past
     if left <= 0:
-        return True
-    try:
+        return
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # why a trial failed is in its row
+    with interruptible(search.interrupt):
         tune.run(
             tune.with_parameters(run_trial, space=folder.space, plan=plan),
             name="ray",
@@ -45,11 +54,8 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> bool:
             search_alg=search,
             scheduler=stopping,
             reuse_actors=True,
-            callbacks=[Reports(search, listeners)],
+            max_failures=RETRIES,
+            callbacks=[Reports(search, listeners), TimeLimit(plan.limit * 60)],
             raise_on_failed_trial=False,
             verbose=0,
         )
-    finally:
-        interrupted = bool(search.running)
-        search.close()
-    return not interrupted

@@ -43,6 +43,10 @@ def scheduler(name: SchedulerName, rungs: int) -> TrialScheduler:
 class _Median(MedianStoppingRule):
     """Ray's, but it never pauses a trial until there are enough others: ours have nowhere to go on from."""
 
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Forget a trial that is to begin anew."""
+        self._results.pop(trial, None)
+
     def _on_insufficient_samples(self, tune_controller: Any, trial: Any, time: float) -> str:
         return TrialScheduler.CONTINUE
 

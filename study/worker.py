@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ray import tune
 
+from study.limits import limit_memory
 from study.plan import Plan
 from study.space import Space
 from study.trial import SCORE, Report
@@ -30,6 +31,7 @@ def run_trial(config: dict[str, Any], space: Space, plan: Plan) -> None:
     from excolor.training import train  # takes seconds, which whoever starts the workers need not spend
 
     torch.set_num_threads(1)
+    limit_memory(plan.memory, plan.at_once)
     start = time.perf_counter()
     seeds = plan.replica_seeds
 

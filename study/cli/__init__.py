@@ -23,6 +23,6 @@ def main() -> None:
     except InputError as error:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
-    except FailedError as error:
+    except (FailedError, OSError) as error:
         errors.print(f"failed: {visible(str(error))}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)

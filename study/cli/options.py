@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -57,6 +58,12 @@ Compile = Annotated[
 Trials = Annotated[int | None, typer.Option(min=1, help="How many settings to try: 60, unless --minutes are given.")]
 Minutes = Annotated[
     float | None, typer.Option(min=0.01, help="How long to search; trials that run then are trained to the end.")
+]
+Limit = Annotated[
+    float | None, typer.Option(min=0.01, help="Minutes a trial may take before it is ended, as failed: 60.")
+]
+Memory = Annotated[
+    float | None, typer.Option(min=0.1, help="GiB a worker may allocate; by default its share of the machine's.")
 ]
 Cpus = Annotated[int, typer.Option(min=0, help="Trials at a time, one CPU each; 0 is every CPU, of all nodes.")]
 Address = Annotated[
@@ -193,6 +200,6 @@ def report_on(folder: StudyFolder) -> None:
     """Write a study's report, and say where it is."""
     from study.report import write_report
 
-    with console.status("writing the report"):
-        report = write_report(folder)
+    with console.status("writing the report"), ThreadPoolExecutor(1) as aside:  # where Ctrl-C is not its own
+        report = aside.submit(write_report, folder).result()
     console.print(f"report: {report}", soft_wrap=True, highlight=False)

@@ -17,6 +17,8 @@ from study.cli.options import (
     Cpus,
     FailedError,
     Json,
+    Limit,
+    Memory,
     Minutes,
     Out,
     Rungs,
@@ -90,6 +92,8 @@ def run(
     ] = 0.0,
     confirm: Top = 3,
     compiled: Compile = None,
+    limit: Limit = None,
+    memory: Memory = None,
     wandb: Wandb = "study",
     tensorboard: TensorBoard = False,
     as_json: Json = False,
@@ -99,7 +103,7 @@ def run(
 
     A study of this name that searches the same space the same way is continued, if more is asked of it.
     """
-    from study.folder import new_path
+    from study.folder import load, new_path
     from study.mirror import fetch, names
     from study.plan import Plan, continued, create
     from study.samplers import sampler as make
@@ -124,6 +128,8 @@ def run(
         objectives=tuple(objective),
         aggregate=aggregate,
         constraints=tuple(constraint),
+        limit=limit or Plan.limit,
+        memory=memory,
     )
     plan.goal.check(search_space.concept)
     make(plan, 0)
@@ -132,9 +138,11 @@ def run(
     elsewhere = names(out)
     if name in elsewhere:
         fetch(out / name)
-    folder = continued(out / name, search_space, plan) if name and (out / name).exists() else None
-    folder = folder or create(search_space, plan, new_path(out, name, space.stem, elsewhere))
-    with _listeners(folder, wandb, tensorboard) as listeners:
+    known = bool(name) and (out / name).exists()
+    folder = load(out / name) if known else create(search_space, plan, new_path(out, name, space.stem, elsewhere))
+    if known:
+        plan = continued(folder, search_space, plan)
+    with _driving(folder, plan, known), _listeners(folder, wandb, tensorboard) as listeners:
         _search(folder, plan, confirm, listeners)
     tell(status(folder).plain())
 
@@ -147,13 +155,15 @@ def resume(
     cpus: Cpus = 0,
     address: Address = None,
     confirm: Top = 3,
+    limit: Limit = None,
+    memory: Memory = None,
     wandb: Wandb = "study",
     tensorboard: TensorBoard = False,
     as_json: Json = False,
     out: Out = Path("runs"),
 ) -> None:
     """Go on with a study that was interrupted, or that is to have more trials. No trial that has ended is repeated."""
-    from study.plan import Plan, extend
+    from study.plan import Plan
     from study.status import status
 
     folder = open_folder(study, out)
@@ -161,11 +171,11 @@ def resume(
     more = replace(
         plan, cpus=cpus, address=address, trials=trials or (None if minutes else plan.trials), minutes=minutes
     )
+    more = replace(more, limit=limit or plan.limit, memory=memory or plan.memory)
     if minutes is None and more.trials is None:
         raise InputError(f"{folder.path}: was given minutes, not trials; expected --minutes or --trials to go on with")
     _join(address)
-    extend(folder, more)
-    with _listeners(folder, wandb, tensorboard) as listeners:
+    with _driving(folder, more, known=True), _listeners(folder, wandb, tensorboard) as listeners:
         _search(folder, more, confirm, listeners)
     tell(status(folder).plain())
 
@@ -193,6 +203,7 @@ def confirm(
     """Train a study's best settings again on held-out seeds, beside what was published of their concept."""
     from study.cluster import cluster
     from study.confirmation import candidates
+    from study.lock import driving
     from study.plan import Plan
     from study.status import status
 
@@ -200,7 +211,7 @@ def confirm(
     if folder.best().empty:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to confirm")
     chosen = candidates(folder, top, seeds, against)
-    with mirrored(folder):
+    with driving(folder.path), mirrored(folder):
         with cluster(replace(Plan.of(folder), cpus=cpus).workers, address):
             _confirm(folder, chosen, seeds, examine)
             if leave_one_out:
@@ -215,6 +226,23 @@ def _join(address: str | None) -> None:
         from study.cluster import join
 
         join(address)
+
+
+@contextmanager
+def _driving(folder: StudyFolder, plan: Plan, known: bool) -> Iterator[None]:
+    """Hold a study, new or known, to work on by a plan. Raises FailedError, in one line, if it cannot be written."""
+    from study.interrupt import interruptible
+    from study.lock import driving
+    from study.plan import extend
+
+    try:
+        with driving(folder.path), interruptible():
+            if known:
+                extend(folder, plan)
+            yield
+    except OSError as error:
+        then = f"`study resume {folder.path}` goes on" if folder.path.is_dir() else "the study's folder is gone"
+        raise FailedError(f"{error.filename or folder.path}: {error.strerror or error}; {then}") from None
 
 
 @contextmanager
@@ -239,6 +267,7 @@ def _search(folder: StudyFolder, plan: Plan, top: int, listeners: list[Listener]
     from study.live import StudyView
     from study.run import run as run_trials
 
+    interrupted = False
     past = len(folder.trials)
     budget = f"{plan.minutes:g} minutes" if plan.trials is None else f"{plan.trials} trials"
     try:
@@ -248,19 +277,21 @@ def _search(folder: StudyFolder, plan: Plan, top: int, listeners: list[Listener]
             of = folder.manifest["space"]
             title = f"{folder.path}: {budget} of {of}, {plan.seeds} seeds each, {at_once} at a time"
             with StudyView(console, title, plan, past) as view:
-                finished = run_trials(plan, folder, [view, *listeners])
-            if finished and top and not folder.best().empty:
+                run_trials(plan, folder, [view, *listeners])
+            if top and not folder.best().empty:
                 _confirm(folder, candidates(folder, top, HELD_OUT), HELD_OUT)
     except KeyboardInterrupt:
-        finished = False
-    if not finished:
+        interrupted = True
+        console.print("interrupted: once more (Ctrl-C) leaves at once")
+    if not folder.best().empty:
+        console.print(summary.best_settings(folder))
+        report_on(folder)
+    if interrupted:
         kept = f"interrupted after {len(folder.trials)} trials, which are kept"
         raise FailedError(f"{folder.path}: {kept}; `study resume {folder.path}` goes on")
     if folder.best().empty:
         which = "that keeps the constraints " if plan.constraints else ""
         raise FailedError(f"{folder.path}: no trial {which}was completed; `study show {folder.path} TRIAL` says why")
-    console.print(summary.best_settings(folder))
-    report_on(folder)
 
 
 def _confirm(folder: StudyFolder, chosen: list[Candidate], seeds: int, examined: bool = False) -> None:

@@ -1,0 +1,35 @@
+"""Ctrl-C: once, and the work stops where it is whole; twice, and the process is gone, which loses nothing recorded."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+
+@contextmanager
+def interruptible(stop: Callable[[], None] | None = None) -> Iterator[None]:
+    """Within, the first Ctrl-C calls `stop`, or raises KeyboardInterrupt.
+
+    The next one, within or later, ends the process with exit code 130.
+    """
+
+    def first(*_: object) -> None:
+        signal.signal(signal.SIGINT, leave)
+        if stop is None:
+            raise KeyboardInterrupt
+        stop()
+
+    def leave(*_: object) -> NoReturn:
+        if os.isatty(1):
+            os.write(1, b"\x1b[?25h\n")  # a live view hides the cursor
+        os._exit(130)
+
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is first:
+            signal.signal(signal.SIGINT, before)

@@ -1,0 +1,54 @@
+"""What a trial may take: minutes, which the driver watches, and memory, which the worker's system does."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.tune import Callback
+
+GIB = 2**30
+
+
+class TimeLimit(Callback):
+    """Kills the worker of a trial that takes longer than so many seconds, wherever it hangs. It is not tried again."""
+
+    def __init__(self, seconds: float):
+        self._seconds = seconds
+        self._since: dict[Any, float] = {}
+
+    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self._since[trial] = time.monotonic()
+
+    def on_step_begin(self, iteration: int, trials: list, **info: Any) -> None:
+        now = time.monotonic()
+        for trial, since in [*self._since.items()]:
+            if trial.status != "RUNNING":
+                self._since.pop(trial)
+            elif now - since > self._seconds:
+                trial.max_failures = 0
+                trial.overdue = f"it took longer than {self._seconds / 60:g} minutes (--limit)"
+                ray.kill(trial.temporary_state.ray_actor)
+
+
+def limit_memory(gib: float | None, workers: int | None) -> None:
+    """Let this process, one of so many, allocate so much, by default its share of the machine.
+
+    What goes beyond is a MemoryError.
+    """
+    share = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (workers or os.cpu_count() or 1)
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (int(gib * GIB if gib else share), most))
+
+
+def why_it_died(trial: Any) -> str:
+    """Why Tune gave a trial up, in one line."""
+    if hasattr(trial, "overdue"):
+        return trial.overdue
+    _, _, last = Path(trial.error_file).read_text().rpartition("Failure # ")
+    memory = ", at last since the machine was low on memory" if "low on memory" in last else ""
+    return f"its worker died {trial.run_metadata.num_failures} times{memory}"

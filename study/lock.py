@@ -1,0 +1,30 @@
+"""One driver a study: whoever writes to its folder holds its lock, which the system frees however the process ends."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from excolor import InputError
+
+
+@contextmanager
+def driving(folder: Path) -> Iterator[None]:
+    """Hold a study's lock. Raises InputError if another process does, or the folder cannot be written to."""
+    file = folder / ".lock"
+    lock = FileLock(file)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        found = f"found {file.read_text() or 'another process'} at work on it"
+        raise InputError(f"{folder}: {found}, expected one at a time (wait for it, or end it)") from None
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written to ({error.strerror}), expected a study to go on with") from None
+    with lock:
+        file.write_text(f"process {os.getpid()} on {platform.node()}")
+        yield
