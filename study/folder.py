@@ -85,11 +85,12 @@ class StudyFolder:
     def search(self, sampler: optuna.samplers.BaseSampler, directions: Sequence[Any]) -> optuna.Study:
         """The search as Optuna's own Study, to go on with; begins the folder's journal if there is none."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        storage = self.journal()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.create_study(
-                study_name=self.name,
-                storage=self.journal(),
+                study_name=next(iter(optuna.get_all_study_names(storage)), self.name),  # the folder may be renamed
+                storage=storage,
                 directions=directions,
                 sampler=sampler,
                 load_if_exists=True,
@@ -97,7 +98,13 @@ class StudyFolder:
 
     def journal(self) -> optuna.storages.JournalStorage:
         """The search as Optuna stores it."""
-        return optuna.storages.JournalStorage(JournalFileBackend(str(self.path / "optuna.journal")))
+        path = self.path.resolve() / "optuna.journal"  # its lock is a link to it
+        try:
+            return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+        except ValueError as error:
+            raise InputError(
+                f"{path}: is no journal: {error}, expected Optuna's (remove it, and `study resume` makes it anew)"
+            ) from None
 
     def write(self, name: str, content: bytes | pa.Buffer) -> Path:
         """Replace one of the folder's files, whole or not at all; return its path. Raises OSError, which names it."""
@@ -135,17 +142,29 @@ class StudyFolder:
     def trials_table(self) -> pa.Table:
         """`trials` as they are on disk, of which there may be none."""
         path = self.path / "trials.parquet"
-        return pq.read_table(path) if path.is_file() else pa.table({})
+        try:
+            return pq.read_table(path) if path.is_file() else pa.table({})
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            raise InputError(
+                f"{path}: is no table: {reason}, expected Parquet (remove it, and `study resume` makes it anew)"
+            ) from None
 
     @property
     def replicas(self) -> pd.DataFrame:
         """A row per trial, seed and rung: trial, seed, step, diverged and every metric."""
-        return read_frame(self.path / "replicas.parquet", ("trial", "seed", "step", "diverged"))
+        path, columns = self.path / "replicas.parquet", ("trial", "seed", "step", "diverged")
+        try:
+            return read_frame(path, columns)
+        except InputError:
+            for part in sorted(path.glob("*.parquet")):
+                read_frame(part, columns)  # names the one
+            raise
 
     def replicas_of(self, trial: int) -> pd.DataFrame:
         """The rows of `replicas` of one trial, of which there may be none."""
         path = self.path / "replicas.parquet" / f"{trial:05d}.parquet"
-        return pd.read_parquet(path) if path.is_file() else pd.DataFrame({"seed": [], "step": []})
+        return read_frame(path, ("seed", "step")) if path.is_file() else pd.DataFrame({"seed": [], "step": []})
 
     @property
     def confirmation(self) -> pd.DataFrame:
@@ -257,9 +276,9 @@ class StudyFolder:
         study, which is read by `trials` alone."""
         if not (self.path / "optuna.journal").is_file():
             raise InputError(f"{self.path}: found no optuna.journal, expected a study that was run here (use `trials`)")
-        storage = self.journal()
-        (name,) = optuna.get_all_study_names(storage)  # whatever the folder is called now
-        return optuna.load_study(study_name=name, storage=storage)
+        if names := optuna.get_all_study_names(storage := self.journal()):
+            return optuna.load_study(study_name=names[0], storage=storage)  # whatever the folder is called now
+        raise InputError(f"{self.path}: found nothing in optuna.journal, expected a search (`study resume` mends it)")
 
 
 def load(path: str | Path) -> StudyFolder:

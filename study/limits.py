@@ -40,7 +40,8 @@ def limit_memory(gib: float | None, workers: int | None) -> None:
 
     What goes beyond is a MemoryError.
     """
-    share = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (workers or os.cpu_count() or 1)
+    cpus = os.cpu_count() or 1  # a worker each, at most
+    share = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / min(workers or cpus, cpus)
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (int(gib * GIB if gib else share), most))
 

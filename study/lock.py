@@ -19,7 +19,7 @@ def driving(folder: Path) -> Iterator[None]:
     file = folder / ".lock"
     lock = FileLock(file)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=1)  # who looks at a study asks for it, too, for a moment
     except Timeout:
         found = f"found {file.read_text() or 'another process'} at work on it"
         raise InputError(f"{folder}: {found}, expected one at a time (wait for it, or end it)") from None

@@ -32,11 +32,14 @@ def reconcile(study: optuna.Study, folder: StudyFolder) -> None:
     A trial that nobody knows to have ended is WAITING afterwards, to be the next that is asked for.
     """
     rows: dict[int, Row] = {row["trial"]: row for row in folder.trials_table().to_pylist()}
-    for number in range(len(study.trials), max(rows, default=-1) + 1):
-        study.enqueue_trial(folder.parameters(number) if number in rows else {})
+    for _ in range(len(study.trials), max(rows, default=-1) + 1):
+        study.enqueue_trial({})
     requeue(study)
-    waiting = {trial.number for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,))}
-    if waiting & rows.keys():
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    if untold := [trial for trial in waiting if trial.number in rows]:
+        for trial in untold:  # the journal may have been cut between one parameter and the next
+            fixed = folder.parameters(trial.number)
+            study._storage.set_trial_system_attr(trial._trial_id, "fixed_params", fixed)
         for _ in waiting:
             ask = study.ask(folder.space.distributions)
             if ask.number in rows:

@@ -177,7 +177,7 @@ def test_a_study_that_was_killed_and_interrupted_goes_on_where_it_was(spaces, tm
 
     process = begin([sys.executable, "-m", "study", "resume", str(path), "--confirm", "0"], path, 3)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=120)
+    _, stderr = process.communicate(timeout=400)
     assert process.returncode == 1, stderr
     assert "which are kept; `study resume" in stderr
     assert "Traceback" not in stderr
