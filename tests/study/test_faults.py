@@ -14,6 +14,7 @@ from optuna.samplers import RandomSampler
 
 import study
 from excolor import InputError
+from study.folder import StudyFolder
 from study.lock import driving
 from study.recovery import clean, reconcile
 
@@ -99,29 +100,23 @@ def test_journal_and_table_are_each_made_anew_from_the_other(hue, outcomes, tmp_
         assert not [*mended.path.rglob("*.partial"), *mended.path.glob("optuna.journal.lock*")]
 
 
-DAMAGES = {
-    "trials.parquet": "remove it, and `study resume` makes it anew",
-    "replicas.parquet/00001.parquet": "remove it: the rest can be read",
-    "confirmation.parquet": "remove it: the rest can be read",
-    "manifest.json": "it is of no use without",
-}
+DAMAGES = ("trials.parquet", "replicas.parquet/00001.parquet", "confirmation.parquet", "manifest.json")
 
 
-@pytest.mark.parametrize(("name", "then"), DAMAGES.items(), ids=DAMAGES.keys())
-def test_a_damaged_file_is_named_and_the_rest_can_be_read(hue, tmp_path, name, then):
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_file_is_named_and_the_rest_can_be_read(hue, tmp_path, name):
     path = shutil.copytree(hue.path, tmp_path / "damaged")
     cut(name, 0.5)(path)
-    folder = study.load(path)
+    folder = StudyFolder(path)
     reads = {
         "trials.parquet": lambda: folder.trials,
         "replicas.parquet/00001.parquet": lambda: folder.replicas,
         "confirmation.parquet": lambda: folder.confirmation,
-        "manifest.json": lambda: folder.manifest,
+        "manifest.json": lambda: StudyFolder(path).manifest,
     }
-    with pytest.raises(InputError, match="is damaged") as error:
+    with pytest.raises(InputError, match="expected") as error:
         reads.pop(name)()
-    assert str(error.value).startswith(f"{path / name}: is damaged (")
-    assert str(error.value).endswith(f"expected it whole ({then})")
+    assert str(error.value).startswith(f"{path / name}: is no ")
     for read in reads.values():
         read()
 
@@ -130,7 +125,7 @@ def test_a_journal_damaged_in_its_middle_is_named(hue, tmp_path):
     path = shutil.copytree(hue.path, tmp_path / "damaged")
     journal = path / "optuna.journal"
     journal.write_bytes(journal.read_bytes().replace(b"{", b"#", 40))
-    with pytest.raises(InputError, match=r"optuna.journal: is damaged .* `study resume` makes it anew"):
+    with pytest.raises(InputError, match=r"optuna.journal: is no journal.* `study resume` makes it anew"):
         study.load(path).optuna()
 
 
