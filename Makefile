@@ -32,7 +32,7 @@ check: .venv/ready
 	touch $@
 
 docs: .venv/ready  ## build the documentation into site/; a broken link is an error
-	$(BIN)/typer study.cli utils docs --name study --output docs/reference/commands.md
+	$(BIN)/typer study.cli utils docs --name study --title 'The command line' --output docs/reference/commands.md
 	$(BIN)/zensical build --strict --clean
 
 notebooks: .venv/ready  ## execute the notebooks in place, on the published study
