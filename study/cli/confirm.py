@@ -1,0 +1,111 @@
+"""`study confirm`: the best settings, and what there is to compare them with, on seeds that the search never saw."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from excolor import InputError
+from study.cli.options import (
+    Address,
+    Cpus,
+    FailedError,
+    Json,
+    Out,
+    Study,
+    app,
+    console,
+    mirrored,
+    open_folder,
+    report_on,
+    tell,
+)
+
+if TYPE_CHECKING:
+    from study.confirmation import Candidate
+    from study.folder import StudyFolder
+
+HELD_OUT = 64  # seeds on which a study is confirmed
+
+
+@app.command(epilog="Example: study confirm hue-001 --top 5 --seeds 64 --against search_spaces/unregularized.toml")
+def confirm(
+    study: Study,
+    top: Annotated[int, typer.Option(min=0, help="How many of the best settings.")] = 3,
+    seeds: Annotated[int, typer.Option(min=2, max=50_000, help="How many seeds that no search has seen.")] = HELD_OUT,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="A fixed setting to compare with; by default what was published of the concept."),
+    ] = None,
+    examine: Annotated[
+        bool, typer.Option("--examine", help="Probe for hue, too, and see how fast it is learnt again.")
+    ] = False,
+    leave_one_out: Annotated[
+        bool, typer.Option("--leave-one-out", help="Train the best of them without each of its terms, too.")
+    ] = False,
+    cpus: Cpus = 0,
+    address: Address = None,
+    as_json: Json = False,
+    out: Out = Path("runs"),
+) -> None:
+    """Train a study's best settings again on held-out seeds, beside what was published of their concept."""
+    from study.cluster import cluster
+    from study.confirmation import candidates
+    from study.lock import driving
+    from study.plan import Plan
+    from study.status import status
+
+    folder = open_folder(study, out)
+    if folder.best().empty:
+        raise InputError(f"{folder.path}: found no complete trial, expected at least one to confirm")
+    chosen = candidates(folder, top, seeds, against)
+    with driving(folder.path), mirrored(folder):
+        with cluster(replace(Plan.of(folder), cpus=cpus).workers, address):
+            confirm_on(folder, chosen, seeds, examine)
+            if leave_one_out:
+                _leave_one_out(folder, seeds)
+        report_on(folder)
+    tell(status(folder).plain())
+
+
+def confirm_on(folder: StudyFolder, chosen: list[Candidate], seeds: int, examined: bool = False) -> None:
+    """Confirm a study's best settings on the Ray at hand, and print how they did."""
+    from study import summary
+
+    _train_again(folder, chosen, seeds, "confirmation.parquet", examined)
+    console.print(summary.confirmed(folder))
+
+
+def _leave_one_out(folder: StudyFolder, seeds: int) -> None:
+    """Train a study's best confirmed trial without each of its terms, and print what each is worth."""
+    from study import confirmation, summary
+    from study.ranking import ranking
+
+    ranked = ranking(folder.confirmation, folder)
+    for trial in ranked.trial.dropna().head(1):
+        _train_again(folder, confirmation.leave_one_out(folder, int(trial)), seeds, "leave-one-out.parquet")
+        console.print(summary.worths(folder))
+
+
+def _train_again(folder: StudyFolder, chosen: list[Candidate], seeds: int, file: str, examined: bool = False) -> None:
+    """Train settings on held-out seeds into one of the folder's files."""
+    from ray.exceptions import RayError
+    from rich.progress import Progress
+
+    from study import confirmation
+    from study.plan import Plan
+
+    with Progress(console=console, transient=True, disable=not console.is_interactive) as progress:
+        task = progress.add_task(f"training {len(chosen)} settings on {seeds} held-out seeds", total=None)
+
+        def advanced(done: int, of: int) -> None:
+            progress.update(task, completed=done, total=of)
+
+        try:
+            confirmation.confirm(chosen, folder, Plan.of(folder).held_out_seeds(seeds), advanced, examined, file)
+        except RayError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise FailedError(f"{folder.path}: could not be confirmed: {reason}") from None
