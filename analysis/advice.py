@@ -12,41 +12,54 @@ from analysis.responses import Responses
 from study import StudyFolder
 from study.live import format_value
 
-_MATTERS = 0.05  # of the variance
+_MATTERS = 0.05  # of the variance, or of what makes a trial one of the best
 _EDGE = 0.03  # of a range
 
 
-def recommended(
-    folder: StudyFolder, trial: int, shares: pd.DataFrame, free: pd.DataFrame, found: Mapping[str, Responses]
-) -> str:
-    """The setting to take, and of each parameter that matters where to keep it and what that is worth.
-
-    found: what to call the trials that were fitted, and what was found of them.
-    """
-    metric = folder.goal.objectives[0]
-    lines = [f"**What to set:** take trial {trial} as it is (`study export {folder.name} {trial}`)."]
+def recommended(folder: StudyFolder, trial: int, shares: pd.DataFrame, free: pd.DataFrame) -> str:
+    """Which setting to take, and how free the parameters are that do not matter."""
+    text = f"**What to set:** take trial {trial} as it is (`study export {folder.name} {trial}`)."
     if shares.empty or free.empty:
-        return f"{lines[0]} There are too few trials to say which of its parameters matter."
-    important = shares[shares["fANOVA, all"] >= _MATTERS]["fANOVA, all"].head(5)
-    if len(important):
-        lines[0] += " If you change it, these parameters matter most:\n"
-    for name, share in important.items():
-        row = free.loc[[name]].iloc[0]
-        text = f"- **{name}** ({share:.0%} of the variance): {_range(row)}"
-        if row["share"] >= 0.9 * row["by chance"]:
-            text += ", anywhere by itself, so it matters together with others or where trials fail"
-        costs = {of: fitted.costs.loc[[name]].iloc[0] for of, fitted in found.items() if name in fitted.costs.index}
-        if costs:
-            text += f"; outside, {metric} is " + ", or ".join(f"{_lost(cost)} of {of}" for of, cost in costs.items())
-        lines.append(f"{text}.")
-    others = free[~free.index.isin(important.index)]
+        return f"{text} There are too few trials to say which of its parameters matter."
+    others = free[~free.index.isin(_important(shares))]
     loose = (others["share"] >= 0.9 * others["by chance"]).sum()
+    if len(others) < len(free):
+        text += " If you change it, keep the parameters that matter most within their *plateaus*, below."
     if len(others):
-        lines.append(
-            f"\nOf the other {len(others)} parameters, {loose or 'none'} "
-            f"{'spans' if loose == 1 else 'span'} among the best trials as much of the range as chance would have it."
+        text += (
+            f" Of the other {len(others)}, {loose or 'none'} {'is' if loose in (0, 1) else 'are'} as free among the "
+            "best trials as chance would have it."
         )
-    return "\n".join(lines)
+    return text
+
+
+def recommendations(
+    shares: pd.DataFrame, free: pd.DataFrame, best: pd.Series, found: Mapping[str, Responses]
+) -> pd.DataFrame:
+    """Of each parameter that matters: why, its value in the best trial, its plateau, and what leaving that costs.
+
+    best: that trial's row. found: what to call the trials that were fitted, and what was found of them.
+    """
+    rows = {}
+    for name in _important(shares).intersection(free.index, sort=False):
+        plateau = free.loc[[name]].iloc[0]
+        rows[name] = {
+            "of the variance": f"{shares.loc[name].filter(like='fANOVA').mean():.0%}",
+            "of being one of the best": f"{shares.loc[name].filter(like='PED').mean():.0%}",
+            "set to": format_value(best[f"param.{name}"]),
+            "plateau": _range(plateau) + (" *" if plateau["share"] >= 0.9 * plateau["by chance"] else ""),
+        }
+        for of, fitted in found.items():
+            known = name in fitted.costs.index
+            rows[name][f"lost outside, {of}"] = _lost(fitted.costs.loc[[name]].iloc[0]) if known else "-"
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _important(shares: pd.DataFrame) -> pd.Index:
+    """The parameters that matter by either measure, averaged over the two sets of trials; six at most."""
+    measures = ("fANOVA", "PED")
+    most = pd.concat([shares.filter(regex=f"^{measure}").mean(axis=1) for measure in measures], axis=1).max(axis=1)
+    return most[most >= _MATTERS].sort_values(ascending=False).head(6).index
 
 
 def _range(plateau: pd.Series) -> str:
@@ -59,10 +72,7 @@ def _range(plateau: pd.Series) -> str:
 
 
 def _lost(cost: pd.Series) -> str:
-    interval = f"[{cost['low']:.3f}, {cost['high']:.3f}]"
-    if cost["low"] <= 0 <= cost["high"]:
-        return f"not surely less ({cost['mean']:+.3f} {interval})"
-    return f"{abs(cost['mean']):.3f} {'less' if cost['mean'] > 0 else 'more'} ({interval})"
+    return f"{cost['mean']:.3f} [{cost['low']:.3f}, {cost['high']:.3f}]"
 
 
 def unknown(

@@ -29,9 +29,9 @@ def schedules(settings: Mapping[str, Setting], references: Mapping[str, Setting]
             same = _counterpart(next(iter(settings.values())), name, setting)
             _schedule_line(axis, setting, same, label=label, color=INK, linewidth=1.6, linestyle=style)
         axis.set(title="learning rate" if name == "lr" else f"weight of {name}", xlabel="step", yscale="log")
-        log_ticks(axis, "y")
         if name == "lr":
             axis.set_ylim(bottom=1e-4)
+        log_ticks(axis, "y")
         _mark_phases(axis, next(iter(settings.values())))
     legend(figure, axes[0])
     return figure
@@ -143,7 +143,7 @@ def _mark_phases(axis: Axes, setting: Setting) -> None:
 
 def trade_off(trials: pd.DataFrame, blindness: str, best: Sequence[int], tooltips: Sequence[str]) -> Figure:
     """Utility of the intact model and blindness of the ablated one: a point per complete trial, with a tooltip each,
-    between curves of equal isolation; the best in colour. The worst quarter of either may lie beyond the axes, and is
+    between curves of equal isolation; the best in colour. The worst tenth of either may lie beyond the axes, and is
     drawn at their edge."""
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axis = figure.subplots()
@@ -151,7 +151,7 @@ def trade_off(trials: pd.DataFrame, blindness: str, best: Sequence[int], tooltip
     shown: list[pd.Series] = []
     limits: list[tuple[float, float]] = []
     for values in (trials["utility.mean"], trials[f"{blindness}.mean"]):
-        low, high = float(values.quantile(0.25)), float(values.max())
+        low, high = float(values.quantile(0.1)), float(values.max())
         margin = 0.04 * (high - low) or 0.01
         shown.append(values.clip(lower=low - margin))
         limits.append((low - margin, high + margin))

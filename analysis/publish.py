@@ -34,7 +34,8 @@ def publish(folder: StudyFolder, to: Path = PUBLISHED) -> StudyFolder:
     compact = StudyFolder.create(to / folder.name, folder.space, _anonymous(folder.manifest))
     (compact.path / "replicas.parquet").rmdir()
     replicas = folder.replicas.sort_values(["trial", "step", "seed"], ignore_index=True)
-    tables = {"trials": folder.trials, "replicas": replicas, "confirmation": folder.confirmation}
+    tables = {"trials": folder.trials, "replicas": replicas}
+    tables |= {"confirmation": folder.confirmation, "leave-one-out": folder.leave_one_out}
     for name, frame in tables.items():
         if len(frame):
             compact.write(f"{name}.parquet", compressed(pa.Table.from_pandas(frame, preserve_index=False)))

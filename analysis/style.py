@@ -34,27 +34,34 @@ def plain(axis: Axes) -> None:
 
 
 def legend(figure: Figure, axis: Axes) -> None:
-    """One legend of an axis' labels, each once, below the figure."""
+    """One legend of an axis' labels, each once, below the figure, in as many columns as fit."""
     once = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-    figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=len(once), frameon=False)
+    widest = 0.7 + 0.08 * max(map(len, once))  # inches
+    columns = max(1, min(len(once), int(figure.get_figwidth() / widest)))
+    figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=columns, frameon=False)
 
 
-def span(axis: Axes, letter: str, distribution: BaseDistribution) -> None:
+def span(axis: Axes, letter: str, distribution: Any) -> None:
     """Make "x" or "y" the axis of a parameter: logarithmic if it is searched so, or with a tick for each choice."""
     if isinstance(distribution, CategoricalDistribution):
         names = [str(choice) for choice in distribution.choices]
         axis.set(**{f"{letter}ticks": range(len(names)), f"{letter}ticklabels": names})
         axis.set(**{f"{letter}lim": (-0.5, len(names) - 0.5)})
     elif getattr(distribution, "log", False):
-        axis.set(**{f"{letter}scale": "log"})
+        axis.set(**{f"{letter}scale": "log", f"{letter}lim": (distribution.low / 1.1, distribution.high * 1.1)})
         log_ticks(axis, letter)
 
 
 def log_ticks(axis: Axes, letter: str) -> None:
-    """Few and plain ticks on a logarithmic axis."""
+    """Few and plain ticks on a logarithmic axis, whose limits are known: powers of ten, or numbers between a few."""
     ticks = axis.xaxis if letter == "x" else axis.yaxis
     ticks.set_minor_formatter(NullFormatter())
-    ticks.set_major_locator(LogLocator(numticks=4))
+    low, high = ticks.get_view_interval()
+    if high < 20 * low:
+        ticks.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ticks.set_major_formatter("{x:g}")
+    else:
+        ticks.set_major_locator(LogLocator(numticks=4))
 
 
 def places(values: pd.Series, distribution: BaseDistribution) -> pd.Series:

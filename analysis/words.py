@@ -181,6 +181,14 @@ def ranking_table(ranked: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table).T
 
 
+def worth_table(worths: pd.DataFrame) -> pd.DataFrame:
+    """What each term is worth (`study.ranking.worths`, by term), as text."""
+    interval = [f"{row.worth:+.4f} [{row['worth.low']:+.4f}, {row['worth.high']:+.4f}]" for _, row in worths.iterrows()]
+    return pd.DataFrame(
+        {"without it": worths["mean"].map("{:.3f}".format), "worth": interval}, index=worths.index.rename(None)
+    )
+
+
 def front_table(folder: StudyFolder) -> pd.DataFrame:
     """The trials of the Pareto front and their objectives."""
     front = folder.front()

@@ -58,3 +58,24 @@ def test_a_search_that_found_nothing_better_says_so(hue, monkeypatch):
     worse.loc[worse.trial.notna(), "isolation"] /= 10
     monkeypatch.setattr(type(hue), "confirmation", worse)
     assert "**The search found nothing better**: trial" in words.confirmed(hue)
+
+
+def test_tooltips_tell_a_trials_setting(hue):
+    told = words.tooltips(hue.trials, ["peak", "separate.power"])
+    row = hue.trials.iloc[3]
+    assert told[3].splitlines()[0].startswith(f"trial {row.trial}: isolation {row['isolation.mean']:.3f}")
+    assert told[3].splitlines()[2] == f"separate.power = {row['param.separate.power']}"
+
+
+def test_named_colours_are_swatches_of_what_is_answered(hue):
+    trial = int(hue.best().trial.iloc[0])
+    model = hue.model(trial)
+    table = words.named_colors(model, hue.setting(trial).ablation.apply(model), 0)
+    assert table.shape == (17, 4)
+    assert "#ff0000" in table.loc["red", "true"]
+    assert "#808080" in table.loc["red", "oracle"]
+
+
+def test_ties_are_named_as_in_a_sentence(hue):
+    tied = words.tied_with_best(hue)
+    assert words.ties(hue)[: len(tied[:5])] == [f"trial {trial}" for trial in tied[:5]]

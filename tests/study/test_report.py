@@ -1,5 +1,6 @@
 import re
 
+import nbformat
 import pytest
 
 from excolor import InputError
@@ -36,3 +37,24 @@ def test_nothing_to_report_is_one_line(hue, monkeypatch):
     monkeypatch.setattr(type(hue), "trials", hue.trials.assign(state="stopped"))
     with pytest.raises(InputError, match="found no complete trial"):
         write_report(hue)
+
+
+def test_a_notebook_that_is_not_there_is_one_line(hue):
+    with pytest.raises(
+        InputError, match=r"--notebook: found 'x', expected one of controls, early-stopping, experiment"
+    ):
+        write_report(hue, "x")
+
+
+def test_ones_own_notebook_gets_the_folder_and_leaves_its_figures(hue, tmp_path):
+    cells = [
+        "FOLDER = 'elsewhere'",
+        "import study\nfrom matplotlib.figure import Figure\nfrom analysis import page",
+        "page.show(Figure(), 'mine', 'Nothing, of ' + study.load(FOLDER).name)",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(notebook, tmp_path / "own.ipynb")
+    path = write_report(hue, str(tmp_path / "own.ipynb"), tmp_path / "figures")
+    assert path == hue.path / "own.html"
+    assert 'alt="Nothing, of hue"' in path.read_text()
+    assert sorted(file.name for file in (tmp_path / "figures").iterdir()) == ["mine.pdf", "mine.svg"]

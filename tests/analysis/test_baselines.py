@@ -1,0 +1,54 @@
+"""The controls are what they are called."""
+
+import pytest
+import torch
+
+from analysis import baseline_plots, baselines
+from excolor.ablation import Ablation
+from excolor.concepts import blindness_of
+from excolor.metrics import evaluate
+from excolor.models import ColorMLP, ModelConfig
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ColorMLP(ModelConfig(), [0, 1, 2])
+
+
+def test_answers_without_a_model_score_what_design_says():
+    """The reference points of docs: rotated hues 0, luma 0.625, one gray 0.573, V as gray -0.281."""
+    blindness = baselines.answers().hue_blindness
+    expected = [1, 0.951, 0.625, 0.573, -0.281, 0, 0]
+    assert blindness.tolist() == pytest.approx(expected, abs=2e-3)
+    assert baselines.answers().vibrancy_r2.iloc[-1] == pytest.approx(0.942, abs=1e-3)
+    red = baselines.answers("red")
+    assert red.loc["the red-blind oracle", "isolation"] == pytest.approx(1)
+    assert red.loc["red untouched", blindness_of("red")] == pytest.approx(0)
+
+
+def test_each_pair_is_ablated(model):
+    pairs = baselines.by_pair(model)
+    assert list(pairs) == ["z0, z1", "z0, z2", "z0, z3", "z1, z2", "z1, z3", "z2, z3"]
+    expected = evaluate(Ablation(dims=(1, 3)).compare(model))["isolation"]
+    assert torch.tensor(pairs["z1, z3"].to_numpy()).equal(expected)
+
+
+def test_random_planes_are_planes_and_the_same_each_time(model):
+    planes = baselines.random_planes(model, planes=3)
+    assert planes.shape == (3, 3)
+    assert planes.equals(baselines.random_planes(model, planes=3))
+    assert planes.nunique(axis=1).min() > 1 or (planes == 0).all(axis=None)
+
+
+def test_controls_are_compared_told_and_drawn(hue):
+    trial = int(hue.best().trial.iloc[0])
+    settings = {f"trial {trial}": (hue.model(trial), hue.setting(trial))}
+    bare = (ColorMLP(ModelConfig(), [0, 1]), hue.setting(trial))
+    rows = baselines.compared(settings | {"no regularizers": bare})
+    own = rows[(rows.model == f"trial {trial}") & (rows.control == "its dims")]
+    assert own.isolation.mean() == pytest.approx(hue.final(trial).isolation.mean(), abs=1e-5)
+    assert f"{own.isolation.mean():.3f}" in baseline_plots.told(rows, trial)
+    (axis,) = baseline_plots.compared(rows).axes
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert names[:4] == [f"trial {trial}: {what}" for what in ("its dims", "best other pair", "random planes", "LEACE")]
+    assert baseline_plots.summary(rows).loc[names[0], "replicas"] == 4
