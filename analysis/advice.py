@@ -51,7 +51,7 @@ def recommendations(
         }
         for of, fitted in found.items():
             known = name in fitted.costs.index
-            rows[name][f"lost outside, {of}"] = _lost(fitted.costs.loc[[name]].iloc[0]) if known else "-"
+            rows[name][f"lost, {of}"] = _lost(fitted.costs.loc[[name]].iloc[0]) if known else "-"
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -75,21 +75,24 @@ def told(rows: pd.DataFrame, trial: int) -> str:
 
 
 def r2_and_isolation(rows: pd.DataFrame, answers: pd.DataFrame) -> Figure:
-    """vibrancy_r2 and isolation of every replica, by `setting`, and of answers that need no model, by their names."""
+    """vibrancy_r2 and isolation of every replica, of trials together and of other settings by name, and of answers that
+    need no model."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     axis = figure.subplots()
-    groups = rows.groupby("setting", sort=False)
-    for (name, part), color in zip(groups, [*PALETTE, *PALETTE], strict=False):
+    names = rows.setting.where(rows.trial.isna(), "replicas of trials")
+    for (name, part), color in zip(rows.groupby(names, sort=False), PALETTE, strict=False):
         axis.scatter(part.vibrancy_r2, part.isolation, s=12, color=color, alpha=0.4, linewidth=0, label=name)
     axis.plot(answers.vibrancy_r2, answers.isolation, "D", color=INK, markersize=6, label="answers without a model")
     halo = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
-    for place, (label, row) in enumerate(answers.iterrows()):
-        right, crowded = row.vibrancy_r2 > 0.5, row.isolation < 0.01
-        offset = (-9 if right else 9, 14 * (place % 3) - 4 if crowded else 0)
+    below = 1
+    for label, row in answers.iterrows():
+        right = row.vibrancy_r2 > 0.5
+        below = -below if right and row.isolation < 0.01 else below  # these are side by side
+        offset = (-9 if right else 9, 14 * below if right and row.isolation < 0.01 else 0)
         style: dict[str, Any] = {"ha": "right" if right else "left", "va": "center", "fontsize": 9, "bbox": halo}
         at = (row.vibrancy_r2, row.isolation)
-        axis.annotate(str(label), at, xytext=offset, textcoords="offset points", **style)
-    axis.set(xlabel="vibrancy_r2, the literature's measure", ylabel="isolation", xlim=(-0.04, 1.04), ylim=(-0.05, 1.05))
+        axis.annotate(str(label), at, xytext=offset, textcoords="offset points", zorder=2, **style)
+    axis.set(xlabel="vibrancy_r2, the literature's measure", ylabel="isolation", xlim=(-0.04, 1.04), ylim=(-0.1, 1.05))
     legend(figure, axis)
     plain(axis)
     return figure

@@ -49,7 +49,7 @@ def responses(
             axis.scatter(x[shown], trials[value][shown], label=state, **style)
         for (of, by_name), color in zip(curves.items(), PALETTE, strict=False):
             if name in by_name:
-                _curve(axis, by_name[name], distribution, color, f"expected of {of}")
+                _curve(axis, by_name[name], distribution, color, f"expected, {of}")
         at_best = places(pd.Series([best[column]]), distribution)
         style = {"color": PALETTE[4], "markeredgecolor": INK, "markersize": 6, "label": "the best trial"}
         axis.plot(at_best, [best[value]], "D", **style)

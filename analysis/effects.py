@@ -39,8 +39,8 @@ def importances(trials: pd.DataFrame, distributions: Distributions, value: str =
       2021, arXiv 2111.04820). Where "all" and "spread" differ, neither is certain.
 
     Of more than 400 trials, "all" is of 400 drawn at random and "spread" of the 400 that fill the space best. The most
-    important by fANOVA first. NaN where so many trials are equally good that there is nothing to tell, and empty if
-    there are fewer than ten trials or all are equally good.
+    important first, by the mean of the two fANOVAs. NaN where so many trials are equally good that there is nothing to
+    tell, and empty if there are fewer than ten trials or all are equally good.
     """
     counted = _counted(trials, value)
     if counted.empty:
@@ -55,7 +55,8 @@ def importances(trials: pd.DataFrame, distributions: Distributions, value: str =
     for name, subset in subsets.items():
         tenth = PedAnovaImportanceEvaluator(target_quantile=max(0.1, 5 / len(subset)))
         table[f"PED-ANOVA, {name}"] = _shares(subset, distributions, value, tenth)
-    return table.sort_values("fANOVA, all", ascending=False, kind="stable")
+    order = table[["fANOVA, all", "fANOVA, spread"]].mean(axis=1).sort_values(ascending=False, kind="stable")
+    return table.loc[order.index]
 
 
 def space_filling(points: np.ndarray, n: int, categorical: Sequence[bool] = ()) -> list[int]:

@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 
 
 def show(figure: Figure, name: str, description: str) -> None:
-    """Display a figure as wide as its size says and half as sharp again, with its description as alt text.
+    """Display a figure as wide as its size says and a third sharper, with its description as alt text.
 
     If the environment names a folder STUDY_FIGURES, <name>.svg and <name>.pdf go there, for a paper.
     """
     _save(figure, name)
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=150, facecolor="white", pil_kwargs={"optimize": True})
+    figure.savefig(buffer, dpi=130, facecolor="white", pil_kwargs={"optimize": True})
     metadata = {"width": round(figure.get_figwidth() * 100), "alt": description}
     display({"image/png": buffer.getvalue()}, raw=True, metadata={"image/png": metadata})
 
@@ -41,6 +41,7 @@ def svg(figure: Figure, name: str, description: str) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text[text.index("<svg") :], count=2)
+    text = re.sub(r'(?<= [xy]=")(\d+\.\d)\d+', r"\1", text)  # a tenth of a point is as well as one can see
     text = re.sub(r'<a xlink:href="([^"]*)"[^>]*>', r"<g><title>\1</title>", text).replace("</a>", "</g>")
     width, height = (round(100 * inches) for inches in figure.get_size_inches())
     label = f'role="img" aria-label="{html.escape(description)}" width="{width}" height="{height}"'

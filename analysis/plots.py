@@ -156,7 +156,7 @@ def trade_off(trials: pd.DataFrame, blindness: str, best: Sequence[int], tooltip
         shown.append(values.clip(lower=low - margin))
         limits.append((low - margin, high + margin))
     sizes = trials.trial.isin(best).map({True: 70, False: 22})
-    points: dict[str, Any] = {"linewidth": 0.4, "edgecolors": "white", "clip_on": False, "urls": tooltips, "zorder": 3}
+    points: dict[str, Any] = {"linewidth": 0, "alpha": 0.7, "clip_on": False, "urls": tooltips, "zorder": 3}
     axis.scatter(shown[0], shown[1], s=sizes, c=trials.trial.map(colors).fillna(FAINT), **points)
     for trial, color in colors.items():
         axis.scatter([], [], s=70, color=color, label=f"trial {trial}")

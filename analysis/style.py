@@ -57,7 +57,7 @@ def log_ticks(axis: Axes, letter: str) -> None:
     ticks = axis.xaxis if letter == "x" else axis.yaxis
     ticks.set_minor_formatter(NullFormatter())
     low, high = ticks.get_view_interval()
-    if high < 20 * low:
+    if high < 100 * low:
         ticks.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ticks.set_major_formatter("{x:g}")
     else:

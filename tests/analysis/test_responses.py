@@ -76,7 +76,7 @@ def test_responses_and_costs_are_drawn_as_they_are(trials, free):
     figure = effect_plots.responses(trials, SPACE, ["slope", "kind"], {"all": found.curves}, free)
     slope, kind = figure.axes
     assert (slope.get_xscale(), kind.get_xscale()) == ("log", "linear")
-    curve = next(line for line in slope.lines if line.get_label() == "expected of all")
+    curve = next(line for line in slope.lines if line.get_label() == "expected, all")
     assert curve.get_ydata() == pytest.approx(found.curves["slope"]["mean"].to_numpy())
     best = next(line for line in slope.lines if line.get_label() == "the best trial")
     assert best.get_xdata() == pytest.approx(trials["param.slope"][trials.value.idxmax()])
@@ -92,4 +92,4 @@ def test_what_to_keep_is_what_matters(trials, free):
     )
     assert set(table.index) >= {"slope", "kind"}
     assert table.loc["kind", ["set to", "plateau"]].tolist() == ["b", "b"]
-    assert table.loc["kind", "lost outside, all"].startswith("0.20")
+    assert table.loc["kind", "lost, all"].startswith("0.20")
