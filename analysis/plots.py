@@ -155,9 +155,11 @@ def trade_off(trials: pd.DataFrame, blindness: str, best: Sequence[int], tooltip
         margin = 0.04 * (high - low) or 0.01
         shown.append(values.clip(lower=low - margin))
         limits.append((low - margin, high + margin))
-    sizes = trials.trial.isin(best).map({True: 70, False: 22})
-    points: dict[str, Any] = {"linewidth": 0, "alpha": 0.7, "clip_on": False, "urls": tooltips, "zorder": 3}
-    axis.scatter(shown[0], shown[1], s=sizes, c=trials.trial.map(colors).fillna(FAINT), **points)
+    for chosen, size in ((~trials.trial.isin(best), 22), (trials.trial.isin(best), 70)):
+        points = shown[0][chosen], shown[1][chosen]
+        told = [text for text, is_chosen in zip(tooltips, chosen, strict=True) if is_chosen]
+        of_each: dict[str, Any] = {"c": trials.trial[chosen].map(colors).fillna(FAINT), "urls": told}
+        axis.scatter(*points, s=size, linewidth=0, alpha=0.8, clip_on=False, zorder=3, **of_each)
     for trial, color in colors.items():
         axis.scatter([], [], s=70, color=color, label=f"trial {trial}")
     grid = np.meshgrid(*(np.linspace(*limit, 50) for limit in limits))
