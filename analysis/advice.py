@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,7 +19,7 @@ _EDGE = 0.03  # of a range
 
 def recommended(folder: StudyFolder, trial: int, shares: pd.DataFrame, free: pd.DataFrame) -> str:
     """Which setting to take, and how free the parameters are that do not matter."""
-    text = f"**What to set:** take trial {trial} as it is (`study export {folder.name} {trial}`)."
+    text = f"**What to set:** take trial {trial} as it is (`study export {html.escape(folder.name)} {trial}`)."
     if shares.empty or free.empty:
         return f"{text} There are too few trials to say which of its parameters matter."
     others = free[~free.index.isin(_important(shares))]
@@ -116,7 +117,7 @@ def unknown(
         f"Anything about other models or lengths of training than a {setting.model.kind} with a bottleneck of "
         f"{setting.model.bottleneck} and {len(setting.schedule) - 1:,} steps."
     )
-    return "\n".join(f"- {line}" for line in lines)
+    return html.escape("\n".join(f"- {line}" for line in lines), quote=False)
 
 
 def _at_edge(value: object, distribution: object) -> bool:
