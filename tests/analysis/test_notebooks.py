@@ -14,6 +14,7 @@ NOTEBOOKS = sorted(Path(analysis.__file__).parent.glob("*.ipynb"))
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_is_committed_without_errors_and_timestamps(path):
     outputs = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]
+    assert outputs
     assert not [output for output in outputs if output.output_type in ("error", "stream")]
     images = [output for output in outputs if "image/png" in output.get("data", {})]
     assert all(len(image.metadata["image/png"]["alt"]) > 20 for image in images)
