@@ -9,7 +9,7 @@ from rich.console import Console
 from excolor import InputError
 from excolor.errors import visible
 
-from study.cli import search, submit, train, status, look, watch  # noqa: F401  # isort: skip
+from study.cli import search, confirm, submit, train, status, look, watch  # noqa: F401  # isort: skip
 from study.cli.options import FailedError, app, console
 
 __all__ = ["app", "console", "main"]
