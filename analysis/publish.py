@@ -1,7 +1,7 @@
 """A study in its compact form, to be committed: `python -m analysis.publish runs/hue-open`, which `study.load` reads.
 
-What a reader needs and no more: the space, the manifest, trials, all replicas at all rungs in one file, the
-confirmation, and of the confirmed trials the models and, as TOML and CSV, the settings. No number is rounded. Optuna's
+What a reader needs and no more: the space, the manifest, trials, all replicas at all rungs in one file, what was
+confirmed, and of the confirmed trials the models and, as TOML and CSV, the settings. No number is rounded. Optuna's
 journal, of ten times the size, stays behind, as do Ray's files and W&B's.
 """
 

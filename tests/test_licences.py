@@ -9,7 +9,7 @@ import pytest
 LOCKED = re.findall(r"^([\w.-]+)==", (Path(__file__).parent.parent / "requirements.lock").read_text(), re.MULTILINE)
 
 ALLOWED = {
-    *("MIT", "MIT License", "MIT-CMU", "MIT-0", "ISC License (ISCL)", "0BSD", "Zlib", "CC0-1.0", "BSL-1.0"),
+    *("MIT", "MIT License", "MIT-CMU", "MIT-0", "ISC", "ISC License (ISCL)", "0BSD", "Zlib", "CC0-1.0", "BSL-1.0"),
     *("BSD License", "BSD-2-Clause", "BSD-3-Clause", "3-Clause BSD License"),
     *("Apache 2.0", "Apache-2.0", "Apache Software License", "LLVM-exception"),
     *("PSF-2.0", "Python Software Foundation License"),

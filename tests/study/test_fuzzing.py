@@ -168,8 +168,8 @@ def test_shipped_files_changed_at_random(cases, suffix, tmp_path):
     @fuzz(cases, name=st.sampled_from(texts), data=st.data(), steps=st.none() | st.integers(1, 5000))
     def _(name, data, steps):
         stem = Path(name).stem
-        for other in (".toml", ".csv"):
-            (tmp_path / f"{stem}{other}").write_text(SHIPPED[f"{stem}{other}"])
+        for other, text in SHIPPED.items():
+            (tmp_path / other).write_text(text)
         (tmp_path / name).write_bytes(data.draw(mutated([SHIPPED[name]])).encode("utf-8", "surrogatepass"))
         toml = tmp_path / f"{stem}.toml"
         space = read(lambda: Space.read(toml, steps), f"{tmp_path}/")

@@ -12,6 +12,8 @@ from excolor import InputError
 from study import cli
 from study.mirror import JOURNAL, TRIALS, Mirror, fetch, locate, names, url_of
 
+STAYS = ("ray", "wandb", "tensorboard", ".lock")
+
 
 @pytest.fixture
 def url(tmp_path, monkeypatch):
@@ -23,7 +25,7 @@ def url(tmp_path, monkeypatch):
 @pytest.fixture
 def working(hue, url):
     """A working copy of a study that is yet to be uploaded."""
-    return study.load(shutil.copytree(hue.path, locate(url) / "hue", ignore=shutil.ignore_patterns("ray", "wandb")))
+    return study.load(shutil.copytree(hue.path, locate(url) / "hue", ignore=shutil.ignore_patterns(*STAYS)))
 
 
 def mirror(folder):

@@ -1,8 +1,10 @@
 import re
+import shutil
 
 import nbformat
 import pytest
 
+import study
 from excolor import InputError
 from study.report import write_report
 
@@ -21,8 +23,11 @@ def test_the_report_answers_with_pictures_and_without_the_network(hue):
     assert "stderr" not in page  # no library's log lines
 
 
-def test_a_report_can_be_written_again(hue):
-    assert write_report(hue) == hue.path / "report.html"
+def test_a_report_can_be_written_again(hue, tmp_path):
+    copy = study.load(shutil.copytree(hue.path, tmp_path / "hue", ignore=shutil.ignore_patterns("ray", "wandb")))
+    before = (copy.path / "report.html").stat().st_ino
+    assert write_report(copy) == copy.path / "report.html"
+    assert (copy.path / "report.html").stat().st_ino != before
 
 
 def test_a_training_that_was_kept_has_a_report(spaces, tmp_path, command):

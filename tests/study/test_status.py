@@ -45,6 +45,7 @@ def test_the_best_of_a_continued_study_may_yet_have_to_be_confirmed(copy):
 def test_a_study_that_runs_and_is_cut(copy):
     """What the files say while a trial more runs, and after its driver was killed."""
     copy.write_manifest({**copy.manifest, "trials": 20})
+    (copy.path / ".lock").unlink()
     storage = copy.journal()
     storage.create_new_trial(0)
     now = status(copy)
@@ -89,9 +90,9 @@ def test_the_version_is_told():
     assert re.fullmatch(r"study \d+\.\d+\.\d+\S*\n", CliRunner().invoke(cli.app, ["--version"]).stdout)
 
 
-def test_the_shell_completes_studies_and_spaces(hue, command):
-    script = command("--show-completion", "bash").stdout
-    assert "complete_bash" in script
+def test_the_shell_completes_studies_and_spaces(hue):
+    script = CliRunner().invoke(cli.app, env={"_STUDY_COMPLETE": "source_bash"}, prog_name="study").stdout
+    assert "_STUDY_COMPLETE=complete_bash" in script
 
     def completed(words, where):
         asked = {"_STUDY_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}

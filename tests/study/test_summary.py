@@ -11,10 +11,11 @@ from study.goal import Goal
 from study.space import Space
 
 
-def test_importances_are_shares_and_find_what_matters():
+def test_importances_are_shares_and_find_what_matters(tmp_path):
+    (tmp_path / "optuna.journal").touch()
     search = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     search.optimize(lambda t: -abs(t.suggest_float("x", -1, 1)) + 0.01 * t.suggest_float("y", 0, 1), n_trials=200)
-    shares = summary.importances(SimpleNamespace(goal=Goal(), optuna=lambda: search))
+    shares = summary.importances(SimpleNamespace(goal=Goal(), optuna=lambda: search, path=tmp_path))
     assert sum(shares.values()) == pytest.approx(1)
     assert list(shares) == ["x", "y"]
     assert shares["x"] > 0.9
