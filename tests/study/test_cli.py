@@ -79,6 +79,8 @@ def test_wrong_files(folder, capsys, monkeypatch, file, old, new, message):
     assert not (folder / "runs").exists()
 
 
+HUE = "search_spaces/hue.toml"
+
 FLAGS = {
     "no such space": (["run", "search_spaces/heu.toml"], "search_spaces/heu.toml: no such file"),
     "a folder": (["run", "search_spaces"], "search_spaces: is a folder"),
@@ -100,6 +102,52 @@ FLAGS = {
     "no such study": (["report", "nowhere"], "runs/nowhere: found no study"),
     "no such study to show": (["show", "nowhere", "1"], "runs/nowhere: found no study"),
     "no spaces": (["spaces", "nowhere"], "nowhere: found no TOML file"),
+    "no such study to confirm": (["confirm", "nowhere"], "runs/nowhere: found no study, expected a folder with"),
+    "no such study to resume": (["resume", "nowhere"], "runs/nowhere: found no study"),
+    "no such study's status": (["status", "nowhere"], "runs/nowhere: found no study"),
+    "no such study to export": (["export", "nowhere", "1"], "runs/nowhere: found no study"),
+    "no such study's dashboard": (["dashboard", "nowhere"], "runs/nowhere: found no study"),
+    "a study without a name": (["status", ""], "runs: found no study"),
+    "a study outside": (["status", "../.."], "runs/../..: found no study"),
+    "a trial that is no number": (["show", "nowhere", "minus"], "trial"),
+    "a trial that is missing": (["show", "nowhere"], "trial"),
+    "a name with an accent": (["run", HUE, "--name", "é"], "--name: found 'é', expected letters"),
+    "a name with a space": (["run", HUE, "--name", "a b"], "--name: found 'a b'"),
+    "a name like a flag": (["run", HUE, "--name", "-x"], "--name: found '-x'"),
+    "a name without end": (["run", HUE, "--name", "x" * 101], "--name: found 'xxx"),
+    "a space without a name": (["run", ""], "is a folder, expected a TOML file"),
+    "a schedule for a space": (["run", "search_spaces/hue.csv"], "search_spaces/hue.csv: is not TOML"),
+    "a file for a folder of spaces": (["spaces", HUE], "found no TOML file, expected a folder"),
+    "a file for a folder of studies": (
+        ["train", "search_spaces/seed.toml", "--name", "a", "--out", HUE, "--steps", "20", "--seeds", "1"],
+        f"{HUE}/a: cannot be made (Not a directory), expected a folder to write to (--out)",
+    ),
+    "an unknown objective": (["run", HUE, "--objective", "beauty"], "--objective: found 'beauty', expected one of"),
+    "an objective that misleads": (
+        ["run", HUE, "--objective", "vibrancy_r2"],
+        "which rotating all hues scores 0.942 on",
+    ),
+    "another concept's objective": (["run", HUE, "--objective", "red_blindness"], "expected of a study of hue one of"),
+    "an objective twice": (["run", HUE, "--objective", "utility", "--objective", "utility"], "expected different ones"),
+    "a constraint that is none": (["run", HUE, "--constraint", "utility > 1"], "--constraint: found 'utility > 1'"),
+    "an unknown sampler": (["run", HUE, "--sampler", "magic"], "--sampler"),
+    "a sampler without constraints": (
+        ["run", HUE, "--sampler", "cmaes", "--constraint", "utility >= 0.9"],
+        "--sampler: found cmaes, which knows one objective and no constraints",
+    ),
+    "minutes that are no number": (["run", HUE, "--minutes", "nan"], "--minutes"),
+    "a share above 1": (["run", HUE, "--audit", "2"], "--audit"),
+    "no time for a trial": (["run", HUE, "--limit", "0"], "--limit"),
+    "negative memory": (["run", HUE, "--memory", "-1"], "--memory"),
+    "steps without end": (["run", HUE, "--steps", "99999999999"], "--steps"),
+    "an address that is none": (["run", HUE, "--address", "nonsense"], "--address: found 'nonsense', expected auto or"),
+    "an address of Ray's client": (["run", HUE, "--address", "ray://127.0.0.1:1"], "or `study submit` from elsewhere"),
+    "storage that nobody knows": (
+        ["run", HUE, "--out", "no-such-scheme://x"],
+        "expected a URL that PyArrow or fsspec knows",
+    ),
+    "a password in a URL": (["run", HUE, "--out", "s3://me:secret@bucket/x"], "--out: found a password or options"),
+    "a job for nowhere": (["submit", HUE, "--address", "nonsense"], "--out"),
 }
 
 
