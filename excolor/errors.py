@@ -1,4 +1,4 @@
-"""The one exception that means: the input was wrong, and here is where."""
+"""The two exceptions that the command line prints in one line: the input was wrong, or the work failed."""
 
 LONGEST = 1_000  # characters of a message: what was found may be anything
 
@@ -15,6 +15,10 @@ class InputError(Exception):
         if len(message) > LONGEST:
             message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
         super().__init__(message)
+
+
+class FailedError(Exception):
+    """The input was right, but the work failed. The command line exits with code 1."""
 
 
 def visible(text: str) -> str:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import ray
+from ray.exceptions import GetTimeoutError
 
 from excolor import InputError, Setting
 from excolor.setting import validate
 from excolor.step import step_kinds
 from study.folder import StudyFolder
+from study.limits import limit_memory
 from study.plan import Plan, worth_compiling
 from study.references import references
 from study.space import Space, without_term
@@ -88,12 +90,15 @@ def confirm(
 
     `advanced` hears how many tasks of how many are done.
     """
+    plan = Plan.of(folder)
     parts = [seeds[start : start + AT_ONCE] for start in range(0, len(seeds), AT_ONCE)]
     task = ray.remote(num_cpus=1)(_train)
-    waiting = [task.remote(candidate, part, examined) for candidate in chosen for part in parts]
+    waiting = [task.remote(candidate, part, examined, plan.memory) for candidate in chosen for part in parts]
     todo = list(waiting)
     while todo:
-        done, todo = ray.wait(todo)
+        done, todo = ray.wait(todo, timeout=plan.limit * 60)
+        if not done:
+            raise GetTimeoutError(f"nothing was trained within {plan.limit:g} minutes (--limit)")
         advanced(len(waiting) - len(todo), len(waiting))
         ray.get(done)
     table: pd.DataFrame = pd.concat(ray.get(waiting), ignore_index=True)
@@ -101,7 +106,7 @@ def confirm(
     return table
 
 
-def _train(candidate: Candidate, seeds: list[int], examined: bool) -> pd.DataFrame:
+def _train(candidate: Candidate, seeds: list[int], examined: bool, memory: float | None) -> pd.DataFrame:
     """One task: the rows of confirmation.parquet of a candidate and some of the seeds."""
     import torch
 
@@ -109,6 +114,7 @@ def _train(candidate: Candidate, seeds: list[int], examined: bool) -> pd.DataFra
     from excolor.training import train
 
     torch.set_num_threads(1)
+    limit_memory(memory, None)
     reports: list[Report] = []
 
     def on_rung(rung: Rung, model: ColorMLP) -> None:

@@ -137,7 +137,7 @@ class StudyFolder:
         path = self.path / "trials.parquet"
         if not path.is_file():
             return pd.DataFrame({"trial": [], "state": []})
-        return read_frame(path, ("trial", "state", "steps", "value", "feasible"))
+        return read_frame(path, ("trial", "state", "steps", "seconds", "audited", "reason", "value", "feasible"))
 
     def trials_table(self) -> pa.Table:
         """`trials` as they are on disk, of which there may be none."""

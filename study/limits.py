@@ -38,12 +38,13 @@ class TimeLimit(Callback):
 def limit_memory(gib: float | None, workers: int | None) -> None:
     """Let this process, one of so many, allocate so much, by default its share of the machine.
 
-    What goes beyond is a MemoryError.
+    What goes beyond is an error of NumPy's or PyTorch's.
     """
     cpus = os.cpu_count() or 1  # a worker each, at most
     share = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / min(workers or cpus, cpus)
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (int(gib * GIB if gib else share), most))
+    wanted = int(gib * GIB if gib else share)
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
 
 
 def why_it_died(trial: Any) -> str:

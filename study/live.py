@@ -24,7 +24,7 @@ from study.trial import Report, Row
 class StudyView:
     """A live view on a terminal; elsewhere a line for the start and one for each trial that is the best so far."""
 
-    def __init__(self, console: Console, title: str, plan: Plan, past: int = 0):
+    def __init__(self, console: Console, title: str, plan: Plan, past: int = 0, best: Row | None = None):
         self._console = console
         self._title = title
         self._goal = plan.goal
@@ -33,8 +33,7 @@ class StudyView:
         self._started: set[int] = set()
         self._start = time.monotonic()
         self._states: Counter[str] = Counter()
-        self._best: float | None = None
-        self._best_row: Row | None = None
+        self._best_row = best
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> StudyView:
@@ -60,10 +59,13 @@ class StudyView:
         self._states[row["state"]] += 1
         if row["state"] == "failed":
             self._console.print(Text(f"trial {row['trial']} failed: {row['reason']}", style="red"))
-        if row["state"] == "complete" and row["feasible"] and self._goal.better(row["value"], self._best):
-            self._best, self._best_row = row["value"], row
+        if row["state"] == "complete" and row["feasible"] and self._is_best(row):
+            self._best_row = row
             if not self._console.is_interactive:
                 self._console.print(f"{self._of()}: {best_text(row, self._goal)}", highlight=False)
+
+    def _is_best(self, row: Row) -> bool:
+        return self._goal.better(row["value"], self._best_row["value"] if self._best_row else None)
 
     @property
     def _done(self) -> int:

@@ -19,12 +19,12 @@ def driving(folder: Path) -> Iterator[None]:
     file = folder / ".lock"
     lock = FileLock(file)
     try:
-        lock.acquire(timeout=1)  # who looks at a study asks for it, too, for a moment
+        held = lock.acquire(timeout=1)  # who looks at a study asks for it, too, for a moment
     except Timeout:
         found = f"found {file.read_text() or 'another process'} at work on it"
         raise InputError(f"{folder}: {found}, expected one at a time (wait for it, or end it)") from None
     except OSError as error:
         raise InputError(f"{folder}: cannot be written to ({error.strerror}), expected a study to go on with") from None
-    with lock:
+    with held:
         file.write_text(f"process {os.getpid()} on {platform.node()}")
         yield

@@ -63,7 +63,10 @@ def _tell(ask: optuna.Trial, row: Row, study: optuna.Study, folder: StudyFolder)
 
 def _row(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) -> Row:
     """The row of trials.parquet of a trial that Optuna knows to have ended. Why it failed, only that row knew."""
-    state = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "stopped"}.get(known.state, "diverged")
+    replicas = folder.replicas_of(known.number)
+    diverged = len(replicas) and replicas[replicas.step == replicas.step.max()].diverged.all()
+    failed = "diverged" if diverged else "failed"
+    state = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "stopped"}.get(known.state, failed)
     seconds = known.duration.total_seconds() if known.duration else 0.0
     reports = _reports(folder, known.number, state, seconds)
     told = len(known.intermediate_values)

@@ -14,11 +14,12 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
 from excolor import InputError
+from excolor.errors import FailedError
 from study.folder import StudyFolder
 
 
@@ -32,7 +33,7 @@ def write_report(
 
     notebook: one of analysis/ by its name, or a file. figures: a folder that gets every figure as SVG and as PDF.
     parameters: other values to set. The page refers to nothing outside itself. Raises InputError if there is nothing to
-    report, or no such notebook.
+    report, or no such notebook, and FailedError if it cannot be executed.
     """
     if folder.best().empty:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to report on")
@@ -54,8 +55,11 @@ def write_report(
 
 def execute(content: str, environment: dict[str, str], parameters: Mapping[str, Any]) -> nbformat.NotebookNode:
     """Execute a notebook, given as JSON, with parameters set after its first code cell, which sets them by default."""
-    notebook = nbformat.reads(content, as_version=4)
-    first = next(place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code")
+    try:
+        notebook = nbformat.reads(content, as_version=4)
+    except ValueError as error:
+        raise InputError(f"--notebook: is no notebook: {error}, expected Jupyter's JSON") from None
+    first = next((place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code"), -1)
     source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
     notebook.cells.insert(first + 1, nbformat.v4.new_code_cell(source))
     with TemporaryDirectory() as empty:  # a kernel imports from where it is, which may be a stranger's folder
@@ -65,7 +69,9 @@ def execute(content: str, environment: dict[str, str], parameters: Mapping[str, 
         try:
             client.execute(env=environment)
         except CellExecutionError as error:
-            raise InputError(f"the notebook cannot be executed: {error.ename}: {error.evalue}") from error
+            raise FailedError(f"the notebook cannot be executed: {error.ename}: {error.evalue}") from error
+        except (CellTimeoutError, DeadKernelError) as error:
+            raise FailedError(f"the notebook cannot be executed: {str(error).strip().splitlines()[0]}") from error
     return notebook
 
 

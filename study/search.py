@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import optuna
@@ -100,14 +101,12 @@ class Reports(Callback):
         self._listeners = listeners
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        for listener in self._listeners:
-            listener.started(trial.config["trial"])
+        self._tell(lambda listener: listener.started(trial.config["trial"]))
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
         report = result.pop("report")
         self._search.keeping_errors(lambda: self._search.running[trial.trial_id].hear(report))
-        for listener in self._listeners:
-            listener.reported(trial.config["trial"], report)
+        self._tell(lambda listener: listener.reported(trial.config["trial"], report))
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """The worker died, and the trial begins anew."""
@@ -115,6 +114,10 @@ class Reports(Callback):
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self._search.keeping_errors(lambda: self._search.end(trial.trial_id, why_it_died(trial)))
+
+    def _tell(self, act: Callable[[Listener], None]) -> None:
+        for listener in self._listeners:
+            self._search.keeping_errors(partial(act, listener))
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         self._search.end_step()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -39,7 +39,7 @@ class Status:
     next: str  # command
 
     def plain(self) -> dict[str, Any]:
-        return {**asdict(self), "confirmation": self.confirmation}  # asdict would copy the frame's every cell
+        return dict(vars(self))
 
 
 def status(folder: StudyFolder, now: float | None = None) -> Status:
@@ -56,7 +56,7 @@ def status(folder: StudyFolder, now: float | None = None) -> Status:
         state = "interrupted"
     best = folder.best()
     confirmation = folder.confirmation
-    confirmed = len(best) and best.trial.item() in confirmation.trial.tolist()
+    confirmed = len(best) and confirmation.trial.eq(best.trial.item()).fillna(False).any()
     report = folder.path / "report.html"
     return Status(
         study=folder.path,

@@ -17,7 +17,9 @@ class Curves:
         self._writers: dict[int, SummaryWriter] = {}  # of the trials that are running
 
     def started(self, trial: int) -> None:
-        """A trial has begun."""
+        """A trial has begun, maybe anew, its worker having died."""
+        if writer := self._writers.pop(trial, None):
+            writer.close()
 
     def reported(self, trial: int, report: Report) -> None:
         """A trial has come to a rung: write its metrics, means over its replicas."""

@@ -36,7 +36,8 @@ class Tracker:
         self._folder = folder
         self._console = console
         self._of_trials = tracked == "trials"
-        self._best: float | None = None
+        best = folder.best()
+        self._best: float | None = best.value.item() if len(best) else None
         self._mode = os.environ.get("WANDB_MODE", "offline")
         self._run: Run | None = None
         self._runs: dict[int, Run] = {}  # of the trials that are running
@@ -52,7 +53,9 @@ class Tracker:
         self._thread.shutdown()
 
     def started(self, trial: int) -> None:
-        """A trial has begun."""
+        """A trial has begun, maybe anew, its worker having died."""
+        if self._of_trials:
+            self._thread.submit(self._or_without, self._begin_anew, trial)
 
     def reported(self, trial: int, report: Report) -> None:
         """A trial has come to a rung."""
@@ -97,6 +100,10 @@ class Tracker:
             ),
             **what,
         )
+
+    def _begin_anew(self, trial: int) -> None:
+        if run := self._runs.pop(trial, None):
+            run.finish(exit_code=1)
 
     def _log_rung(self, trial: int, report: Report) -> None:
         if self._run:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import pyarrow as pa
 import safetensors.torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from excolor import InputError
 from excolor.models import ModelConfig
+from study.goal import Aggregate
+
+
+def _is_time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
 
 
 class _Machine(BaseModel):
@@ -27,7 +34,7 @@ class _Manifest(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
     space: str
-    started: str
+    started: Annotated[str, AfterValidator(_is_time)]
     commit: str | None
     machine: _Machine
     seed: int
@@ -36,7 +43,7 @@ class _Manifest(BaseModel):
     trials: int | None
     minutes: float | None
     objectives: list[str] = Field(min_length=1)
-    aggregate: str
+    aggregate: Aggregate
     constraints: list[str]
 
 

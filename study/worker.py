@@ -28,10 +28,7 @@ def run_trial(config: dict[str, Any], space: Space, plan: Plan) -> None:
     A worker runs many trials and none may leave anything to the next, so all randomness is the seeds' own. What goes
     wrong in a trial is that trial's failure, with its reason, and not the worker's.
     """
-    from excolor.training import train  # takes seconds, which whoever starts the workers need not spend
-
     torch.set_num_threads(1)
-    limit_memory(plan.memory, plan.at_once)
     start = time.perf_counter()
     seeds = plan.replica_seeds
 
@@ -42,6 +39,9 @@ def run_trial(config: dict[str, Any], space: Space, plan: Plan) -> None:
             raise _DivergedError
 
     try:
+        from excolor.training import train  # takes seconds, which whoever starts the workers need not spend
+
+        limit_memory(plan.memory, plan.at_once)
         setting = space.setting(config["parameters"])
         train(setting, seeds, rungs=plan.rungs, compiled=plan.compiled, on_rung=on_rung)
     except _DivergedError:

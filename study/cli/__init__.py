@@ -7,10 +7,10 @@ import sys
 from rich.console import Console
 
 from excolor import InputError
-from excolor.errors import visible
+from excolor.errors import FailedError, visible
 
 from study.cli import search, confirm, submit, train, status, look, watch  # noqa: F401  # isort: skip
-from study.cli.options import FailedError, app, console
+from study.cli.options import app, console
 
 __all__ = ["app", "console", "main"]
 

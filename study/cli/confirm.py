@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from excolor import InputError
+from excolor.errors import FailedError
 from study.cli.options import (
     Address,
     Cpus,
-    FailedError,
     Json,
     Out,
     Study,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from excolor.errors import FailedError
 from study.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -104,10 +105,6 @@ Trial = Annotated[int, typer.Argument(min=0, help="The number of one of its tria
 Json = Annotated[
     bool, typer.Option("--json", callback=_leave_stdout, help="The answer as JSON on stdout, and nothing else there.")
 ]
-
-
-class FailedError(Exception):
-    """The input was right, but the work failed."""
 
 
 @app.callback()

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from excolor import InputError
+from excolor.errors import FailedError
 from study.cli.options import (
     Address,
     Compile,
     Cpus,
-    FailedError,
     Json,
     Limit,
     Memory,
@@ -164,8 +164,14 @@ def resume(
 
     folder = open_folder(study, out)
     plan = Plan.of(folder)
+    if trials is not None and trials < len(folder.trials):
+        raise InputError(f"{folder.path}: has {len(folder.trials)} trials, expected more (--trials)")
     more = replace(
-        plan, cpus=cpus, address=address, trials=trials or (None if minutes else plan.trials), minutes=minutes
+        plan,
+        cpus=cpus or plan.cpus,
+        address=address,
+        trials=trials or (None if minutes else plan.trials),
+        minutes=minutes,
     )
     more = replace(more, limit=limit or plan.limit, memory=memory or plan.memory)
     if minutes is None and more.trials is None:
@@ -225,7 +231,7 @@ def _search(folder: StudyFolder, plan: Plan, top: int, listeners: list[Listener]
     from study.run import run as run_trials
 
     interrupted = False
-    past = len(folder.trials)
+    past, best = len(folder.trials), folder.best()
     budget = f"{plan.minutes:g} minutes" if plan.trials is None else f"{plan.trials} trials"
     try:
         with cluster(plan.workers, plan.address) as where:
@@ -233,7 +239,7 @@ def _search(folder: StudyFolder, plan: Plan, top: int, listeners: list[Listener]
             at_once = plan.at_once or f"on {where['cpus']} CPUs of {where['nodes']} nodes, as many"
             of = folder.manifest["space"]
             title = f"{folder.path}: {budget} of {of}, {plan.seeds} seeds each, {at_once} at a time"
-            with StudyView(console, title, plan, past) as view:
+            with StudyView(console, title, plan, past, best.iloc[0].to_dict() if len(best) else None) as view:  # type: ignore[arg-type]
                 run_trials(plan, folder, [view, *listeners])
             if top and not folder.best().empty:
                 confirm_on(folder, candidates(folder, top, HELD_OUT), HELD_OUT)

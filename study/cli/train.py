@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from excolor import InputError
+from excolor.errors import FailedError
 from study.cli.options import (
     Compile,
-    FailedError,
     Json,
     Out,
     Rungs,

@@ -167,7 +167,7 @@ def test_a_study_whose_folder_is_deleted_says_so(spaces, tmp_path):
 @pytest.mark.slow
 def test_twenty_kills_lose_nothing_and_repeat_nothing(spaces, tmp_path):
     """Each at a random moment after the search has begun, or, every fourth, of the whole of the driver's life."""
-    path, trials = tmp_path / "killed", 60
+    path, trials = tmp_path / "killed", 120
     random = np.random.default_rng(0)
     known = {}
     driver = run(spaces / "hue.toml", path, trials, "--steps", 600)
@@ -178,7 +178,7 @@ def test_twenty_kills_lose_nothing_and_repeat_nothing(spaces, tmp_path):
         else:
             time.sleep(random.uniform(0, 20))
         driver.process.kill()
-        driver.end()
+        assert driver.end()[0] == -signal.SIGKILL  # it had not ended by itself
         trials_now = study.load(path).trials if path.is_dir() else pd.DataFrame({"trial": [], "state": []})
         assert not trials_now.trial.duplicated().any()
         states = dict(zip(trials_now.trial, trials_now.state, strict=True))

@@ -37,7 +37,7 @@ def test_a_finished_study(hue):
 
 def test_the_best_of_a_continued_study_may_yet_have_to_be_confirmed(copy):
     rows = copy.confirmation
-    copy.write("confirmation.parquet", rows[rows.trial != copy.best().trial.item()].to_parquet())
+    copy.write("confirmation.parquet", rows[rows.trial.ne(copy.best().trial.item()).fillna(True)].to_parquet())
     assert status(copy).confirmation is None
     assert status(copy).next == f"study confirm {copy.path}"
 
