@@ -4,6 +4,7 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 import time
 
 import numpy as np
@@ -149,6 +150,29 @@ def test_what_cannot_be_written_ends_a_study_in_one_line_and_nothing_is_lost(spa
     assert journal_is_whole(path)
     kept = after.trials[after.trials.trial.isin(before.trial)].reset_index(drop=True)
     pd.testing.assert_frame_equal(kept[before.columns], before)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_ends_a_study_in_one_line_and_nothing_is_lost(spaces, tmp_path, command):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=False).returncode:
+        pytest.skip("cannot mount a disk of its own")
+    try:
+        code, stdout, stderr = run(spaces / "hue.toml", disk / "full", 500, "--steps", 300).end()
+        assert code == 1, stderr
+        assert "No space left on device" in stderr.splitlines()[-1]
+        assert "Traceback" not in stdout + stderr
+        before = study.load(disk / "full").trials
+        assert len(before) >= 2
+        subprocess.run(["mount", "-o", "remount,size=99m", disk], check=True)
+        done = command("resume", disk / "full", "--trials", len(before) + 3, "--confirm", 0)
+        assert done.returncode == 0, done.stderr
+        after = study.load(disk / "full").trials
+        assert after.trial.tolist() == list(range(len(before) + 3))
+        assert before.trial.isin(after.trial).all()
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 @pytest.mark.slow
