@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import ray
-from ray.exceptions import GetTimeoutError
+from ray.exceptions import RayError
 
 from excolor import InputError, Setting
+from excolor.errors import FailedError
 from excolor.setting import validate
 from excolor.step import step_kinds
 from study.folder import StudyFolder
@@ -88,26 +89,48 @@ def confirm(
     """Train every candidate on the seeds, on the Ray at hand, and write and return a table, by default
     confirmation.parquet: a row for each candidate and seed, with excolor.examination's metrics if `examined`.
 
-    `advanced` hears how many tasks of how many are done.
+    `advanced` hears how many tasks of how many are done. Raises FailedError if one of them fails.
     """
     plan = Plan.of(folder)
     parts = [seeds[start : start + AT_ONCE] for start in range(0, len(seeds), AT_ONCE)]
     task = ray.remote(num_cpus=1)(_train)
     waiting = [task.remote(candidate, part, examined, plan.memory) for candidate in chosen for part in parts]
+    rows: dict[Any, pd.DataFrame] = {}
     todo = list(waiting)
     while todo:
         done, todo = ray.wait(todo, timeout=plan.limit * 60)
-        if not done:
-            raise GetTimeoutError(f"nothing was trained within {plan.limit:g} minutes (--limit)")
-        advanced(len(waiting) - len(todo), len(waiting))
-        ray.get(done)
-    table: pd.DataFrame = pd.concat(ray.get(waiting), ignore_index=True)
+        failed = "" if done else f"nothing was trained within {plan.limit:g} minutes (--limit)"
+        for part in done:
+            failed = failed or _fetch(part, rows)
+        if failed:
+            raise FailedError(f"{folder.path}: could not be confirmed: {failed}")
+        advanced(len(rows), len(waiting))
+    table: pd.DataFrame = pd.concat([rows[part] for part in waiting], ignore_index=True)
     folder.write(file, table.to_parquet(index=False))
     return table
 
 
-def _train(candidate: Candidate, seeds: list[int], examined: bool, memory: float | None) -> pd.DataFrame:
-    """One task: the rows of confirmation.parquet of a candidate and some of the seeds."""
+def _fetch(part: Any, rows: dict[Any, pd.DataFrame]) -> str:
+    """Add the rows that a task has made, or return why it failed."""
+    try:
+        answer = ray.get(part)
+    except RayError as error:  # the worker died
+        return str(error).strip().splitlines()[-1]
+    if isinstance(answer, str):
+        return answer
+    rows[part] = answer
+    return ""
+
+
+def _train(candidate: Candidate, seeds: list[int], examined: bool, memory: float | None) -> pd.DataFrame | str:
+    """One task: the rows of confirmation.parquet of a candidate and some of the seeds, or why there are none."""
+    try:
+        return _rows(candidate, seeds, examined, memory)
+    except Exception as error:  # which Ray would log, too
+        return f"{type(error).__name__}: {error}"
+
+
+def _rows(candidate: Candidate, seeds: list[int], examined: bool, memory: float | None) -> pd.DataFrame:
     import torch
 
     from excolor.examination import examine

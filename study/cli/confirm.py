@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from excolor import InputError
-from excolor.errors import FailedError
 from study.cli.options import (
     Address,
     Cpus,
@@ -92,7 +91,6 @@ def _leave_one_out(folder: StudyFolder, seeds: int) -> None:
 
 def _train_again(folder: StudyFolder, chosen: list[Candidate], seeds: int, file: str, examined: bool = False) -> None:
     """Train settings on held-out seeds into one of the folder's files."""
-    from ray.exceptions import RayError
     from rich.progress import Progress
 
     from study import confirmation
@@ -104,8 +102,4 @@ def _train_again(folder: StudyFolder, chosen: list[Candidate], seeds: int, file:
         def advanced(done: int, of: int) -> None:
             progress.update(task, completed=done, total=of)
 
-        try:
-            confirmation.confirm(chosen, folder, Plan.of(folder).held_out_seeds(seeds), advanced, examined, file)
-        except RayError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise FailedError(f"{folder.path}: could not be confirmed: {reason}") from None
+        confirmation.confirm(chosen, folder, Plan.of(folder).held_out_seeds(seeds), advanced, examined, file)
