@@ -8,9 +8,10 @@ import platform
 import secrets
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import ray
 import torch
@@ -62,7 +63,7 @@ def join(address: str) -> None:
     if address.startswith("ray://"):  # Tune would search on the cluster's head, and leave there what it finds
         raise InputError(f"--address: found {address}, expected host:port on a node, or `study submit` from elsewhere")
     if address != "auto":
-        knock(address, "", "expected auto or host:port of a Ray cluster's head that runs")
+        check_reachable(address, {"": None}, "expected auto or host:port of a Ray cluster's head that runs")
     code = {"py_modules": [module.__path__[0] for module in (excolor, study)]}
     with _heard() as said:
         try:
@@ -80,6 +81,7 @@ def _start(workers: int) -> None:
     os.environ.update(QUIET)
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # Ray's own words for it, off by default on a Mac
     ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ.pop("RAY_AUTH_MODE", None)  # meant for other clusters; where it is unset, Ray turns its token on
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray.init(
         address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
@@ -99,17 +101,22 @@ def _heard() -> Iterator[Callable[[], bytes]]:
             os.close(stderr)
 
 
-def knock(address: str, scheme: str, expected: str) -> None:
-    """See that somebody listens at scheme://host:port, which Ray itself takes minutes to find out, and then exits.
+def check_reachable(address: str, ports: Mapping[str, int | None], expected: str) -> None:
+    """See that somebody listens at an address, which Ray itself takes minutes to find out, and then exits.
 
-    Raises InputError, which says what was expected, if not.
+    ports: the schemes that the address may have, "" for none, each with its default port. Raises InputError, which says
+    what was expected, if it is another address or nobody listens.
     """
-    host, _, port = address.removeprefix(scheme).rpartition(":")
-    if not host or not port.isdecimal():
+    host = port = None
+    with suppress(ValueError):  # a port that is none
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        if parts.scheme in ports:
+            host, port = parts.hostname, parts.port or ports[parts.scheme]
+    if not host or not port:
         raise InputError(f"--address: found {address!r}, {expected}")
     try:
-        socket.create_connection((host, int(port)), timeout=REACHED_IN).close()
-    except (OSError, OverflowError) as error:
+        socket.create_connection((host, port), timeout=REACHED_IN).close()
+    except OSError as error:
         raise InputError(f"--address: found nobody at {address} ({error}), {expected}") from None
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import urlsplit
 
 import fsspec
 import platformdirs
 import pyarrow as pa
-import pyarrow.compute as pc
-from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, PyFileSystem
+from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, FSSpecHandler, PyFileSystem
 from rich.console import Console
 
 from excolor import InputError
@@ -25,13 +25,15 @@ from study.trial import Report, Row
 TRIALS, JOURNAL = "trials.parquet", "optuna.journal"
 FOLDERS = ("models", "replicas.parquet")
 EVERY = 5  # seconds, at most
+CONTAINER_FIRST = r"(abfss?|wasbs?)://[^:/@]+@[^@]+"  # Azure's URLs: container@account
 
 
 def locate(url: str) -> Path:
     """The local folder that stands for a URL of studies: one in the user's cache that remembers it."""
     url = url.rstrip("/")
-    if urlsplit(url).password or "?" in url:
-        raise InputError("--out: found a password or options in the URL, expected them in the environment")
+    if "://" not in url:
+        raise InputError("--out: found a URL without a bucket, expected one such as s3://bucket/prefix")
+    _expect_no_secret(url)
     name = f"{re.sub(r'[^A-Za-z0-9.]+', '-', url)[:100]}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
     folder = _working_copies() / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,45 +66,43 @@ def names(out: Path) -> set[str]:
 def fetch(path: Path) -> None:
     """Bring the working copy of a study up to date, if its folder stands for a URL and the study there is further on.
 
-    Of two copies the one with the longer journal, which only grows, is further on. What that does not know to have
-    ended, since an upload was cut off, has not. Raises InputError if the URL cannot be read.
+    A journal only grows, so of two copies the one whose journal begins with the other's is further on. Raises
+    InputError if neither does, or the URL cannot be read.
     """
     url = url_of(path.parent)
     if url is None:
         return
+    url = f"{url}/{path.name}"
+    _expect_no_secret(url)
     try:
-        storage, root = _storage(f"{url}/{path.name}")
-        found = storage.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
-        sizes = {info.path.removeprefix(f"{root}/"): info.size for info in found if info.type == FileType.File}
-        sizes = {name: size for name, size in sizes.items() if _is_ours(name)}
-        journal = path / JOURNAL
-        here, there = journal.stat().st_size if journal.is_file() else -1, sizes.get(JOURNAL, -1)
-        if there < here:
+        storage, root = _storage(url)
+        found = _files(storage, root)
+        theirs = _read(storage, f"{root}/{JOURNAL}")
+        ours = (path / JOURNAL).read_bytes() if (path / JOURNAL).is_file() else b""
+        _expect_lines(theirs, url)
+        _expect_one_way(ours, theirs, url, path)
+        if len(ours) > len(theirs):
             return
-        folder = StudyFolder(path)
-        for part in FOLDERS if sizes else ():
+        for part in FOLDERS if found else ():
             (path / part).mkdir(parents=True, exist_ok=True)
-        new = [name for name in sizes if there > here or not (path / name).is_file()]
-        new.sort(key=JOURNAL.__eq__)
-        content = {name: storage.open_input_stream(f"{root}/{name}").readall() for name in new if name == JOURNAL}
-        for name in new:  # the journal, read first, is written last: all that it knows of is there
-            folder.write(name, content.get(name) or storage.open_input_stream(f"{root}/{name}").readall())
+        new = [name for name in found if len(theirs) > len(ours) or _is_new(found[name], path / name)]
+        for name in sorted(new, key=JOURNAL.__eq__):  # the journal is written last: all that it knows of is there
+            StudyFolder(path).write(name, theirs if name == JOURNAL else _read(storage, f"{root}/{name}"))
+            if time_there := found[name].mtime_ns:
+                os.utime(path / name, ns=(time_there, time_there))
     except OSError as error:
-        raise InputError(f"{url}/{path.name}: cannot be read ({_reason(error)}), expected a study") from None
+        raise InputError(f"{url}: cannot be read ({_reason(error)}), expected a study") from None
     if not (path / "manifest.json").is_file():
-        raise InputError(f"{url}/{path.name}: found no study, expected a folder with a manifest.json in it")
-    if TRIALS in new and JOURNAL in new:
-        told = [trial.number for trial in folder.optuna().trials if trial.state.is_finished()]
-        trials = folder.trials_table()
-        folder.write_trials(trials.filter(pc.is_in(trials["trial"], pa.array(told, trials["trial"].type))))
+        raise InputError(f"{url}: found no study, expected a folder with a manifest.json in it")
 
 
 class Mirror:
-    """Uploads what changed in a study's working copy: now and then as trials begin, and at the end.
+    """Uploads what changed in a study's working copy: at once, now and then as trials begin, and at the end.
 
     A study does not wait for it. The copy is always one to go on from: the journal and the table of trials are taken
-    when every trial in the one is in the other, and uploaded after what they speak of. What fails is said once and
-    tried again; `failed` is why the last time failed, if it did.
+    when every trial in the one is in the other, and uploaded after what they speak of. Nothing is uploaded over a study
+    that has gone on elsewhere, or gone another way. What fails is said once and tried again; `failed` is why the last
+    time failed, if it did.
     """
 
     def __init__(self, folder: StudyFolder, url: str, console: Console):
@@ -110,12 +110,14 @@ class Mirror:
         self.failed: str | None = None
         self._folder = folder
         self._console = console
-        self._sent: dict[str, object] = {}
+        self._sent: dict[str, object] | None = None
+        self._warned = False
         self._thread = ThreadPoolExecutor(1, "mirror")
         self._upload: Future[None] = self._thread.submit(lambda: None)
         self._next = 0.0
 
     def __enter__(self) -> Mirror:
+        self._upload = self._thread.submit(self._sync, self._tables())
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -141,31 +143,48 @@ class Mirror:
     def _sync(self, tables: dict[str, bytes]) -> None:
         try:
             storage, root = _storage(self.url)
-            for part in ("", *FOLDERS) if not self._sent else ():
-                storage.create_dir(f"{root}/{part}".rstrip("/"))
-            for name, stamp in self._changed():
-                self._put(storage, f"{root}/{name}", (self._folder.path / name).read_bytes())
-                self._sent[name] = stamp
+            ours, theirs = tables.get(JOURNAL, b""), _read(storage, f"{root}/{JOURNAL}")
+            _expect_one_way(ours, theirs, self.url, self._folder.path)
+            if not _goes_on_from(ours, theirs):
+                self._warn(f"{self.url} has gone on meanwhile: what is new here stays in {self._folder.path}")
+                return
+            if self._sent is None:
+                self._sent = self._begin(storage, root)
+            for name, stamp in self._stamps():
+                if self._sent.get(name) != stamp:
+                    self._put(storage, f"{root}/{name}", (self._folder.path / name).read_bytes())
+                    self._sent[name] = stamp
             for name, content in tables.items():
                 if self._sent.get(name) != content:
                     self._put(storage, f"{root}/{name}", content)
                     self._sent[name] = content
             self.failed = None
         except (OSError, InputError) as error:
-            if self.failed is None:
-                text = f"the study goes on without its copy at {self.url}: {_reason(error)}"
-                self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
             self.failed = _reason(error)
+            self._warn(f"the study goes on without its copy at {self.url}: {self.failed}")
 
-    def _changed(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        """The files besides the tables that are not as they were sent, and what tells that."""
+    def _begin(self, storage: FileSystem, root: str) -> dict[str, object]:
+        """Make the folders at the URL; returns what of the working copy is there already, as it is."""
+        for part in ("", *FOLDERS):
+            storage.create_dir(f"{root}/{part}".rstrip("/"))
+        there = _files(storage, root)
+        same = {
+            name: stamp for name, stamp in self._stamps() if name in there and (there[name].mtime_ns or 0) >= stamp[0]
+        }
+        return {**same, **{name: _read(storage, f"{root}/{name}") for name in (TRIALS, JOURNAL)}}
+
+    def _stamps(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """The files besides the tables, and what tells that one has changed: when, and its size."""
         here = self._folder.path
         for path in [*here.glob("*"), *(path for part in FOLDERS for path in here.glob(f"{part}/*"))]:
             name = path.relative_to(here).as_posix()
             if _is_ours(name) and path.is_file() and name not in (TRIALS, JOURNAL):
-                stamp = path.stat().st_mtime_ns, path.stat().st_size
-                if self._sent.get(name) != stamp:
-                    yield name, stamp
+                yield name, (path.stat().st_mtime_ns, path.stat().st_size)
+
+    def _warn(self, text: str) -> None:
+        if not self._warned:
+            self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        self._warned = True
 
     @staticmethod
     def _put(storage: FileSystem, path: str, content: bytes) -> None:
@@ -181,6 +200,57 @@ def _is_ours(name: str) -> bool:
     """Whether a relative path is a study's file, W&B's and Ray's own apart, not hidden, not out of the folder."""
     *folders, file = name.split("/")
     return not file.startswith(".") and (not folders or "/".join(folders) in FOLDERS)
+
+
+def _is_new(there: FileInfo, here: Path) -> bool:
+    """Whether a file at the URL of a study that is no further on is yet to be fetched: a trial's files never change."""
+    if not here.is_file():
+        return True
+    changes = here.parent.name not in FOLDERS and here.name not in (TRIALS, JOURNAL)
+    return changes and (there.mtime_ns or 0) > here.stat().st_mtime_ns
+
+
+def _goes_on_from(journal: bytes, other: bytes) -> bool:
+    """Whether a journal begins with all whole lines of another."""
+    return journal.startswith(other[: other.rfind(b"\n") + 1])
+
+
+def _expect_one_way(ours: bytes, theirs: bytes, url: str, path: Path) -> None:
+    """Raises InputError if neither journal goes on from the other: two drivers have worked at once."""
+    if not (_goes_on_from(ours, theirs) or _goes_on_from(theirs, ours)):
+        expected = f"one to go on from the other (remove {path} to take the URL's, or rename it to keep both)"
+        raise InputError(f"{url} and its working copy {path} have gone different ways, expected {expected}")
+
+
+def _expect_lines(journal: bytes, url: str) -> None:
+    """Raises InputError if a study's journal at its URL is damaged, before that comes here."""
+    try:
+        for line in journal[: journal.rfind(b"\n") + 1].splitlines():
+            json.loads(line)
+    except ValueError as error:
+        expected = "Optuna's (remove it there and here, and `study resume` makes it anew)"
+        raise InputError(f"{url}/{JOURNAL}: is no journal: {error}, expected {expected}") from None
+
+
+def _expect_no_secret(url: str) -> None:
+    """Raises InputError, which does not repeat it, if a URL may hold a password: there is an @ or a ? in it."""
+    if "?" in url or ("@" in url and not re.fullmatch(CONTAINER_FIRST, url)):
+        raise InputError("--out: found a password or options in the URL, expected them in the environment")
+
+
+def _files(storage: FileSystem, root: str) -> dict[str, FileInfo]:
+    """The study's files at a URL, by their paths in it."""
+    found = storage.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
+    files = {info.path.removeprefix(f"{root}/"): info for info in found if info.type == FileType.File}
+    return {name: info for name, info in files.items() if _is_ours(name)}
+
+
+def _read(storage: FileSystem, path: str) -> bytes:
+    """A file's content; empty if there is none."""
+    try:
+        return storage.open_input_stream(path).readall()
+    except FileNotFoundError:
+        return b""
 
 
 def _storage(url: str) -> tuple[FileSystem, str]:

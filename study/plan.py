@@ -92,7 +92,9 @@ class Plan:
     @property
     def workers(self) -> int:
         """Trials at a time on this machine."""
-        return self.cpus or len(os.sched_getaffinity(0))
+        if self.cpus:
+            return self.cpus
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     @property
     def at_once(self) -> int | None:
@@ -152,7 +154,7 @@ def _now(plan: Plan) -> dict[str, Any]:
     packages = ("torch", "ray", "lightning", "optuna", "numpy", "pandas")
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": ["study", *(re.sub(r"(\w://)[^/@]+@", r"\1***@", argument) for argument in sys.argv[1:])],
+        "command": ["study", *(re.sub("://.*@", "://***@", argument) for argument in sys.argv[1:])],
         "commit": _commit(),
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "machine": {"python": platform.python_version(), "system": platform.platform(), "cpus": os.cpu_count()},

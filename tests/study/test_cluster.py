@@ -1,19 +1,26 @@
 """Studies on a cluster of machines that come and go, for real: nodes in network namespaces, behind a token."""
 
+import asyncio
 import os
 import socket
+import subprocess
 import sys
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from network import CAN, Network
+from ray.job_submission import JobStatus
 
 import excolor
 import study
 from excolor import InputError
-from study.cluster import join
+from study.cluster import check_reachable, join
 from study.plan import Plan
+from study.space import Space
+from study.submission import PORTS, follow, submit
 
 PROJECT = Path(__file__).parents[2]
 STUDY = [sys.executable, "-m", "study"]
@@ -122,6 +129,68 @@ def test_a_client_is_told_of_submit():
         join("ray://127.0.0.1:10001")
 
 
+@pytest.mark.parametrize("address", ["http://127.0.0.1:{}", "http://127.0.0.1:{}/", "http://[::1]:{}", "127.0.0.1"])
+def test_what_is_no_job_api_is_told_in_one_line(address, spaces):
+    """A server that says no to everything, on IPv4 only."""
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        found = address.format(server.server_port)
+        with pytest.raises(InputError, match="--address: found ") as error:
+            submit(Space.read(spaces / "hue.toml"), found, [], print, print)
+        server.shutdown()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("address", "port"), [("http://localhost", 80), ("https://localhost/", 443)])
+def test_schemes_have_ports(address, port, monkeypatch):
+    tried = []
+
+    def refuse(where, timeout):
+        tried.append(where)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    with pytest.raises(InputError, match="found nobody"):
+        check_reachable(address, PORTS, "expected one")
+    assert tried == [("localhost", port)]
+
+
+@pytest.mark.parametrize("address", ["host", "host:", "host:x", "host:99999", "http://host:1", ":6379", "[", ""])
+def test_an_address_of_a_ray_has_a_port(address):
+    with pytest.raises(InputError, match="expected host:port"):
+        check_reachable(address, {"": None}, "expected host:port")
+
+
+def test_a_log_whose_connection_is_lost_is_heard_on(monkeypatch):
+    """A client that loses its connection twice, while the job goes on."""
+    monkeypatch.setattr("study.submission.AGAIN", 0)
+    states = [JobStatus.RUNNING, JobStatus.RUNNING, JobStatus.SUCCEEDED]
+    logs = ["one ", "one two ", "one two three"]
+
+    class Client:
+        async def tail_job_logs(self, job):
+            yield logs[0][:3]
+            yield logs.pop(0)[3:]
+            if logs:
+                raise RuntimeError("closed unexpectedly")
+
+        def get_job_status(self, job):
+            return states.pop(0)
+
+    heard = []
+    asyncio.run(follow(Client(), "job", heard.append))
+    assert "".join(heard) == "one two three"
+    assert states == []
+
+
+def test_a_ray_of_our_own_is_behind_a_token_whatever_the_environment_says():
+    ask = "from ray._raylet import get_authentication_mode as mode; from study.cluster import cluster\n"
+    ask += "with cluster(1):\n    print(mode())"
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    done = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1"]  # AuthenticationMode.TOKEN
+
+
 def test_at_once():
     assert Plan(cpus=3).at_once == 3
     assert Plan(cpus=3, address="auto").at_once == 3
@@ -153,11 +222,14 @@ def test_the_slurm_script_runs(network, spaces, tmp_path):
     network.host("head")
     network.host("other")
     srun = tmp_path / "srun"
+    flags = "--nodes=1 --ntasks=1 --cpus-per-task=1 --exclude=head"
     srun.write_text(
-        f'#!/bin/sh\nwhile [ "${{1#--}}" != "$1" ]; do shift; done\nexec ip netns exec {network.hosts["other"]} "$@"\n'
+        f'#!/bin/sh\n[ "$1 $2 $3 $4" = "{flags}" ] || exit 1\nshift 4\n'
+        f'exec ip netns exec {network.hosts["other"]} "$@"\n'
     )
     srun.chmod(0o755)
-    slurm = {"SLURM_CPUS_PER_TASK": "1", "SLURM_NNODES": "2", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    slurm = {"SLURM_CPUS_PER_TASK": "1", "SLURM_NNODES": "2", "SLURMD_NODENAME": "head"}
+    slurm |= {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     slurm |= {"RAY_TMPDIR": str(network.folder / "ray"), "RAY_AUTH_TOKEN_PATH": "", "PYTHONPATH": str(PROJECT)}
     log = tmp_path / "log"
     options = ["--name", "job", "--trials", 8, "--seeds", 2, "--steps", 60, "--confirm", 0, "--out", tmp_path]

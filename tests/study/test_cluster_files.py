@@ -1,5 +1,6 @@
 """The files for a cluster from nothing: right by their own tools' checks, with authentication on."""
 
+import os
 import shutil
 import subprocess
 from importlib.metadata import version
@@ -37,6 +38,24 @@ def test_kuberay_has_what_it_requires():
         (container,) = group["template"]["spec"]["containers"]
         assert container["image"] == IMAGE
     assert f"rayproject/ray:{version('ray')}-" in (CLUSTERS / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("nodes", [1, 4])
+def test_the_slurm_script_starts_a_worker_on_each_other_node(nodes, tmp_path):
+    """With scripts for srun, ray and study that say what they were asked."""
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "activate").touch()
+    for name in ("srun", "ray", "study", "hostname"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho 10.0.0.1\necho {name} "$*" >> {tmp_path}/log\n')
+        (tmp_path / name).chmod(0o755)
+    slurm = {"SLURM_NNODES": str(nodes), "SLURM_CPUS_PER_TASK": "16", "SLURMD_NODENAME": "node-1"}
+    environment = {**os.environ, **slurm, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["bash", CLUSTERS / "slurm.sh", "a space.toml"], env=environment, cwd=tmp_path, check=False)
+    log = (tmp_path / "log").read_text().splitlines()
+    assert "study run a space.toml --address 10.0.0.1:6379" in log
+    flags = "--nodes=3 --ntasks=3 --cpus-per-task=16 --exclude=node-1"
+    workers = [f"srun {flags} ray start --address=10.0.0.1:6379 --num-cpus=16 --block"]
+    assert [line for line in log if line.startswith("srun")] == (workers if nodes == 4 else [])
 
 
 @pytest.mark.parametrize("check", [["bash", "-n"], ["shellcheck", "--exclude=SC1091"]], ids=lambda check: check[0])

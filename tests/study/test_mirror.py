@@ -2,6 +2,7 @@
 
 import shutil
 
+import optuna
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -11,6 +12,7 @@ import study
 from excolor import InputError
 from study import cli
 from study.mirror import JOURNAL, TRIALS, Mirror, fetch, locate, names, url_of
+from study.recovery import reconcile
 
 STAYS = ("ray", "wandb", "tensorboard", ".lock")
 
@@ -65,7 +67,7 @@ def test_only_what_changed_is_uploaded_again(working, tmp_path):
     assert not list((there / "models").iterdir())
 
 
-def test_what_the_journal_does_not_know_to_have_ended_has_not(working, url, tmp_path):
+def test_what_the_journal_does_not_know_is_in_the_table(working, url, tmp_path):
     """As when a driver was killed between the upload of the table and that of the journal."""
     with mirror(working):
         pass
@@ -74,9 +76,104 @@ def test_what_the_journal_does_not_know_to_have_ended_has_not(working, url, tmp_
     journal.write_bytes(b"".join(lines[: len(lines) // 2]))
     shutil.rmtree(tmp_path / "cache")
     again = study.load(f"{url}/hue")
-    ended = {trial.number for trial in again.optuna().trials if trial.state.is_finished()}
-    assert 0 < len(ended) < 14
-    assert set(again.trials.trial) == ended
+    assert 0 < sum(trial.state.is_finished() for trial in again.optuna().trials) < 14
+    assert len(again.trials) == 14
+    search = again.search(optuna.samplers.RandomSampler(), again.goal.directions)
+    reconcile(search, again)
+    assert all(trial.state.is_finished() for trial in search.trials)
+    assert len(search.trials) == 14
+
+
+def grow(folder, line="\n"):
+    """Go on with a study, as far as its journal and its table tell."""
+    with (folder.path / JOURNAL).open("a") as journal:
+        journal.write(line)
+    (folder.path / TRIALS).write_bytes((folder.path / TRIALS).read_bytes() + line.encode())
+
+
+@pytest.fixture
+def elsewhere(working, url, tmp_path, monkeypatch):
+    """The study, uploaded and fetched again on another machine."""
+    with mirror(working):
+        pass
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    fetched = study.load(f"{url}/hue")
+    assert fetched.path != working.path
+    return fetched
+
+
+def at(folder, monkeypatch):
+    """Be on the machine of this working copy."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder.path.parents[2]))
+
+
+def test_a_reader_does_not_roll_the_study_back(working, elsewhere, tmp_path, monkeypatch, capsys):
+    at(working, monkeypatch)
+    with cli.options.mirrored(elsewhere) as none:
+        assert none == []  # no folder of this machine's
+    reader = Mirror(elsewhere, (tmp_path / "bucket" / "prefix").as_uri(), Console())
+    with reader:
+        reader._upload.result()
+        grow(working)
+        with mirror(working):
+            pass
+        finished = tree(tmp_path / "bucket")
+        elsewhere.write("report.html", b"old")
+    assert tree(tmp_path / "bucket") == finished
+    assert reader.failed is None
+    assert "has gone on meanwhile" in capsys.readouterr().out
+
+
+def test_a_reader_uploads_what_it_changed_alone(elsewhere, tmp_path):
+    there = tmp_path / "bucket" / "prefix" / "hue"
+    before = {path: path.stat().st_mtime_ns for path in there.rglob("*") if path.is_file()}
+    with mirror(elsewhere):
+        elsewhere.write("report.html", b"new")
+    changed = [path.name for path, when in before.items() if path.stat().st_mtime_ns != when]
+    assert changed == ["report.html"]
+    assert (there / "report.html").read_bytes() == b"new"
+
+
+def test_a_confirmation_elsewhere_is_fetched_and_stays(working, elsewhere, tmp_path, monkeypatch):
+    with mirror(elsewhere):
+        elsewhere.write("confirmation.parquet", b"theirs")
+    at(working, monkeypatch)
+    fetch(working.path)
+    assert (working.path / "confirmation.parquet").read_bytes() == b"theirs"
+    with mirror(working):
+        pass
+    assert (tmp_path / "bucket" / "prefix" / "hue" / "confirmation.parquet").read_bytes() == b"theirs"
+
+
+def test_two_ways_are_kept_and_named(working, elsewhere, tmp_path, monkeypatch):
+    """One goes on while the storage is out, another from the URL: the longer journal is not further on."""
+    with mirror(elsewhere):
+        grow(elsewhere, "{}\n")
+    finished = tree(tmp_path / "bucket")
+    at(working, monkeypatch)
+    grow(working, '{"longer": true}\n')
+    with pytest.raises(cli.options.FailedError, match="gone different ways"), cli.options.mirrored(working):
+        working.write("report.html", b"mine")
+    assert tree(tmp_path / "bucket") == finished
+    with pytest.raises(InputError, match=r"hue and its working copy .*hue have gone different ways.*remove") as error:
+        fetch(working.path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_journal_does_not_come_here(working, url, tmp_path):
+    with mirror(working):
+        pass
+    there = tmp_path / "bucket" / "prefix" / "hue" / JOURNAL
+    there.write_bytes(there.read_bytes().replace(b"{", b"#", 3))
+    (working.path / JOURNAL).unlink()
+    with pytest.raises(InputError, match=r"prefix/hue/optuna.journal: is no journal.*remove it there and here"):
+        fetch(working.path)
+    there.unlink()
+    fetch(working.path)
+    working.search(optuna.samplers.RandomSampler(), working.goal.directions)
+    with mirror(working):
+        pass
+    assert there.read_bytes() == (working.path / JOURNAL).read_bytes() != b""
 
 
 def test_the_copy_that_is_further_on_stays(working, url):
@@ -116,13 +213,21 @@ def test_a_storage_that_fails_is_said_once_and_at_the_end(working, url, tmp_path
     {
         "a scheme nobody knows": ("nowhere://bucket", "expected a URL that PyArrow or fsspec knows"),
         "a password": ("s3://key:secret@bucket/x", "found a password or options"),
+        "one with a slash": ("s3://key:se/cret@bucket/x", "found a password or options"),
+        "one of Azure's": ("abfs://key:secret@bucket/x", "found a password or options"),
+        "nowhere": ("s3://", "found a URL without a bucket"),
     }.values(),
 )
 def test_wrong_urls(url, message, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(InputError, match=message) as error:
         names(locate(url))
-    assert "secret" not in str(error.value)
+    assert "cret" not in str(error.value)
+    assert not [file for file in tmp_path.rglob(".url") if "cret" in file.read_text()]
+
+
+def test_azure_puts_the_container_first(url):
+    assert url_of(locate("abfs://container@account/prefix/")) == "abfs://container@account/prefix"
 
 
 def test_no_study_at_a_url(url, tmp_path):

@@ -31,8 +31,9 @@ def test_what_is_no_secret_is_found(hue):
 
 
 def test_a_password_in_a_url_is_left_out_of_the_manifest(spaces, tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["study", "run", "x.toml", "--out", "s3://someone:planted@bucket/studies"])
+    monkeypatch.setattr("sys.argv", ["study", "run", "x.toml", "--out", "s3://someone:plan/ted@bucket/studies"])
     folder = create(Space.read(spaces / "hue.toml"), Plan(), tmp_path / "made")
     text = (folder.path / "manifest.json").read_text()
-    assert "planted" not in text
+    assert "someone" not in text
+    assert "ted@" not in text
     assert "bucket/studies" in text
