@@ -183,6 +183,7 @@ def test_a_log_whose_connection_is_lost_is_heard_on(monkeypatch):
     assert states == []
 
 
+@pytest.mark.slow
 def test_a_ray_of_our_own_is_behind_a_token_whatever_the_environment_says():
     ask = "from ray._raylet import get_authentication_mode as mode; from study.cluster import cluster\n"
     ask += "with cluster(1):\n    print(mode())"
