@@ -48,9 +48,12 @@ def test_the_slurm_script_starts_a_worker_on_each_other_node(nodes, tmp_path):
     for name in ("srun", "ray", "study", "hostname"):
         (tmp_path / name).write_text(f'#!/bin/sh\necho 10.0.0.1\necho {name} "$*" >> {tmp_path}/log\n')
         (tmp_path / name).chmod(0o755)
+    with (tmp_path / "study").open("a") as file:  # the script kills the workers when the study ends
+        file.write(f'[ "$SLURM_NNODES" = 1 ] || until grep -q "^srun" {tmp_path}/log; do sleep 0.1; done\n')
     slurm = {"SLURM_NNODES": str(nodes), "SLURM_CPUS_PER_TASK": "16", "SLURMD_NODENAME": "node-1"}
     environment = {**os.environ, **slurm, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    subprocess.run(["bash", CLUSTERS / "slurm.sh", "a space.toml"], env=environment, cwd=tmp_path, check=False)
+    script = ["bash", CLUSTERS / "slurm.sh", "a space.toml"]
+    subprocess.run(script, env=environment, cwd=tmp_path, timeout=60, check=False)
     log = (tmp_path / "log").read_text().splitlines()
     assert "study run a space.toml --address 10.0.0.1:6379" in log
     flags = "--nodes=3 --ntasks=3 --cpus-per-task=16 --exclude=node-1"
