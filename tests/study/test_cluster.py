@@ -58,6 +58,9 @@ def test_a_study_outlives_a_node_and_uses_one_that_joins(network, spaces, tmp_pa
     def trials_on(name):
         return {int(path.name) for path in network.folder.glob(f"{name}/session_2*/artifacts/*/*/working_dirs/*")}
 
+    def compiled_on(name):
+        return list(network.folder.glob(f"{name}-cache/excolor/*.pt2"))
+
     def ended():
         return len(list((out / "apart" / "replicas.parquet").glob("*.parquet")))
 
@@ -75,10 +78,10 @@ def test_a_study_outlives_a_node_and_uses_one_that_joins(network, spaces, tmp_pa
         "10.77.0.1:6379",
         "--compile",
     ]
-    arguments += ["--trials", 16, "--seeds", 2, "--steps", 200, "--confirm", 0]
+    arguments += ["--trials", 24, "--seeds", 2, "--steps", 200, "--confirm", 0]
     driver = network.popen("head", [*STUDY, *arguments], log)
     try:
-        wait_for(lambda: ended() >= 4 and trials_on("one") and trials_on("two"), driver)
+        wait_for(lambda: ended() >= 4 and trials_on("two") and compiled_on("one"), driver)
         network.kill("one")
         before = ended()
         worker("three")
@@ -88,14 +91,14 @@ def test_a_study_outlives_a_node_and_uses_one_that_joins(network, spaces, tmp_pa
         driver.kill()
         driver.wait()
     folder = study.load(out / "apart")
-    assert folder.trials.trial.tolist() == list(range(16))
+    assert folder.trials.trial.tolist() == list(range(24))
     assert set(folder.trials.state) == {"complete", "stopped"}
-    assert sorted(set(folder.replicas.trial)) == list(range(16))
+    assert sorted(set(folder.replicas.trial)) == list(range(24))
     assert all(trial.state.is_finished() for trial in folder.optuna().trials)
     assert folder.manifest["cluster"] == {"address": "10.77.0.1:6379", "nodes": 2, "cpus": 2}
     for name, compiled in {"one": True, "two": False, "three": True}.items():
         assert trials_on(name)
-        assert bool(list(network.folder.glob(f"{name}-cache/excolor/*.pt2"))) == compiled
+        assert bool(compiled_on(name)) == compiled
     assert "Traceback" not in log.read_text()
 
 
