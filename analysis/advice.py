@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from analysis.effects import unit
 from analysis.responses import Responses
+from analysis.words import name_of
 from study import StudyFolder
 from study.live import format_value
 
@@ -17,9 +18,16 @@ _MATTERS = 0.05  # of the variance, or of what makes a trial one of the best
 _EDGE = 0.03  # of a range
 
 
-def recommended(folder: StudyFolder, trial: int, shares: pd.DataFrame, free: pd.DataFrame) -> str:
-    """Which setting to take, and how free the parameters are that do not matter."""
-    text = f"**What to set:** take trial {trial} as it is (`study export {html.escape(folder.name)} {trial}`)."
+def recommended(folder: StudyFolder, trial: int, better: str, shares: pd.DataFrame, free: pd.DataFrame) -> str:
+    """Which setting to take, and how free the parameters are that do not matter.
+
+    better: a fixed setting that was confirmed to do better than every trial, if one did.
+    """
+    taken = f"trial {trial} as it is (`study export {html.escape(name_of(folder))} {trial}`)."
+    text = f"**What to set:** take {taken}"
+    if better:
+        better = html.escape(better)
+        text = f"**What to set:** the {better} setting, which no trial is as good as. The best of the trials is {taken}"
     if shares.empty or free.empty:
         return f"{text} There are too few trials to say which of its parameters matter."
     others = free[~free.index.isin(_important(shares))]
@@ -34,25 +42,22 @@ def recommended(folder: StudyFolder, trial: int, shares: pd.DataFrame, free: pd.
     return text
 
 
-def recommendations(
-    shares: pd.DataFrame, free: pd.DataFrame, best: pd.Series, found: Mapping[str, Responses]
-) -> pd.DataFrame:
+def recommendations(shares: pd.DataFrame, free: pd.DataFrame, best: pd.Series, ended: Responses) -> pd.DataFrame:
     """Of each parameter that matters: why, its value in the best trial, its plateau, and what leaving that costs.
 
-    best: that trial's row. found: what to call the trials that were fitted, and what was found of them.
+    best: that trial's row. ended: what was found of the trials that were trained to the end.
     """
     rows = {}
     for name in _important(shares).intersection(free.index, sort=False):
         plateau = free.loc[[name]].iloc[0]
         rows[name] = {
-            "of the variance": f"{shares.loc[name].filter(like='fANOVA').mean():.0%}",
-            "of being one of the best": f"{shares.loc[name].filter(like='PED').mean():.0%}",
+            "of the variance": _both(shares.loc[name].filter(like="fANOVA")),
+            "of being one of the best": _both(shares.loc[name].filter(like="PED")),
             "set to": format_value(best[f"param.{name}"]),
             "plateau": _range(plateau) + (" *" if plateau["share"] >= 0.9 * plateau["by chance"] else ""),
         }
-        for of, fitted in found.items():
-            known = name in fitted.costs.index
-            rows[name][f"lost, {of}"] = _lost(fitted.costs.loc[[name]].iloc[0]) if known else "-"
+        if len(ended.costs):
+            rows[name]["lost outside"] = _lost(ended.costs.loc[name]) if name in ended.costs.index else "-"
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -61,6 +66,12 @@ def _important(shares: pd.DataFrame) -> pd.Index:
     measures = ("fANOVA", "PED")
     most = pd.concat([shares.filter(regex=f"^{measure}").mean(axis=1) for measure in measures], axis=1).max(axis=1)
     return most[most >= _MATTERS].sort_values(ascending=False).head(6).index
+
+
+def _both(shares: pd.Series) -> str:
+    """A share by the two sets of trials, which may not agree."""
+    low, high = (f"{share:.0%}" for share in (shares.min(), shares.max()))
+    return low if low == high else f"{low} to {high}"
 
 
 def _range(plateau: pd.Series) -> str:
@@ -77,16 +88,27 @@ def _lost(cost: pd.Series) -> str:
 
 
 def unknown(
-    folder: StudyFolder, trial: int, ties: Sequence[str], noise: float, shares: pd.DataFrame, found: Responses
+    folder: StudyFolder,
+    trial: int,
+    ties: Sequence[str],
+    noise: float,
+    shares: pd.DataFrame,
+    found: Responses,
+    stripes: float = 0.0,
 ) -> str:
-    """What the study does not tell, as a list."""
+    """What the study does not tell, as a list. stripes: how far ablated pure hues differ in lightness."""
     trials, metric = folder.trials, folder.goal.objectives[0]
     setting, parameters = folder.setting(trial), folder.parameters(trial)
     lines = []
     if not len(folder.confirmation):
-        lines.append(f"How good the best is on new seeds: `study confirm {folder.name}` measures it.")
+        lines.append(f"How good the best is on new seeds: `study confirm {name_of(folder)}` measures it.")
     if ties:
-        lines.append(f"Which is the best: {', '.join(ties)} cannot be told from it.")
+        lines.append(f"Which is the best: {', '.join(ties)} cannot be told from the best.")
+    if stripes > 0.02:
+        lines.append(
+            f"Whether hue can be forgotten altogether: after ablation pure hues still differ by {stripes:.3f} in "
+            "lightness, where the oracle's do not."
+        )
     if not np.isnan(noise):
         lines.append(f"Whether trials differ whose mean {metric} is closer than {noise:.3f}: seeds alone do that.")
     edges = [name for name, d in folder.space.distributions.items() if _at_edge(parameters[name], d)]

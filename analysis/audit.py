@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 from scipy import stats
 
+from analysis.effects import noise
 from study import StudyFolder
 
 
@@ -16,32 +17,35 @@ class Audit:
 
     ranks: of the trials that were trained to the end, complete or spared, Spearman's correlation between each rung's
     score and the last, with its 95% interval (Fisher's z), by step. winners: of the spared, how many ended better than
-    every complete trial; `chance` is the 95% interval (Wilson) of the chance that a stopped trial would have. saved:
-    the share of all optimizer steps that were not taken because trials were stopped.
+    every complete trial, of those that keep the constraints; tied: how many others cannot be told from the best by
+    seeds, of an objective that is a mean; `chance` is the 95% interval (Wilson) of the chance that a stopped trial
+    would have won. stopped: how many were, for good. saved: the share of all optimizer steps that were not taken.
     """
 
     ranks: pd.DataFrame
     spared: int
     winners: list[int]
+    tied: int
+    stopped: int
     chance: tuple[float, float]
     saved: float
 
 
 def whole(folder: StudyFolder) -> pd.DataFrame:
-    """The trials that were trained to the end, complete or spared, with what they scored there as their `value`."""
+    """The trials that were trained to the end, complete or spared, with what they scored there as their `value`, and
+    whether they were `feasible` there."""
     trials, final = folder.trials, folder.final()
     trials = trials[(trials.state == "complete") | trials.audited]
-    scores = {trial: folder.goal.score(rows) for trial, rows in final[final.trial.isin(trials.trial)].groupby("trial")}
-    return trials.assign(value=trials.trial.map(scores))
+    parts, goal = dict(tuple(final[final.trial.isin(trials.trial)].groupby("trial"))), folder.goal
+    scores = {trial: goal.score(rows) for trial, rows in parts.items()}
+    kept = {trial: all(broken <= 0 for broken in goal.violations(rows).values()) for trial, rows in parts.items()}
+    return trials.assign(value=trials.trial.map(scores), feasible=trials.trial.map(kept).eq(True))
 
 
 def audit(folder: StudyFolder) -> Audit:
     """The audit of a study. Without spared trials, ranks are of complete ones alone, which survived selection."""
-    trials, goal = folder.trials, folder.goal
-    spared = trials[trials.audited].trial.tolist()
-    whole = trials[(trials.state == "complete") | trials.audited].trial
-    rows = folder.replicas
-    rows = rows[rows.trial.isin(whole)]
+    trials, goal, ended, rows = folder.trials, folder.goal, whole(folder), folder.replicas
+    rows = rows[rows.trial.isin(ended.trial)]
     scores = pd.Series({key: goal.score(part) for key, part in rows.groupby(["trial", "step"])}).unstack()
     table = {}
     for step in scores.columns[:-1]:
@@ -50,17 +54,18 @@ def audit(folder: StudyFolder) -> Audit:
             rank = stats.spearmanr(*pair.to_numpy().T).statistic
             low, high = stats.pearsonr(*pair.rank().to_numpy().T).confidence_interval()
             table[step] = {"rank correlation": rank, "low": low, "high": high, "trials": len(pair)}
-    last = scores.columns[-1] if len(scores.columns) else None
-    ended = scores[last] if last is not None else pd.Series(dtype=float)
-    complete = trials[trials.state == "complete"].trial
-    best = ended.reindex(complete).max()
-    winners = [trial for trial in spared if ended.get(trial, float("-inf")) > best]
-    interval = stats.binomtest(len(winners), len(spared)).proportion_ci(method="wilson") if spared else None
+    spared, answers = int(trials.audited.sum()), ended[ended.feasible]
+    complete, candidates = answers[~answers.audited], answers[answers.audited]
+    best = complete.value.max()
+    winners = candidates.trial[candidates.value > best].tolist()
+    by_seeds = noise(complete, len(folder.seeds()), goal.objectives[0]) if goal.aggregate == "mean" else 0
+    tied = int((candidates.value > best - by_seeds).sum()) - len(winners) if by_seeds > 0 else 0
+    interval = stats.binomtest(len(winners), spared).proportion_ci(method="wilson") if spared else None
     steps = len(folder.space.setting(folder.parameters(int(trials.trial.iloc[0]))).schedule)
     stopped = trials[(trials.state == "stopped") & ~trials.audited]
     saved = float((steps - stopped.steps).sum() / (steps * len(trials)))
     chance = (float(interval.low), float(interval.high)) if interval else (0.0, 1.0)
-    return Audit(pd.DataFrame(table).T, len(spared), winners, chance, saved)
+    return Audit(pd.DataFrame(table).T, spared, winners, tied, len(stopped), chance, saved)
 
 
 def told(found: Audit) -> str:
@@ -68,19 +73,23 @@ def told(found: Audit) -> str:
     saved = f"Stopping early saved {found.saved:.0%} of all optimizer steps."
     if not found.spared:
         return f"{saved} No trial was spared to see what that cost: `study run --audit 0.1` spares a tenth."
+    verdict = "lost better trials" if found.winners else "is not seen to have lost a better trial"
     won = f"{len(found.winners) or 'none'} of them ended better than every complete trial"
     if found.winners:
         won += f" (trial {', '.join(map(str, found.winners))})"
     low, high = found.chance
+    tied = f"; {found.tied} cannot be told from the best by seeds" if found.tied else ""
     return (
-        f"{saved} {found.spared} trials that the scheduler would have stopped were trained to the end all the same; "
-        f"{won}. The chance that a stopped trial would have won is {low:.0%} to {high:.0%} (95% interval)."
+        f"**Stopping early {verdict}.** {saved} {found.spared} trials that the scheduler would have stopped were "
+        f"trained to the end all the same; {won}{tied}. The chance that a stopped trial would have won is {low:.0%} to "
+        f"{high:.0%} (95% interval): of the {found.stopped} stopped for good, up to {found.stopped * high:.0f}."
     )
 
 
 def spared_table(folder: StudyFolder, ended: pd.DataFrame, n: int = 5) -> pd.DataFrame:
-    """The spared trials that ended best, beside the best complete one."""
-    best, metric = ended[ended.state == "complete"].value.max(), folder.goal.objectives[0]
+    """The spared trials that ended best, beside the best complete one, of those that keep the constraints."""
+    ended, metric = ended[ended.feasible], folder.goal.objectives[0]
+    best = ended[~ended.audited].value.max()
     spared = ended[ended.audited].sort_values("value", ascending=False).head(n)
     sign = 1 if folder.goal.directions[0] == "maximize" else -1
     return pd.DataFrame(

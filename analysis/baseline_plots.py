@@ -56,20 +56,22 @@ def told(rows: pd.DataFrame, trial: int) -> str:
     """What the controls say of a trial, in a paragraph of Markdown."""
     means = rows.groupby(["model", "control"]).isolation.mean()
     own, bare = means[f"trial {trial}"], means["no regularizers"]
-    best = max(own["best other pair"], own["random planes"], bare["its dims"], bare["best other pair"])
+    best = max(own["best other dims"], own["random subspaces"], bare["its dims"], bare["best other dims"])
     verdict = "far above all of these" if own["its dims"] - best > 0.2 else "**not far from these**"
     text = (
-        f"Ablating trial {trial}'s dims isolates {own['its dims']:.3f}, on average over its replicas. Of the same "
-        f"models, the best other pair of dims isolates {own['best other pair']:.3f} and a random plane "
-        f"{own['random planes']:.3f}; of models trained without regularizers, the same dims {bare['its dims']:.3f}, "
-        f"the best other pair, chosen with hindsight, {bare['best other pair']:.3f} and a random plane "
-        f"{bare['random planes']:.3f}. That is {verdict}."
+        f"Ablating trial {trial}'s dims isolates {own['its dims']:.3f}, on average over its replicas, which have "
+        "the search's own seeds, so this is flattered where a confirmation is not. Of the same models, the best "
+        f"other choice of as many dims isolates {own['best other dims']:.3f} and a random subspace "
+        f"{own['random subspaces']:.3f}; of models trained without regularizers, the same dims {bare['its dims']:.3f}, "
+        f"the best other, chosen with hindsight, {bare['best other dims']:.3f} and a random subspace "
+        f"{bare['random subspaces']:.3f}. That is {verdict}."
     )
     if "LEACE" in bare:
         more = own["its dims"] - bare["LEACE"]
         text += (
             f" LEACE, which is told the true hues after training, reaches {bare['LEACE']:.3f} without any regularizer: "
-            f"{abs(more):.3f} {'less' if more > 0 else 'more'} than the trial does."
+            f"{abs(more):.3f} {'less' if more > 0 else 'more'} than the trial does; of the trial's own models it "
+            f"reaches {own['LEACE']:.3f}."
         )
     return text
 

@@ -1,8 +1,8 @@
-"""What isolation must be compared with: answers that need no model, and planes that were not chosen."""
+"""What isolation must be compared with: answers that need no model, and subspaces that were not chosen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 
@@ -49,13 +49,12 @@ def compared(
     parts = []
     for name, (model, setting) in models.items():
         layer, dims, concept = setting.ablation.layer, setting.ablation.dims, setting.concept
-        pairs = by_pair(model, concept, layer)
-        planes = random_planes(model, concept, layer)
-        others = pairs.drop(columns=f"z{dims[0]}, z{dims[-1]}", errors="ignore")
+        others = by_dims(model, len(dims), concept, layer).drop(columns=_name(sorted(dims)))
+        random = random_subspaces(model, len(dims), concept, layer)
         parts += [
             measured(setting.ablation.compare(model), concept).assign(model=name, control="its dims"),
-            pd.DataFrame({"isolation": others.max(axis=1), "model": name, "control": "best other pair"}),
-            pd.DataFrame({"isolation": planes.mean(axis=1), "model": name, "control": "random planes"}),
+            pd.DataFrame({"isolation": others.max(axis=1), "model": name, "control": "best other dims"}),
+            pd.DataFrame({"isolation": random.mean(axis=1), "model": name, "control": "random subspaces"}),
         ]
         if concept == "hue":
             erased = Ablation(kind="leace", layer=layer).compare(model)
@@ -77,22 +76,28 @@ def measured(outputs: Callable[[Tensor], tuple[Tensor, Tensor]], concept: Concep
     return pd.DataFrame({name: metric.numpy() for name, metric in evaluate(outputs, concept=concept).items()})
 
 
-def by_pair(model: ColorMLP, concept: Concept = "hue", layer: str = "encoder") -> pd.DataFrame:
-    """Isolation after ablating each pair of the bottleneck's dims: a row per replica, a column per pair."""
-    pairs = combinations(range(model.config.bottleneck), 2)
-    ways = {f"z{a}, z{b}": Ablation(layer=layer, dims=(a, b)).compare(model) for a, b in pairs}
+def by_dims(model: ColorMLP, size: int, concept: Concept = "hue", layer: str = "encoder") -> pd.DataFrame:
+    """Isolation after ablating each choice of so many of the bottleneck's dims: a row per replica, a column each."""
+    choices = combinations(range(model.config.bottleneck), size)
+    ways = {_name(dims): Ablation(layer=layer, dims=dims).compare(model) for dims in choices}
     return pd.DataFrame({name: measured(way, concept).isolation for name, way in ways.items()})
 
 
-def random_planes(model: ColorMLP, concept: Concept = "hue", layer: str = "encoder", planes: int = 8) -> pd.DataFrame:
-    """Isolation after suppressing random planes of a layer: a row per replica, a column per plane.
+def random_subspaces(
+    model: ColorMLP, size: int, concept: Concept = "hue", layer: str = "encoder", draws: int = 8
+) -> pd.DataFrame:
+    """Isolation after suppressing random subspaces of so many dimensions: a row per replica, a column per subspace.
 
-    A plane is spanned by the first rows of a random rotation, so that each is as likely as any other.
+    One is spanned by the first rows of a random rotation, so that each is as likely as any other.
     """
     generator = torch.Generator().manual_seed(0)
     table = {}
-    for plane in range(planes):
-        basis = torch.linalg.qr(torch.randn(model.config.bottleneck, 2, generator=generator)).Q.T
+    for draw in range(draws):
+        basis = torch.linalg.qr(torch.randn(model.config.bottleneck, size, generator=generator)).Q.T
         edits = {layer: partial(suppress, basis=basis, gate=torch.ones_like)}
-        table[f"plane {plane + 1}"] = measured(compare(model, edits), concept).isolation
+        table[f"subspace {draw + 1}"] = measured(compare(model, edits), concept).isolation
     return pd.DataFrame(table)
+
+
+def _name(dims: Sequence[int]) -> str:
+    return ", ".join(f"z{dim}" for dim in dims)

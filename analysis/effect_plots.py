@@ -22,17 +22,17 @@ def responses(
     names: Sequence[str],
     curves: Mapping[str, Mapping[str, pd.DataFrame]],
     free: pd.DataFrame,
+    best: pd.Series,
     value: str = "value",
     label: str = "isolation",
 ) -> Figure:
     """The trials' value against each named parameter, under the curves of each `Responses` with their bands.
 
-    Complete trials are dots, others crosses; plateaus (rows of `effects.plateaus`) are shaded and the best complete
-    trial is marked. The worst tenth of the trials may lie below.
+    Complete trials are dots, others crosses; plateaus (rows of `effects.plateaus`) are shaded and one trial, `best`,
+    is marked. The worst tenth of the trials may lie below.
     """
     figure, axes = panels(len(names), sharey=True)
     complete, style = trials.state == "complete", dict[str, Any]()
-    best = trials.iloc[int(trials[value].where(complete, -np.inf).argmax())]
     for axis, name in zip(axes, names, strict=True):
         column, distribution = f"param.{name}", distributions[name]
         chosen = isinstance(distribution, CategoricalDistribution)
@@ -51,7 +51,7 @@ def responses(
             if name in by_name:
                 _curve(axis, by_name[name], distribution, color, f"expected, {of}")
         at_best = places(pd.Series([best[column]]), distribution)
-        style = {"color": PALETTE[4], "markeredgecolor": INK, "markersize": 6, "label": "the best trial"}
+        style = {"color": PALETTE[4], "markeredgecolor": INK, "markersize": 6, "label": f"trial {best.trial}"}
         axis.plot(at_best, [best[value]], "D", **style)
         axis.set(xlabel=name)
     lows = [by_name[name]["low"].min() for by_name in curves.values() for name in names if name in by_name]
@@ -96,8 +96,11 @@ def costs(tables: Mapping[str, pd.DataFrame], label: str = "isolation") -> Figur
     return figure
 
 
-def plateaus(table: pd.DataFrame, trials: pd.DataFrame, distributions: Mapping[str, BaseDistribution]) -> Figure:
-    """How far each parameter may go for free, a row each of `effects.plateaus`, and where the complete trials were."""
+def plateaus(
+    table: pd.DataFrame, trials: pd.DataFrame, distributions: Mapping[str, BaseDistribution], best: pd.Series
+) -> Figure:
+    """How far each parameter may go for free, a row each of `effects.plateaus`, where the complete trials were, and one
+    trial, `best`."""
     complete = trials[trials.state == "complete"]
     figure = Figure(figsize=(9, 1.4 + 0.33 * len(table)), layout="constrained")
     axis = figure.subplots()
@@ -108,8 +111,11 @@ def plateaus(table: pd.DataFrame, trials: pd.DataFrame, distributions: Mapping[s
         values = row["choices"] if choices else [row["low"], row["high"]]
         kinds: dict[str, tuple[Any, dict[str, Any]]] = {
             "as good as the best": (values, {"marker": "s", "markersize": 8} if choices else bar),
-            "complete trials": (complete[f"param.{name}"], {"marker": "|", "color": INK}),
-            "the best trial": ([row["best"]], {"marker": "D", "markeredgecolor": INK, "color": PALETTE[4]}),
+            "complete trials": (complete[f"param.{name}"], {"marker": "|", "color": INK, "alpha": 0.25}),
+            f"trial {best.trial}": (
+                [best[f"param.{name}"]],
+                {"marker": "D", "markeredgecolor": INK, "color": PALETTE[4]},
+            ),
         }
         for label, (shown, style) in kinds.items():
             places = unit(pd.Series(shown), distribution)
@@ -142,7 +148,14 @@ def interaction(
     for name, shown, marker in (("complete", trials[complete], "o"), ("other", trials[~complete], "X")):
         if len(shown):
             across, up = places(shown[f"param.{first}"], x), places(shown[f"param.{second}"], y)
-            style: dict[str, Any] = {"marker": marker, "s": 40, "edgecolors": "white", "label": f"{name} trials"}
+            style: dict[str, Any] = {
+                "marker": marker,
+                "s": 14,
+                "linewidths": 0.3,
+                "edgecolors": "white",
+                "alpha": 0.7,
+                "label": f"{name} trials",
+            }
             axis.scatter(across, up, c=shown[value], **style, **colors)
     span(axis, "x", x)
     span(axis, "y", y)

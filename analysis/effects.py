@@ -85,14 +85,14 @@ def noise(trials: pd.DataFrame, replicas: int, metric: str = "isolation") -> flo
     same seeds, as a study's trials are. NaN of one replica, which has no sd.
     """
     complete = trials[trials.state == "complete"]
-    better = complete[complete[f"{metric}.mean"] >= complete[f"{metric}.mean"].median()]
+    better = complete[complete["value"] >= complete["value"].median()]
     return float(1.96 * np.sqrt(2 * (better[f"{metric}.sd"] ** 2).mean() / replicas))
 
 
 def plateaus(trials: pd.DataFrame, distributions: Distributions, noise: float, value: str = "value") -> pd.DataFrame:
     """How far each parameter may go for free: what the complete trials span that lose less than `noise` to the best.
 
-    A row per parameter, the narrowest first: `low` and `high`, or the `choices`; the `best` trial's; how many `trials`
+    A row per parameter, the narrowest first: `low` and `high`, or the `choices`; how many `trials`
     these are; the `share` of the range that they span, of its logarithms if it is searched so; and what as many
     complete trials drawn at random span, `by chance` (the mean of 500 draws). A share no smaller than that says nothing
     of the parameter, and a smaller one may be the sampler's doing, which closes in on all parameters at once. Empty if
@@ -113,7 +113,6 @@ def plateaus(trials: pd.DataFrame, distributions: Distributions, noise: float, v
             "low": np.nan if choices else column[good].min(),
             "high": np.nan if choices else column[good].max(),
             "choices": [choice for choice in choices if (column[good] == choice).any()],
-            "best": column[best],
             "trials": len(good),
             "share": _span(places[good], len(choices)).item(),
             "by chance": _span(places[draws], len(choices)).mean(),

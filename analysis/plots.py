@@ -29,8 +29,9 @@ def schedules(settings: Mapping[str, Setting], references: Mapping[str, Setting]
             same = _counterpart(next(iter(settings.values())), name, setting)
             _schedule_line(axis, setting, same, label=label, color=INK, linewidth=1.6, linestyle=style)
         axis.set(title="learning rate" if name == "lr" else f"weight of {name}", xlabel="step", yscale="log")
-        if name == "lr":
-            axis.set_ylim(bottom=1e-4)
+        keyed = [value for setting in settings.values() for value in _keys(setting, name) if value > 0]
+        if keyed:  # a weight that fades to nothing, on its way there, would stretch the axis
+            axis.set_ylim(bottom=1e-4 if name == "lr" else min(keyed) / 2)
         log_ticks(axis, "y")
         _mark_phases(axis, next(iter(settings.values())))
     legend(figure, axes[0])
@@ -60,7 +61,7 @@ def confirmation(rows: pd.DataFrame, ranked: pd.DataFrame, metric: str) -> Figur
         color = PALETTE[0] if pd.notna(row.trial) else INK
         ends = [[row["mean"] - row["mean.low"]], [row["mean.high"] - row["mean"]]]
         axis.errorbar(
-            row["mean"], place, xerr=ends, fmt="D", color=color, markersize=7, capsize=5, markeredgecolor="white"
+            row["mean"], place, xerr=ends, fmt="D", color=color, markersize=5, capsize=5, markeredgecolor="white"
         )
     axis.set(yticks=range(len(names)), yticklabels=names, xlabel=f"{metric} on held-out seeds, a dot for each")
     axis.invert_yaxis()
@@ -101,21 +102,26 @@ def _dominated_area(losses: np.ndarray) -> float:
 
 
 def learning_curves(trials: pd.DataFrame, replicas: pd.DataFrame, best: Sequence[int]) -> Figure:
-    """Mean isolation of every trial at its rungs: the best in colour, other complete ones dark, stopped ones faint."""
+    """Mean isolation of every trial at its rungs: the best in colour, other complete ones dark, stopped ones faint,
+    with a cross where they were stopped unless they were spared."""
     curves = replicas.groupby(["trial", "step"]).isolation.mean().unstack("trial")
-    states = trials.set_index("trial").state
+    states, spared = trials.set_index("trial").state, set(trials.trial[trials.audited])
     figure = Figure(figsize=(9, 4), layout="constrained")
     axis = figure.subplots()
     for other in curves.columns.difference(list(best)):
         complete = states[other] == "complete"
-        axis.plot(curves[other].dropna(), color=INK if complete else FAINT, alpha=0.5, linewidth=0.8)
-        if not complete:
+        axis.plot(
+            curves[other].dropna(), color=INK if complete else FAINT, alpha=0.2 if complete else 0.5, linewidth=0.8
+        )
+        if not complete and other not in spared:
             last = curves[other].dropna()
             axis.plot(last.index[-1], last.iloc[-1], "x", color=FAINT, markersize=5)
     for trial, color in zip(best, PALETTE, strict=False):
         axis.plot(curves[trial].dropna(), color=color, linewidth=2, marker="o", markersize=4, label=f"trial {trial}")
     axis.plot([], [], color=INK, alpha=0.5, linewidth=0.8, label="other complete trials")
     axis.plot([], [], color=FAINT, marker="x", linewidth=0.8, label="stopped early")
+    if spared:
+        axis.plot([], [], color=FAINT, linewidth=0.8, label="spared from it")
     axis.set(xlabel="step", ylabel="isolation, mean over replicas", ylim=(0, 1))
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     plain(axis)
@@ -129,6 +135,10 @@ def _schedule_line(axis: Axes, setting: Setting, name: str, **style: Any) -> Non
             (line,) = axis.plot(values, **style)
             keys = [(step, value) for step, value in zip(column.steps, column.values, strict=True) if value > 0]
             axis.plot([step for step, _ in keys], [key for _, key in keys], "o", color=line.get_color(), markersize=4)
+
+
+def _keys(setting: Setting, name: str) -> list[float]:
+    return [value for column in setting.schedule.properties if column.name == name for value in column.values]
 
 
 def _mark_phases(axis: Axes, setting: Setting) -> None:

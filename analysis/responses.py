@@ -65,7 +65,7 @@ def responses(
         columns = slice(start, start := start + parts[name].shape[1])
         weights = np.stack([fit.coef_[columns] for fit in fits], axis=1)  # a column per fit
         rest = np.stack([fit.intercept_ + x.mean(0) @ fit.coef_ for fit in fits]) - parts[name].mean(0) @ weights
-        grid = pd.Index(middles(distribution, 40), name=name)
+        grid = _where_trials_are(name, trials[f"param.{name}"], distribution)
         curves[name] = _interval(bases[name](unit(grid.to_series(), distribution)) @ weights + rest, grid)
         if name in plateaus.index:
             inside = _inside(trials[f"param.{name}"], plateaus.loc[[name]].iloc[0])
@@ -75,6 +75,12 @@ def responses(
                 costs[name] = _interval(lost[None], [name]).iloc[0].to_dict() | {"trials": int((~inside).sum())}
     table = pd.DataFrame.from_dict(costs, orient="index")
     return Responses(curves, table.sort_values("mean", ascending=False) if len(table) else table, r2)
+
+
+def _where_trials_are(name: str, values: pd.Series, distribution: BaseDistribution) -> pd.Index:
+    """The choices, or the middles of 40 cells of the range as far as there are trials."""
+    grid = pd.Index(middles(distribution, 40), name=name)
+    return grid if hasattr(distribution, "choices") else grid[(grid >= values.min()) & (grid <= values.max())]
 
 
 def _basis(distribution: BaseDistribution):  # type: ignore[no-untyped-def]

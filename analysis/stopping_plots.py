@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.style import FAINT, INK, PALETTE, legend, plain
+from analysis.words import score_of
 from study import StudyFolder
 
 
@@ -23,11 +24,9 @@ def endings(folder: StudyFolder, ended: pd.DataFrame) -> Figure:
     for place, (values, color) in enumerate(zip(rows.values(), PALETTE, strict=False)):
         height = place + random.uniform(-0.28, 0.28, len(values))
         axis.scatter(values, height, s=14, color=color, alpha=0.5, linewidth=0)
-    axis.axvline(rows["complete"].max(), color=INK, linewidth=0.8, linestyle="--")
+    axis.axvline(ended.value[~spared & ended.feasible].max(), color=INK, linewidth=0.8, linestyle="--")
     axis.set_yticks(range(len(rows)), [f"{len(values)} {name}" for name, values in rows.items()])
-    axis.set(
-        xlabel=f"{folder.goal.objectives[0]} at the end; dashed: the best complete trial", ylim=(len(rows) - 0.5, -0.5)
-    )
+    axis.set(xlabel=f"{score_of(folder)} at the end; dashed: the best complete trial", ylim=(len(rows) - 0.5, -0.5))
     plain(axis)
     return figure
 
@@ -57,7 +56,7 @@ def early_and_late(folder: StudyFolder, ended: pd.DataFrame, rung: int) -> Figur
     )
     for name, chosen, style in kinds:
         axis.scatter(early[chosen], ended.value[chosen], linewidth=0.5 * (name == "spared"), label=name, **style)
-    metric = folder.goal.objectives[0]
+    metric = score_of(folder)
     axis.set(xlabel=f"{metric} after {rung:,} steps", ylabel=f"{metric} at the end")
     legend(figure, axis)
     plain(axis)

@@ -11,13 +11,17 @@ import torch
 from scipy import stats
 
 from analysis.page import swatch
+from analysis.publish import PUBLISHED
 from excolor import colors
 from excolor.concepts import Concept, blindness_of, oracle
 from excolor.models import ColorMLP, Outputs
 from study import StudyFolder
 from study.folder import STATES
+from study.goal import counted
 from study.live import format_figure, format_value
 from study.ranking import ranking
+from study.references import SPACES
+from study.space import Space
 from study.summary import MEANINGS
 
 
@@ -27,15 +31,21 @@ def confirmed(folder: StudyFolder) -> str:
     ranked, metric = ranking(rows, folder), folder.goal.objectives[0]
     top = ranked.iloc[0]
     ties = ranked.setting[1:][ranked.tied[1:]].tolist()
+    utility = rows.groupby("setting").utility.mean()
     sentences = [
         f"**On {rows.seed.nunique()} seeds that the search never saw, {top.setting} is best: {metric} "
         f"{_interval(top)}, 10th percentile {top.p10:.3f}, worst seed {top['min']:.3f}, {top.failures:.0%} failed.**",
-        f"It ties with {' and '.join(ties)}." if ties else "No other confirmed setting ties with it.",
+        f"({metric.capitalize()} is {MEANINGS[metric].replace(': the usual objective', ', 1 at best')}.)",
+        f"Its utility there is {utility[top.setting]:.3f}"
+        + (f"; the search was held to {' and '.join(folder.goal.constraints)}." if folder.goal.constraints else "."),
+        f"It ties with {', '.join(ties)}." if ties else "No other confirmed setting ties with it.",
     ]
     for _, other in ranked[ranked.trial.isna()].iterrows():
+        what = f"The {other.setting} setting{_described(other.setting)} has"
         if other.setting != top.setting:
-            text = f"The {other.setting} setting has {_interval(other)}, worst seed {other['min']:.3f}."
-            sentences.append(text)
+            sentences.append(f"{what} {_interval(other)}, worst seed {other['min']:.3f}.")
+        elif _described(other.setting):
+            sentences.append(f"The {other.setting} setting is{_described(other.setting)[1:]}.")
     for _, best in ranked[ranked.trial.notna()].head(1).iterrows():
         if best.setting != top.setting and not best.tied:
             sentences.append(f"**The search found nothing better**: {best.setting} has {_interval(best)}.")
@@ -45,6 +55,24 @@ def confirmed(folder: StudyFolder) -> str:
             "trials is flattered as a rule."
         )
     return html.escape(" ".join(sentences), quote=False)
+
+
+def _described(reference: str) -> str:
+    """What a setting that is compared with is, by the title of its file, if it is one of ours."""
+    file = SPACES / f"{reference}.toml"
+    return f" (“{Space.read(file).template['title']}”)" if file.is_file() else ""
+
+
+def name_of(folder: StudyFolder) -> str:
+    """What to call a study on the command line."""
+    published = folder.path.resolve().parent == PUBLISHED.resolve()
+    return f"analysis/published/{folder.name}" if published else folder.name
+
+
+def score_of(folder: StudyFolder) -> str:
+    """What a study's scores are, of which more is better: its first objective, or that with the sign turned."""
+    metric = folder.goal.objectives[0]
+    return f"minus {metric}" if folder.goal.directions[0] == "minimize" else metric
 
 
 def _interval(row: pd.Series) -> str:
@@ -58,13 +86,17 @@ def answer(folder: StudyFolder) -> str:
         raise ValueError(f"{folder.path}: no trial is complete, so there is no answer")
     top = best.iloc[0]
     states = trials.state.value_counts()
-    counted = ", ".join(f"{states[state]} {state}" for state in STATES if state in states)
+    states_of = ", ".join(f"{states[state]} {state}" for state in STATES if state in states)
     planned = folder.manifest["trials"] or len(trials)
     of = f"{len(trials)} settings" if len(trials) >= planned else f"{len(trials)} of {planned} planned settings"
     seeds, concept = len(folder.seeds()), folder.space.concept
+    metric, aggregate = folder.goal.objectives[0], folder.goal.aggregate
+    by = "" if aggregate == "mean" else f" by {aggregate} of {metric}, {format_figure(top['value'])}"
+    tail = f", 10th percentile {top[f'{metric}.p10']:.3f}, worst seed {top[f'{metric}.min']:.3f}"
+    tail = tail if folder.goal.directions[0] == "maximize" else ""  # these are of the best seeds
     figures = (
-        f"mean isolation {format_figure(top['isolation.mean'])} ± {format_figure(top['isolation.sd'])} "
-        f"(sd over {seeds} seeds), 10th percentile {top['isolation.p10']:.3f}, worst seed {top['isolation.min']:.3f}.**"
+        f"mean {metric} {format_figure(top[f'{metric}.mean'])} ± {format_figure(top[f'{metric}.sd'])} "
+        f"(sd over {seeds} seeds){tail}.**"
         f" Its intact model has utility {top['utility.mean']:.3f} and its ablated one "
         f"{concept} blindness {top[f'{blindness_of(concept)}.mean']:.3f}."
     )
@@ -72,13 +104,14 @@ def answer(folder: StudyFolder) -> str:
         return f"**One setting, trained on its own: {figures}"
     ties = tied_with_best(folder)
     tied = (
-        f"{_listed(ties)} cannot be told from it by these {seeds} seeds (paired t-test, p > 0.05)."
+        f"{_listed(ties)} cannot be told from it by these {seeds} seeds (paired t-test of {metric}, p > 0.05)."
         if ties
-        else f"No other complete trial is as good (paired t-tests over the {seeds} seeds, p < 0.05)."
+        else f"No other complete trial is as good (paired t-tests of {metric} over the {seeds} seeds, p < 0.05)."
     )
+    ahead = "." if len(folder.confirmation) else ", which is what `study confirm` measures."
     return (
-        f"**The best of {of} ({counted}) is trial {top.trial}: {figures} {tied} It was chosen on the seeds it is "
-        f"measured on here, so expect somewhat less of it on new seeds, which is what `study confirm` measures."
+        f"**The best of {of} ({states_of}){by} is trial {top.trial}: {figures} {tied} It was chosen on the seeds it is "
+        f"measured on here, so expect it to do somewhat worse on new seeds{ahead}"
     )
 
 
@@ -101,14 +134,22 @@ def provenance(folder: StudyFolder) -> str:
 
 
 def tied_with_best(folder: StudyFolder, level: float = 0.05) -> list[int]:
-    """Complete trials whose isolation is not significantly below the best's, by paired t-tests over the same seeds."""
+    """Complete trials whose mean objective is not significantly worse than the best's, by two-sided paired t-tests over
+    the same seeds."""
     order = folder.best(len(folder.trials)).trial.tolist()
+    sign = 1 if folder.goal.directions[0] == "maximize" else -1
     final = folder.final()
-    values = final[final.trial.isin(order)].pivot_table(index="seed", columns="trial", values="isolation")
+    final = final[final.trial.isin(order)].assign(score=sign * counted(final, folder.goal.objectives[0]))
+    values = final.pivot_table(index="seed", columns="trial", values="score").dropna()
     if len(values) < 2:
         return order[1:]
     best = values[order[0]]
-    return [t for t in order[1:] if np.allclose(best, values[t]) or stats.ttest_rel(best, values[t]).pvalue > level]
+    return [
+        t
+        for t in order[1:]
+        if np.allclose(best, values[t])
+        or stats.ttest_rel(best, values[t], alternative="greater").pvalue > level / 2  # of two sides
+    ]
 
 
 def ties(folder: StudyFolder) -> list[str]:
@@ -129,6 +170,15 @@ def tooltips(trials: pd.DataFrame, names: Sequence[str]) -> list[str]:
         )
         for _, row in trials.iterrows()
     ]
+
+
+@torch.no_grad()
+def lightness_over_hues(ablated: Outputs, replica: int) -> tuple[float, float]:
+    """The darkest and the lightest answer, as mean channel, of one replica to 36 pure hues, which the oracle
+    answers with one gray."""
+    hues = colors.hsv_to_rgb(torch.stack([torch.arange(36) / 36, torch.ones(36), torch.ones(36)], -1))
+    means = ablated(hues)[replica].mean(-1)
+    return means.min().item(), means.max().item()
 
 
 @torch.no_grad()
@@ -173,9 +223,9 @@ def ranking_table(ranked: pd.DataFrame) -> pd.DataFrame:
             "mean": interval("mean", ".3f"),
             "sd": interval("sd", ".3f"),
             "10th percentile": interval("p10", ".3f"),
-            "worst": interval("min", ".3f"),
+            "worst": f"{row['min']:.3f}",
             "failures": interval("failures", ".0%"),
-            "over published": interval("over_published", ".0%"),
+            "over published": "-" if row.setting == "published" else interval("over_published", ".0%"),
             "optimism": "-" if pd.isna(row.optimism) else f"{row.optimism:+.3f}",
         }
     return pd.DataFrame(table).T

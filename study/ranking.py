@@ -18,8 +18,9 @@ FAILURE = 0.5  # a replica of less isolation has failed
 def ranking(confirmed: pd.DataFrame, folder: StudyFolder) -> pd.DataFrame:
     """A row for each confirmed setting, the best first, of the goal's score on held-out seeds.
 
-    mean, sd, p10, min and failures (the share of replicas that diverged or isolate less than 0.5), each with the ends
-    `.low` and `.high` of a 95% bootstrap interval; `value`, the goal's aggregate; `searched`, what the search had
+    mean, sd and p10, each with the ends `.low` and `.high` of a 95% bootstrap interval; min, which has none, since no
+    resample goes below it; failures, the share of replicas that diverged or isolate less than 0.5, with Wilson's
+    interval, which a share of 0 has, too; `value`, the goal's aggregate; `searched`, what the search had
     measured, and `optimism`, that minus `value`; `over_published`, the chance that a replica of the setting does better
     than one of the published setting (Agarwal et al. 2021), with its interval; and `tied`: whether the 95% interval of
     its mean difference from the best, seed by seed, holds 0. Of a metric of which less is better, p10 and min are the
@@ -35,16 +36,20 @@ def ranking(confirmed: pd.DataFrame, folder: StudyFolder) -> pd.DataFrame:
     table = []
     for name, rows in confirmed.groupby("setting", sort=False):
         row: dict[str, Any] = {"setting": name, "trial": rows.trial.iloc[0], "value": goal.values(rows)[0]}
-        failed = (rows.diverged | (rows.isolation < FAILURE)).to_numpy(float)
-        for statistic, (values, function) in _statistics(scores[str(name)].to_numpy(), failed).items():
-            value, low, high = _with_interval(function, values)
-            if sign < 0 and statistic in ("mean", "p10", "min"):  # in the metric's own terms again
+        own = scores[str(name)].to_numpy()
+        for statistic, function in _STATISTICS.items():
+            value, low, high = _with_interval(function, own)
+            if sign < 0 and statistic != "sd":  # in the metric's own terms again
                 value, low, high = -value, -high, -low
             row |= {statistic: value, f"{statistic}.low": low, f"{statistic}.high": high}
+        row["min"] = sign * own.min()
+        failed = int((rows.diverged | (rows.isolation < FAILURE)).sum())
+        likely = stats.binomtest(failed, len(rows)).proportion_ci(method="wilson")
+        row |= {"failures": failed / len(rows), "failures.low": likely.low, "failures.high": likely.high}
         row["searched"] = searched.get(row["trial"], np.nan) if pd.notna(row["trial"]) else np.nan
         row["optimism"] = sign * (row["searched"] - row["value"])
         if "published" in scores:
-            row |= _over(scores[str(name)].to_numpy(), scores["published"].to_numpy())
+            row |= _over(own, scores["published"].to_numpy())
         table.append(row)
     ranked = pd.DataFrame(table)
     ranked = ranked.sort_values(["value", "mean"], ascending=sign < 0, kind="stable", ignore_index=True)
@@ -75,14 +80,11 @@ def worths(rows: pd.DataFrame, folder: StudyFolder) -> pd.DataFrame:
     return pd.DataFrame(table).sort_values("worth", ascending=False, kind="stable", ignore_index=True)
 
 
-def _statistics(scores: np.ndarray, failed: np.ndarray) -> dict[str, tuple[np.ndarray, Callable[..., Any]]]:
-    return {
-        "mean": (scores, np.mean),
-        "sd": (scores, lambda x, axis: np.std(x, axis=axis, ddof=1)),
-        "p10": (scores, lambda x, axis: np.quantile(x, 0.1, axis=axis)),
-        "min": (scores, np.min),
-        "failures": (failed, np.mean),
-    }
+_STATISTICS: dict[str, Callable[..., Any]] = {
+    "mean": np.mean,
+    "sd": lambda x, axis: np.std(x, axis=axis, ddof=1),
+    "p10": lambda x, axis: np.quantile(x, 0.1, axis=axis),
+}
 
 
 def _with_interval(function: Callable[..., Any], *samples: np.ndarray) -> tuple[float, float, float]:

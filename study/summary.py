@@ -18,7 +18,7 @@ from study.ranking import ranking
 from study.ranking import worths as ranked_worths
 
 MEANINGS = {
-    "isolation": "utility x blindness to the concept, both at least 0: what the search maximises",
+    "isolation": "utility x blindness to the concept, both at least 0: the usual objective",
     "utility": "how well the intact model reproduces colours: 1 perfectly, 0 no better than without the concept",
     **{
         blindness_of(

@@ -3,7 +3,8 @@
 import pytest
 from scipy import stats
 
-from analysis.audit import audit, told
+from analysis.audit import audit, told, whole
+from study.goal import Goal
 
 
 def test_a_real_audit_counts_what_was_spared_and_saved(hue):
@@ -25,6 +26,21 @@ def test_ranks_are_spearmans_over_the_trials_that_ran_to_the_end(hue):
         assert row["rank correlation"] == pytest.approx(stats.spearmanr(means[step], means[300]).statistic)
         assert row["low"] <= row["rank correlation"] <= row["high"]
         assert row["trials"] == len(means)
+
+
+def test_a_spared_trial_that_breaks_a_constraint_has_not_won(hue, monkeypatch):
+    ended = whole(hue)
+    best_spared = ended[ended.audited].value.max()
+    complete = hue.trials.trial[hue.trials.state == "complete"]
+    replicas = hue.replicas
+    replicas.loc[replicas.trial.isin(complete), "isolation"] = best_spared / 2
+    monkeypatch.setattr(type(hue), "replicas", replicas)
+    won = audit(hue).winners
+    assert won
+    assert "**Stopping early lost better trials.**" in told(audit(hue))
+    replicas.loc[replicas.trial.isin(won), "utility"] = 0
+    monkeypatch.setitem(hue.__dict__, "goal", Goal(constraints=("utility >= 0.001",)))
+    assert audit(hue).winners == []
 
 
 def test_a_study_without_an_audit_says_how_to_have_one(hue, monkeypatch):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import excolor
 from analysis import baseline_plots, baselines
 from excolor.ablation import Ablation
 from excolor.concepts import blindness_of
@@ -27,17 +28,27 @@ def test_answers_without_a_model_score_what_design_says():
 
 
 def test_each_pair_is_ablated(model):
-    pairs = baselines.by_pair(model)
+    pairs = baselines.by_dims(model, 2)
     assert list(pairs) == ["z0, z1", "z0, z2", "z0, z3", "z1, z2", "z1, z3", "z2, z3"]
     expected = evaluate(Ablation(dims=(1, 3)).compare(model))["isolation"]
     assert torch.tensor(pairs["z1, z3"].to_numpy()).equal(expected)
 
 
-def test_random_planes_are_planes_and_the_same_each_time(model):
-    planes = baselines.random_planes(model, planes=3)
+def test_random_subspaces_are_the_same_each_time(model):
+    planes = baselines.random_subspaces(model, 2, draws=3)
     assert planes.shape == (3, 3)
-    assert planes.equals(baselines.random_planes(model, planes=3))
+    assert planes.equals(baselines.random_subspaces(model, 2, draws=3))
     assert planes.nunique(axis=1).min() > 1 or (planes == 0).all(axis=None)
+
+
+def test_one_dim_is_compared_with_each_other_one(model, spaces):
+    setting = excolor.load(spaces / "seed-red.toml")
+    assert setting.ablation.dims == (0,)
+    singles = baselines.by_dims(model, 1, "red")
+    assert list(singles) == ["z0", "z1", "z2", "z3"]
+    rows = baselines.compared({"red": (model, setting)})
+    best = rows[rows.control == "best other dims"].isolation
+    assert best.tolist() == singles[["z1", "z2", "z3"]].max(axis=1).tolist()
 
 
 def test_controls_are_compared_told_and_drawn(hue):
@@ -50,5 +61,6 @@ def test_controls_are_compared_told_and_drawn(hue):
     assert f"{own.isolation.mean():.3f}" in baseline_plots.told(rows, trial)
     (axis,) = baseline_plots.compared(rows).axes
     names = [label.get_text() for label in axis.get_yticklabels()]
-    assert names[:4] == [f"trial {trial}: {what}" for what in ("its dims", "best other pair", "random planes", "LEACE")]
+    controls = ("its dims", "best other dims", "random subspaces", "LEACE")
+    assert names[:4] == [f"trial {trial}: {what}" for what in controls]
     assert baseline_plots.summary(rows).loc[names[0], "replicas"] == 4

@@ -177,13 +177,14 @@ def test_noise_is_what_seeds_do_to_equal_settings():
     random = np.random.default_rng(0)
     replicas = random.normal(0.8, 0.03, (1000, 16))
     trials = pd.DataFrame({"isolation.mean": replicas.mean(1), "isolation.sd": replicas.std(1, ddof=1)})
-    trials["state"] = "complete"
+    trials["state"], trials["value"] = "complete", trials["isolation.mean"]
     difference = np.abs(np.diff(trials["isolation.mean"].to_numpy().reshape(-1, 2)))
     assert (difference > effects.noise(trials, 16)).mean() == pytest.approx(0.05, abs=0.02)
 
 
 def test_noise_is_that_of_good_trials():
     trials = pd.DataFrame({"isolation.mean": [0.9, 0.8, 0.2, 0.1], "isolation.sd": [0.03, 0.04, 0.4, 0.5]})
+    trials["value"] = trials["isolation.mean"]
     sd = np.sqrt((0.03**2 + 0.04**2) / 2)
     expected = pytest.approx(1.96 * sd * np.sqrt(2 / 16))
     assert effects.noise(trials.assign(state="complete"), 16) == expected
@@ -207,8 +208,6 @@ def test_plateaus_are_as_wide_as_they_are():
     assert table["by chance"].tolist() == pytest.approx([1, 1, 1], abs=0.05)
     within = trials["param.x"].between(*table.loc["x", ["low", "high"]]) & (trials["param.z"] != "c")
     assert (table.trials == within.sum()).all()
-    best = trials.loc[trials.value.idxmax()]
-    assert table.best.to_dict() == {name: best[f"param.{name}"] for name in table.index}
 
 
 def test_plateaus_are_those_of_complete_trials():
@@ -279,13 +278,15 @@ def test_the_surface_is_that_of_the_function():
 def test_plateaus_are_drawn_where_they_are():
     trials = trials_at(anywhere(MIXED, 60), flat_topped)
     table = effects.plateaus(trials, MIXED, noise=0.1)
-    axis = effect_plots.plateaus(table, trials, MIXED).axes[0]
+    best = trials.loc[trials.value.idxmax()].copy()
+    best["trial"] = 7
+    axis = effect_plots.plateaus(table, trials, MIXED, best).axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == table.index.tolist()
     assert "range" in axis.get_xlabel()
     for height, (name, row) in enumerate(table.iterrows()):
         drawn = {line.get_label(): line for line in axis.lines if set(line.get_ydata()) == {height}}
         spanned = row.choices or [row.low, row.high]
-        for label, values in {"as good as the best": spanned, "the best trial": [row.best]}.items():
+        for label, values in {"as good as the best": spanned, "trial 7": [best[f"param.{name}"]]}.items():
             places = effects.unit(pd.Series(values), MIXED[name]).tolist()
             assert list(drawn[label].get_xdata()) == pytest.approx(places)
         assert len(drawn["complete trials"].get_xdata()) == len(trials)

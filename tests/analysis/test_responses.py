@@ -73,12 +73,14 @@ def test_of_too_few_trials_or_of_noise_nothing_is_said(trials, free):
 
 def test_responses_and_costs_are_drawn_as_they_are(trials, free):
     found = responses(trials, SPACE, free)
-    figure = effect_plots.responses(trials, SPACE, ["slope", "kind"], {"all": found.curves}, free)
+    row = trials.loc[trials.value.idxmax()].copy()
+    row["trial"] = 7
+    figure = effect_plots.responses(trials, SPACE, ["slope", "kind"], {"all": found.curves}, free, row)
     slope, kind = figure.axes
     assert (slope.get_xscale(), kind.get_xscale()) == ("log", "linear")
     curve = next(line for line in slope.lines if line.get_label() == "expected, all")
     assert curve.get_ydata() == pytest.approx(found.curves["slope"]["mean"].to_numpy())
-    best = next(line for line in slope.lines if line.get_label() == "the best trial")
+    best = next(line for line in slope.lines if line.get_label() == "trial 7")
     assert best.get_xdata() == pytest.approx(trials["param.slope"][trials.value.idxmax()])
     assert [tick.get_text() for tick in kind.get_xticklabels()] == ["a", "b", "c"]
     (axis,) = effect_plots.costs({"all": found.costs}).axes
@@ -87,9 +89,7 @@ def test_responses_and_costs_are_drawn_as_they_are(trials, free):
 
 def test_what_to_keep_is_what_matters(trials, free):
     shares = effects.importances(trials, SPACE)
-    table = advice.recommendations(
-        shares, free, trials.loc[trials.value.idxmax()], {"all": responses(trials, SPACE, free)}
-    )
+    table = advice.recommendations(shares, free, trials.loc[trials.value.idxmax()], responses(trials, SPACE, free))
     assert set(table.index) >= {"slope", "kind"}
     assert table.loc["kind", ["set to", "plateau"]].tolist() == ["b", "b"]
-    assert table.loc["kind", "lost, all"].startswith("0.20")
+    assert table.loc["kind", "lost outside"].startswith("0.20")

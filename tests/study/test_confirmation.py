@@ -48,6 +48,8 @@ def test_the_ranking_says_what_the_rows_say(hue):
         assert row["p10"] == pytest.approx(np.quantile(x, 0.1))
         assert row["min"] == x.min()
         assert row["failures"] == pytest.approx((x < 0.5).mean())
+        assert 0 <= row["failures.low"] <= row["failures"] <= row["failures.high"]
+        assert row["failures.high"] > 0  # even if none of 64 failed
         assert row["mean.low"] <= row["mean"] <= row["mean.high"]
         exact = stats.t.interval(0.95, 63, x.mean(), x.std(ddof=1) / 8)
         assert [row["mean.low"], row["mean.high"]] == pytest.approx(exact, abs=0.02)
