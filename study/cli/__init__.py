@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 from rich.console import Console
@@ -17,6 +18,7 @@ __all__ = ["app", "console", "main"]
 
 def main() -> None:
     """Run the command line: exit code 0 for done, 1 for work that failed, 2 for wrong input."""
+    logging.raiseExceptions = False  # of a library's log that cannot be written, on a full disk
     errors = Console(stderr=True, emoji=False)
     try:
         app()
