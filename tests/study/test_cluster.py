@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -181,7 +182,8 @@ def test_a_log_whose_connection_is_lost_is_heard_on(monkeypatch):
             return states.pop(0)
 
     heard = []
-    asyncio.run(follow(Client(), "job", heard.append))
+    with ThreadPoolExecutor() as apart:  # from the event loop of the tests' browser
+        apart.submit(asyncio.run, follow(Client(), "job", heard.append)).result()
     assert "".join(heard) == "one two three"
     assert states == []
 
