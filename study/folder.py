@@ -169,16 +169,16 @@ class StudyFolder:
     @property
     def confirmation(self) -> pd.DataFrame:
         """A row per confirmed setting and held-out seed: setting, trial, seed, step, diverged and every metric."""
-        path = self.path / "confirmation.parquet"
-        columns = ("setting", "trial", "seed")
-        return read_frame(path, columns) if path.is_file() else pd.DataFrame({name: [] for name in columns})
+        return self._held_out("confirmation.parquet")
 
     @property
     def leave_one_out(self) -> pd.DataFrame:
         """As `confirmation`, of the best setting, and of it without each of its terms; empty if not measured."""
-        path = self.path / "leave-one-out.parquet"
-        columns = ("setting", "trial", "seed")
-        return read_frame(path, columns) if path.is_file() else pd.DataFrame({name: [] for name in columns})
+        return self._held_out("leave-one-out.parquet")
+
+    def _held_out(self, name: str) -> pd.DataFrame:
+        path, columns = self.path / name, ("setting", "trial", "seed")
+        return read_frame(path, columns) if path.is_file() else pd.DataFrame({column: [] for column in columns})
 
     def scores(self) -> dict[int, list[float]]:
         """What each trial that has ended scored at its rungs, up to where it counted as stopped."""
