@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 from collections.abc import Iterator
@@ -28,3 +29,15 @@ def driving(folder: Path) -> Iterator[None]:
     with held:
         file.write_text(f"process {os.getpid()} on {platform.node()}")
         yield
+
+
+def is_held(folder: Path) -> bool | None:
+    """Whether a process holds a study's lock; None of a study that has none, such as a copy."""
+    try:
+        with open(folder / ".lock", "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return True
+    return False

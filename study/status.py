@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +13,7 @@ import pandas as pd
 from optuna.trial import TrialState
 
 from study.folder import STATES, StudyFolder
+from study.lock import is_held
 from study.plan import Plan
 from study.ranking import ranking
 
@@ -79,14 +79,10 @@ def started(folder: StudyFolder) -> float:
 
 def _is_driven(folder: StudyFolder, running: int, now: float) -> bool:
     """Whether a process is at work on it, which holds its lock; of a copy without one, whether it was so lately."""
-    try:
-        with open(folder.path / ".lock", "rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    held = is_held(folder.path)
+    if held is None:
         return running > 0 and now - (folder.path / "optuna.journal").stat().st_mtime < LATELY
-    except BlockingIOError:
-        return True
-    return False
+    return held
 
 
 def _seconds_left(folder: StudyFolder, plan: Plan, told: list[optuna.trial.FrozenTrial], now: float) -> float | None:
