@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,7 +19,9 @@ from excolor.concepts import Concept, oracle
 from excolor.labels import Label
 from excolor.models import ColorMLP, Outputs
 from excolor.regularizers import Separate, Term
-from excolor.training import Rung
+
+if TYPE_CHECKING:
+    from excolor.training import Rung
 
 
 def cubes(cubes: Mapping[str, Cube]) -> Figure:

@@ -9,7 +9,7 @@ import secrets
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,15 +43,17 @@ def cluster(workers: int, address: str | None = None) -> Iterator[dict[str, Any]
 
     Raises InputError as `join` does.
     """
-    try:
-        if address is None:
-            _start(workers)
-        elif not ray.is_initialized():
-            join(address)
-        nodes = _nodes()
-        yield {"address": address, "nodes": len(nodes), "cpus": sum(int(node["Resources"]["CPU"]) for node in nodes)}
-    finally:
-        ray.shutdown()
+    with tempfile.TemporaryDirectory() as empty:
+        try:
+            if address is None:
+                _start(workers, empty)
+            elif not ray.is_initialized():
+                join(address)
+            nodes = _nodes()
+            cpus = sum(int(node["Resources"]["CPU"]) for node in nodes)
+            yield {"address": address, "nodes": len(nodes), "cpus": cpus}
+        finally:
+            ray.shutdown()
 
 
 def join(address: str) -> None:
@@ -65,7 +67,7 @@ def join(address: str) -> None:
     if address != "auto":
         check_reachable(address, {"": None}, "expected auto or host:port of a Ray cluster's head that runs")
     code = {"py_modules": [module.__path__[0] for module in (excolor, study)]}
-    with _heard() as said:
+    with _heard() as said, tempfile.TemporaryDirectory() as empty, chdir(empty):  # as in `_start`
         try:
             ray.init(address=address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError, RayError) as error:
@@ -76,16 +78,19 @@ def join(address: str) -> None:
     _compare(address)
 
 
-def _start(workers: int) -> None:
-    """A Ray on this machine that listens on loopback only and lets nobody in who lacks this process's token."""
+def _start(workers: int, empty: str) -> None:
+    """A Ray on this machine that listens on loopback only and lets nobody in who lacks this process's token.
+
+    Its workers import from where it is started, and that is an empty folder: ours may be a stranger's.
+    """
     os.environ.update(QUIET)
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # Ray's own words for it, off by default on a Mac
     ray_constants.ENABLE_RAY_CLUSTER = False
     os.environ.pop("RAY_AUTH_MODE", None)  # meant for other clusters; where it is unset, Ray turns its token on
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    ray.init(
-        address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
-    )
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    with chdir(empty):
+        ray.init(address="local", num_cpus=workers, **quiet)  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -157,18 +157,14 @@ def test_reporting_runs_nothing(hostile, canary):
 
 
 @pytest.mark.slow
-def test_going_on_and_confirming_run_nothing(hostile, canary, tmp_path):
-    """`resume` and `confirm` train the settings that a folder describes, and no more, if one is not in it: Ray's workers
-    import from where the driver is."""
-    (tmp_path / "elsewhere").mkdir()
+def test_going_on_and_confirming_run_nothing(hostile, canary):
+    """`resume` and `confirm` train the settings that a folder describes, and no more, even in that folder."""
     for arguments in (
-        ["resume", str(hostile), "--trials", "15", "--confirm", "0"],
-        ["confirm", str(hostile), "--top", "1", "--seeds", "2"],
+        ["resume", ".", "--trials", "15", "--confirm", "0"],
+        ["confirm", ".", "--top", "1", "--seeds", "2"],
     ):
         command = [sys.executable, "-P", "-m", "study", *arguments, "--cpus", "1"]
-        done = subprocess.run(
-            command, cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=False, timeout=500
-        )
+        done = subprocess.run(command, cwd=hostile, capture_output=True, text=True, check=False, timeout=500)
         assert done.returncode == 0, done.stderr
         assert not canary.exists(), arguments
 
