@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -130,12 +131,13 @@ def test_a_trial_of_a_used_worker_replayed_in_a_fresh_process_measures_the_same(
 
 
 def test_the_same_seed_and_one_worker_make_the_same_study(spaces, command, tmp_path):
-    for name in ("one", "two"):
-        done = command(
-            *("run", spaces / "hue.toml", "--name", name, "--out", tmp_path),
-            *("--trials", 13, "--seeds", 2, "--steps", 60, "--cpus", 1, "--seed", 3, "--confirm", 0),
-        )
-        assert done.returncode == 0, done.stderr
+    def run(name):
+        options = ("--trials", 13, "--seeds", 2, "--steps", 60, "--cpus", 1, "--seed", 3, "--confirm", 0)
+        return command("run", spaces / "hue.toml", "--name", name, "--out", tmp_path, *options)
+
+    with ThreadPoolExecutor() as together:
+        for done in together.map(run, ("one", "two")):
+            assert done.returncode == 0, done.stderr
     one, two = (study.load(tmp_path / name).trials.drop(columns="seconds") for name in ("one", "two"))
     pd.testing.assert_frame_equal(one, two, check_exact=True)
     assert study.load(tmp_path / "one").seeds() == [300_000, 300_001]
@@ -203,18 +205,3 @@ def test_a_study_can_be_renamed(hue, tmp_path):
     renamed = study.load(shutil.copytree(hue.path, tmp_path / "another-name"))
     assert len(renamed.optuna().trials) == 14
     assert renamed.setting(0) == hue.setting(0)
-
-
-def test_a_study_can_ask_which_removal_is_best(spaces, command, tmp_path):
-    shutil.copy(spaces / "unregularized.csv", tmp_path)
-    toml = (spaces / "unregularized.toml").read_text()
-    kinds = "choice(ablate, prune, suppress, repel, leace)"
-    (tmp_path / "kinds.toml").write_text(toml.replace('kind = "leace"', f'kind = "{kinds}"'))
-    options = ("--trials", 14, "--seeds", 2, "--steps", 60, "--rungs", 1, "--cpus", 2, "--confirm", 0)
-    done = command("run", tmp_path / "kinds.toml", "--name", "kinds", "--out", tmp_path, *options)
-    assert done.returncode == 0, done.stderr
-    trials = study.load(tmp_path / "kinds").trials
-    assert trials.state.eq("complete").all()
-    by_kind = trials.groupby("param.ablation.kind")["isolation.mean"].first()
-    assert len(by_kind) >= 4
-    assert by_kind.idxmax() == "leace"  # which finds hue wherever it is; nothing put it into dims 0 and 1

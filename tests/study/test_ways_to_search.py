@@ -1,25 +1,43 @@
-"""Objectives, constraints, samplers, schedulers and budgets in real, small studies."""
+"""Objectives, constraints, samplers, schedulers, removals and budgets in real, small studies."""
+
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import study
 from study.report import write_report
 
-SMALL = ("--seeds", 2, "--steps", 40, "--cpus", 2, "--confirm", 0)
+SMALL = ("--seeds", 2, "--steps", 40, "--cpus", 1, "--confirm", 0)
+OBJECTIVES = ("--objective", "utility", "--objective", "hue_residual")
+WAYS = {
+    "objectives": ("hue", "--trials", 12, "--scheduler", "median", *OBJECTIVES),
+    "constraint": ("hue", "--trials", 12, "--sampler", "gp", "--constraint", "utility >= 0.8", "--scheduler", "none"),
+    "names": ("hue", "--trials", 8, "--sampler", "cmaes", "--scheduler", "hyperband", "--aggregate", "p10"),
+    "minutes": ("hue", "--minutes", 0.2, "--sampler", "qmc", "--scheduler", "none"),
+    "kinds": ("unregularized", "--trials", 14, "--rungs", 1),
+}
 
 
-@pytest.fixture
-def search(spaces, tmp_path, command):
-    def run(*options):
-        done = command("run", spaces / "hue.toml", "--name", "it", "--out", tmp_path, *SMALL, *options)
-        assert done.returncode == 0, done.stderr
-        return study.load(tmp_path / "it")
+@pytest.fixture(scope="module")
+def studies(spaces, tmp_path_factory, command):
+    """A study of each way, all at once, as a small one mostly waits."""
+    out = tmp_path_factory.mktemp("runs")
+    for path in spaces.iterdir():
+        kinds = path.read_text().replace('kind = "leace"', 'kind = "choice(ablate, prune, suppress, repel, leace)"')
+        (out / path.name).write_text(kinds)
 
-    return run
+    def run(name):
+        space, *options = WAYS[name]
+        return command("run", out / f"{space}.toml", "--name", name, "--out", out, *SMALL, *options)
+
+    with ThreadPoolExecutor() as together:
+        for done in together.map(run, WAYS):
+            assert done.returncode == 0, done.stderr
+    return {name: study.load(out / name) for name in WAYS}
 
 
-def test_several_objectives_have_a_front_and_a_report_of_it(search):
-    folder = search("--trials", 12, "--scheduler", "median", "--objective", "utility", "--objective", "hue_residual")
+def test_several_objectives_have_a_front_and_a_report_of_it(studies):
+    folder = studies["objectives"]
     assert [direction.name for direction in folder.optuna().directions] == ["MAXIMIZE", "MINIMIZE"]
     complete, front = folder.trials[folder.trials.state == "complete"], folder.front()
     for _, trial in complete.iterrows():
@@ -30,8 +48,8 @@ def test_several_objectives_have_a_front_and_a_report_of_it(search):
     assert "What can be had at once" in write_report(folder).read_text()
 
 
-def test_constraints_reach_optuna_and_what_breaks_them_is_no_answer(search):
-    folder = search("--trials", 12, "--sampler", "gp", "--constraint", "utility >= 0.8", "--scheduler", "none")
+def test_constraints_reach_optuna_and_what_breaks_them_is_no_answer(studies):
+    folder = studies["constraint"]
     rows = folder.trials.set_index("trial")
     for trial in folder.optuna().trials:
         broken = trial.constraints["utility >= 0.8"]
@@ -40,8 +58,8 @@ def test_constraints_reach_optuna_and_what_breaks_them_is_no_answer(search):
     assert 0 < len(folder.best(12)) == rows.feasible.sum() < 12
 
 
-def test_other_samplers_and_aggregates_go_by_their_names(search):
-    folder = search("--trials", 8, "--sampler", "cmaes", "--scheduler", "hyperband", "--aggregate", "p10")
+def test_other_samplers_and_aggregates_go_by_their_names(studies):
+    folder = studies["names"]
     assert len(folder.trials) == 8
     proposed = [tuple(trial.params.values()) for trial in folder.optuna().trials]
     assert len(set(proposed)) == 8
@@ -49,8 +67,16 @@ def test_other_samplers_and_aggregates_go_by_their_names(search):
     assert whole["value"].tolist() == pytest.approx(whole["isolation.p10"].tolist())
 
 
-def test_a_budget_in_minutes_ends_the_search_and_trials_end_by_themselves(search):
-    folder = search("--minutes", 0.2, "--sampler", "qmc", "--scheduler", "none")
+def test_a_budget_in_minutes_ends_the_search_and_trials_end_by_themselves(studies):
+    folder = studies["minutes"]
     assert len(folder.trials)
     assert folder.trials.state.eq("complete").all()
     assert all(trial.state.is_finished() for trial in folder.optuna().trials)
+
+
+def test_a_study_can_ask_which_removal_is_best(studies):
+    trials = studies["kinds"].trials
+    assert trials.state.eq("complete").all()
+    by_kind = trials.groupby("param.ablation.kind")["isolation.mean"].first()
+    assert len(by_kind) >= 4
+    assert by_kind.idxmax() == "leace"  # which finds hue wherever it is; nothing put it into dims 0 and 1
