@@ -65,7 +65,14 @@ def execute(content: str, environment: dict[str, str], parameters: Mapping[str, 
     with TemporaryDirectory() as empty:  # a kernel imports from where it is, which may be a stranger's folder
         no_port = Config({"AsyncKernelManager": {"transport": "ipc", "ip": f"{empty}/kernel"}})
         there = {"metadata": {"path": empty}}
-        client = NotebookClient(notebook, timeout=600, kernel_name="python3", config=no_port, resources=there)
+        client = NotebookClient(
+            notebook,
+            timeout=600,
+            kernel_name="python3",
+            config=no_port,
+            resources=there,
+            shutdown_kernel="immediate",
+        )
         try:
             client.execute(env=environment)
         except CellExecutionError as error:
