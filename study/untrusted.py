@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pickle
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import optuna
 import pandas as pd
 import pyarrow as pa
 import safetensors.torch
@@ -99,3 +102,30 @@ def read_weights(path: Path, model: ModelConfig, replicas: int) -> dict[str, Ten
     if found != expected:  # a model is made first, and must not be larger than its file
         raise InputError(f"{path}: found {found:,} weights, expected {expected:,} of {replicas} replicas")
     return weights
+
+
+_STATE = {
+    *(("cmaes._cma", "CMA"), ("numpy", "ndarray"), ("numpy", "dtype")),
+    *(("numpy._core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "scalar")),
+}
+"""What the pickle of a CMA-ES optimizer is made of: arrays."""
+
+
+class _StateUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _STATE:
+            raise pickle.UnpicklingError(f"found {module}.{name}")
+        return super().find_class(module, name)
+
+
+def expect_plain_state(study: optuna.Study) -> None:
+    """Raise InputError if the state of CMA-ES in a study, which Optuna unpickles to go on, is more than arrays."""
+    for trial in study.get_trials(deepcopy=False):
+        parts = {key: part for key, part in trial.system_attrs.items() if key.startswith("cma:optimizer")}
+        try:
+            text = "".join(parts[f"cma:optimizer:{i}"] for i in range(len(parts)))
+            if text:
+                _StateUnpickler(io.BytesIO(bytes.fromhex(text))).load()
+        except Exception as error:  # a pickle may be wrong in any way
+            problem = f"trial {trial.number}: the state of CMA-ES is damaged or not Optuna's: {error}"
+            raise InputError(f"optuna.journal: {problem}, expected arrays") from None

@@ -3,6 +3,7 @@
 Every payload makes a file, the canary; the tests that come first show that each would.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -10,20 +11,28 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jinja2
 import nbformat
+import optuna
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
 import torch
+from optuna.distributions import FloatDistribution
+from optuna.samplers import CmaEsSampler
+from optuna.trial import FrozenTrial, create_trial
 from typer.testing import CliRunner
 
 import study
 from excolor import InputError
 from study import cli
+from study.plan import Plan
+from study.run import run
+from study.untrusted import expect_plain_state
 
 TITLE = '<script>alert(1)</script> [bold]x[/bold] <img src="http://evil.example/x.png"> __import__("os")'
 
@@ -169,6 +178,41 @@ def test_going_on_and_confirming_run_nothing(hostile, canary):
         assert not canary.exists(), arguments
 
 
+PLANE = {name: FloatDistribution(0, 1) for name in "xy"}
+
+
+def state(pickled: bytes) -> FrozenTrial:
+    """A trial that keeps a state of CMA-ES."""
+    attributes = {"cma:optimizer:0": pickled.hex()}
+    return create_trial(value=0.5, params=dict.fromkeys(PLANE, 0.5), distributions=PLANE, system_attrs=attributes)
+
+
+def test_a_state_of_cmaes_unpickled_would_run(canary):
+    search = optuna.create_study(sampler=CmaEsSampler(n_startup_trials=1))
+    search.add_trial(state(pickle.dumps(Payload(canary))))
+    with contextlib.suppress(AttributeError):  # what comes out is no optimizer
+        search.ask(PLANE)
+    assert canary.exists()
+
+
+def test_a_state_of_cmaes_is_arrays():
+    search = optuna.create_study(sampler=CmaEsSampler(seed=0, n_startup_trials=1))
+    for _ in range(20):
+        trial = search.ask(PLANE)
+        search.tell(trial, sum(trial.params.values()))
+    assert any("cma:optimizer:0" in trial.system_attrs for trial in search.trials)
+    expect_plain_state(search)
+
+
+@pytest.mark.parametrize("keep", [None, 40, 3], ids=["whole", "cut", "too little"])
+def test_a_state_of_cmaes_that_is_more_than_arrays_is_refused(copied, canary, keep):
+    folder = study.load(copied)
+    folder.optuna().add_trial(state(pickle.dumps(Payload(canary))[:keep]))
+    with pytest.raises(InputError, match=r"optuna\.journal: trial 14: the state of CMA-ES .*expected arrays"):
+        run(replace(Plan.of(folder), sampler="cmaes"), folder, [])
+    assert not canary.exists()
+
+
 LINKS = [
     "study.toml",
     "hue.csv",
@@ -264,8 +308,6 @@ def test_manifests_of_wrong_types(copied, change):
 
 @pytest.mark.parametrize("key", ["sampler", "cpus", "rungs", "trials"])
 def test_a_plan_of_wrong_types(copied, key):
-    from study.plan import Plan
-
     path = copied / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), key: "__import__('os')"}))
     with pytest.raises(InputError, match=rf"manifest\.json: {key}: found"):
