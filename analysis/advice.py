@@ -107,7 +107,8 @@ def unknown(
     if stripes > 0.02:
         lines.append(
             f"Whether hue can be forgotten altogether: after ablation pure hues still differ by {stripes:.3f} in "
-            "lightness, where the oracle's do not."
+            "lightness, where the oracle's do not. The mean of the channels as gray, which is no answer to hue alone, "
+            "differs by 0.333 and has an isolation of 0.951."
         )
     if not np.isnan(noise):
         lines.append(f"Whether trials differ whose mean {metric} is closer than {noise:.3f}: seeds alone do that.")
@@ -132,8 +133,8 @@ def unknown(
     stopped = (trials.state == "stopped") & ~trials.audited
     if stopped.any():
         lines.append(
-            f"How bad the {stopped.sum()} stopped trials would have been. Plateaus and costs are of those that were "
-            "trained to the end, so what drives training into failure is understated."
+            f"How bad the {stopped.sum()} stopped trials would have been. Plateaus, and the table's costs, are of "
+            "those that were trained to the end, so what drives training into failure is understated."
         )
     lines.append(
         f"Anything about other models or lengths of training than a {setting.model.kind} with a bottleneck of "

@@ -110,8 +110,8 @@ def plateaus(
         choices = isinstance(distribution, CategoricalDistribution)
         values = row["choices"] if choices else [row["low"], row["high"]]
         kinds: dict[str, tuple[Any, dict[str, Any]]] = {
+            "complete trials": (complete[f"param.{name}"], {"marker": "|", "color": FAINT, "alpha": 0.5}),
             "as good as the best": (values, {"marker": "s", "markersize": 8} if choices else bar),
-            "complete trials": (complete[f"param.{name}"], {"marker": "|", "color": INK, "alpha": 0.25}),
             f"trial {best.trial}": (
                 [best[f"param.{name}"]],
                 {"marker": "D", "markeredgecolor": INK, "color": PALETTE[4]},
@@ -137,29 +137,18 @@ def interaction(
     value: str = "value",
     label: str = "isolation, mean over replicas",
 ) -> Figure:
-    """What a forest expects over two parameters (`effects.surface`), under the trials, which have their own colours."""
+    """What a forest expects over two parameters (`effects.surface`), under the complete trials in their own colours."""
     first, second = str(surface.columns.name), str(surface.index.name)
     x, y = distributions[first], distributions[second]
     figure = Figure(figsize=(6.5, 4.8), layout="constrained")
     axis = figure.subplots()
     colors: dict[str, Any] = {"cmap": "cividis", "vmin": surface.min(axis=None), "vmax": trials[value].max()}
     mesh = axis.pcolormesh(edges(x, surface.shape[1]), edges(y, surface.shape[0]), surface.to_numpy(), **colors)
-    complete = trials.state == "complete"
-    for name, shown, marker in (("complete", trials[complete], "o"), ("other", trials[~complete], "X")):
-        if len(shown):
-            across, up = places(shown[f"param.{first}"], x), places(shown[f"param.{second}"], y)
-            style: dict[str, Any] = {
-                "marker": marker,
-                "s": 14,
-                "linewidths": 0.3,
-                "edgecolors": "white",
-                "alpha": 0.7,
-                "label": f"{name} trials",
-            }
-            axis.scatter(across, up, c=shown[value], **style, **colors)
+    shown = trials[trials.state == "complete"]
+    across, up = places(shown[f"param.{first}"], x), places(shown[f"param.{second}"], y)
+    axis.scatter(across, up, c=shown[value], s=9, linewidths=0.2, edgecolors="white", **colors)
     span(axis, "x", x)
     span(axis, "y", y)
     axis.set(xlabel=first, ylabel=second)
     figure.colorbar(mesh, label=label, extend="min")
-    legend(figure, axis)
     return figure

@@ -1,4 +1,5 @@
-"""How well a concept was isolated: measures of intact and ablated replicas on colours that no training grid holds.
+"""How well a concept was isolated: measures of intact and ablated replicas on colours that no training grid holds (but
+for vibrancy_r2, which is on the published grid).
 
 x are colours, y the intact output, y' the output after ablation, o the concept-blind oracle (excolor.concepts), of hue
 unless a setting says otherwise, M(a, b) the mean squared error, and M(x, o) the concept's energy. Every measure is a
