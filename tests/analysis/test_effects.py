@@ -296,7 +296,7 @@ def test_plateaus_are_drawn_where_they_are():
     assert len(axis.figure.legends[0].get_texts()) == 3
 
 
-def test_an_interaction_is_drawn_under_its_trials():
+def test_an_interaction_is_drawn_under_its_complete_trials():
     trials = trials_at(anywhere(MIXED, 60), flat_topped)
     trials.loc[40:, "state"] = "stopped"
     surface = effects.surface(trials, MIXED, ["x", "z"])
@@ -305,11 +305,11 @@ def test_an_interaction_is_drawn_under_its_trials():
     assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_xscale()) == ("x", "z", "log")
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b", "c"]
     assert "isolation" in bar.get_ylabel()
-    mesh, complete, others = axis.collections
+    mesh, complete = axis.collections
     assert np.asarray(mesh.get_array()) == pytest.approx(surface.to_numpy())
     assert np.asarray(mesh.get_coordinates())[0, [0, -1], 0] == pytest.approx([1e-4, 1e-1])
     shown = trials[trials.state == "complete"]
     assert np.asarray(complete.get_offsets())[:, 0] == pytest.approx(shown["param.x"].to_numpy())
     assert np.asarray(complete.get_array()) == pytest.approx(shown.value.to_numpy())
     assert (complete.norm.vmin, complete.norm.vmax) == (mesh.norm.vmin, mesh.norm.vmax)
-    assert len(others.get_offsets()) == 20
+    assert len(complete.get_offsets()) == 40
