@@ -30,7 +30,7 @@ def recommended(folder: StudyFolder, trial: int, better: str, shares: pd.DataFra
         text = f"**What to set:** the {better} setting, which no trial is as good as. The best of the trials is {taken}"
     if shares.empty or free.empty:
         return f"{text} There are too few trials to say which of its parameters matter."
-    others = free[~free.index.isin(_important(shares))]
+    others = free[~free.index.isin(important(shares))]
     loose = (others["share"] >= 0.9 * others["by chance"]).sum()
     if len(others) < len(free):
         text += " If you change it, keep the parameters that matter most within their *plateaus*, below."
@@ -48,7 +48,7 @@ def recommendations(shares: pd.DataFrame, free: pd.DataFrame, best: pd.Series, e
     best: that trial's row. ended: what was found of the trials that were trained to the end.
     """
     rows = {}
-    for name in _important(shares).intersection(free.index, sort=False):
+    for name in important(shares).intersection(free.index, sort=False):
         plateau = free.loc[[name]].iloc[0]
         rows[name] = {
             "of the variance": _both(shares.loc[name].filter(like="fANOVA")),
@@ -61,7 +61,7 @@ def recommendations(shares: pd.DataFrame, free: pd.DataFrame, best: pd.Series, e
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _important(shares: pd.DataFrame) -> pd.Index:
+def important(shares: pd.DataFrame) -> pd.Index:
     """The parameters that matter by either measure, averaged over the two sets of trials; six at most."""
     measures = ("fANOVA", "PED")
     most = pd.concat([shares.filter(regex=f"^{measure}").mean(axis=1) for measure in measures], axis=1).max(axis=1)

@@ -54,8 +54,9 @@ def responses(
         style = {"color": PALETTE[4], "markeredgecolor": INK, "markersize": 6, "label": f"trial {best.trial}"}
         axis.plot(at_best, [best[value]], "D", **style)
         axis.set(xlabel=name)
-    lows = [by_name[name]["low"].min() for by_name in curves.values() for name in names if name in by_name]
-    lowest, highest = min([trials[value].quantile(0.1), *lows]), trials[value].max()
+    drawn = [by_name[name] for by_name in curves.values() for name in names if name in by_name]
+    lowest = min([trials[value].quantile(0.1), *(curve["low"].min() for curve in drawn)])
+    highest = max([trials[value].max(), *(curve["mean"].max() for curve in drawn)])
     margin = 0.06 * (highest - lowest) or 0.01
     axes[0].set_ylim(max(lowest, trials[value].min()) - margin, highest + margin)
     for axis in axes[::3]:

@@ -186,7 +186,7 @@ def reproduction(vibrancy_r2: Tensor) -> Figure:
         strip.plot(center, y, "o", color="white", markeredgecolor=color)
     strip.set_yticks(range(2), [f"{name}: {of['mean']:.3f} ± {of['sd']:.3f}" for name, (of, _) in rows.items()])
     strip.set(ylim=(-0.6, 1.6), title="minimum, mean ± sd and maximum")
-    axis.set(xlabel="vibrancy_r2", ylabel=f"of {len(vibrancy_r2)} replicas", xlim=(0.5, 0.95))
+    axis.set(xlabel="vibrancy_r2", ylabel=f"replicas (of {len(vibrancy_r2)})", xlim=(0.5, 0.95))
     plain(strip)
     plain(axis)
     return figure

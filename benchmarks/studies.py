@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +94,8 @@ def _search(trials: int, *flags: str) -> Search:
     """Run a study of the hue space by command line; end the command when its search has ended."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as out:
         log = Path(out) / "log"
-        command = ["run", str(SPACE), "--trials", str(trials), "--name", "bench", "--out", out, *flags, *_unconfirmed()]
+        command = ["run", str(SPACE), "--trials", str(trials), "--name", "bench", "--out", out]
+        command += ["--confirm", "0", *flags]
         with log.open("w") as output:
             start = time.time()
             process = subprocess.Popen(
@@ -123,15 +123,6 @@ def _read(folder: study.StudyFolder, start: float, samples: np.ndarray) -> Searc
     order = np.argsort(ends)
     starts = ends - folder.trials.seconds.to_numpy()
     return Search(starts[order], ends[order], samples[:, 0] - start, samples[:, 1])
-
-
-@cache
-def _unconfirmed() -> list[str]:
-    """The flags that keep a study from confirming its best trials, if it would."""
-    told = subprocess.run(
-        [sys.executable, "-m", "study", "run", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
-    return ["--confirm", "0"] if "--confirm" in told else []
 
 
 def _resident_bytes(process: int) -> int:
