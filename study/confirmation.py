@@ -69,6 +69,8 @@ def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path
             raise InputError(f"{file}: found {found} (--against)")
         pays = worth_compiling(space, replace(plan, trials=1, seeds=seeds)) or step_kinds(space.setting({})) <= made
         others.append(Candidate(file.stem, space, {}, compiled=plan.compiled and pays))
+    if not best + others:
+        raise InputError(f"{folder.path}: found nothing to confirm, expected --top 1 or more, or --against a setting")
     return best + others
 
 
@@ -85,9 +87,9 @@ def confirm(
     advanced: Callable[[int, int], None],
     examined: bool = False,
     file: str = "confirmation.parquet",
-) -> pd.DataFrame:
-    """Train every candidate on the seeds, on the Ray at hand, and write and return a table, by default
-    confirmation.parquet: a row for each candidate and seed, with excolor.examination's metrics if `examined`.
+) -> None:
+    """Train every candidate on the seeds, on the Ray at hand, and write a table, by default confirmation.parquet: a row
+    for each candidate and seed, with excolor.examination's metrics if `examined`.
 
     `advanced` hears how many tasks of how many are done. Raises FailedError if one of them fails.
     """
@@ -107,7 +109,6 @@ def confirm(
         advanced(len(rows), len(waiting))
     table: pd.DataFrame = pd.concat([rows[part] for part in waiting], ignore_index=True)
     folder.write(file, table.to_parquet(index=False))
-    return table
 
 
 def _fetch(part: Any, rows: dict[Any, pd.DataFrame]) -> str:
@@ -115,7 +116,7 @@ def _fetch(part: Any, rows: dict[Any, pd.DataFrame]) -> str:
     try:
         answer = ray.get(part)
     except RayError as error:  # the worker died
-        return str(error).strip().splitlines()[-1]
+        return str(error).strip().rpartition("\n")[2] or type(error).__name__
     if isinstance(answer, str):
         return answer
     rows[part] = answer

@@ -154,6 +154,8 @@ class StudyFolder:
     def replicas(self) -> pd.DataFrame:
         """A row per trial, seed and rung: trial, seed, step, diverged and every metric."""
         path, columns = self.path / "replicas.parquet", ("trial", "seed", "step", "diverged")
+        if path.is_dir() and not any(path.glob("*.parquet")):  # failed trials leave none
+            return pd.DataFrame(dict.fromkeys(columns, pd.Series(dtype=int)))
         try:
             return read_frame(path, columns)
         except InputError:

@@ -74,23 +74,24 @@ class Goal:
         value = self.values(replicas)[0]
         return value if _IDEALS[self.objectives[0]][0] else -value
 
+    @property
+    def answer(self) -> str:
+        """What is looked for, in words."""
+        return "complete trial that keeps the constraints" if self.constraints else "complete trial"
+
     def better(self, value: float, than: float | None) -> bool:
         """Whether a value of the first objective is better than another, or than none."""
         return than is None or (value > than if _IDEALS[self.objectives[0]][0] else value < than)
 
     def violations(self, replicas: pd.DataFrame) -> dict[str, float]:
-        """By how much each constraint is broken; 0 or less if it is kept."""
+        """By how much each constraint is broken; 0 or less if it is kept, infinite if there is nothing to keep it."""
         broken = {}
         for text in self.constraints:
             name, at_least, limit = _parse(text)
             mean = float(counted(replicas, name).mean())
-            broken[text] = limit - mean if at_least else mean - limit
+            violation = limit - mean if at_least else mean - limit
+            broken[text] = math.inf if math.isnan(violation) else violation
         return broken
-
-    def describe(self) -> str:
-        """In words, such as `isolation (mean over replicas)`."""
-        text = f"{', '.join(self.objectives)} ({self.aggregate} over replicas)"
-        return " with ".join([text, *([" and ".join(self.constraints)] if self.constraints else [])])
 
 
 def counted(replicas: pd.DataFrame, metric: str) -> pd.Series:

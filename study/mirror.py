@@ -159,8 +159,8 @@ class Mirror:
                     self._put(storage, f"{root}/{name}", content)
                     self._sent[name] = content
             self.failed = None
-        except (OSError, InputError) as error:
-            self.failed = _reason(error)
+        except Exception as error:  # a library for some storage may raise anything
+            self.failed = _reason(error) or type(error).__name__
             self._warn(f"the study goes on without its copy at {self.url}: {self.failed}")
 
     def _begin(self, storage: FileSystem, root: str) -> dict[str, object]:
@@ -207,7 +207,7 @@ def _is_new(there: FileInfo, here: Path) -> bool:
     if not here.is_file():
         return True
     changes = here.parent.name not in FOLDERS and here.name not in (TRIALS, JOURNAL)
-    return changes and (there.mtime_ns or 0) > here.stat().st_mtime_ns
+    return changes and (there.mtime_ns is None or there.mtime_ns > here.stat().st_mtime_ns)
 
 
 def _goes_on_from(journal: bytes, other: bytes) -> bool:

@@ -36,7 +36,7 @@ def write_report(
     report, or no such notebook, and FailedError if it cannot be executed.
     """
     if folder.best().empty:
-        raise InputError(f"{folder.path}: found no complete trial, expected at least one to report on")
+        raise InputError(f"{folder.path}: found no {folder.goal.answer}, expected at least one to report on")
     name, content = _find(notebook)
     # a reader of the page can do nothing about warnings, and small matrices are fastest on one thread
     kernel = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}

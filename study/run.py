@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
 from ray import tune
 
 from study.folder import StudyFolder
@@ -31,12 +32,13 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
     """
     clean(folder)
     study = folder.search(sampler(plan, len(folder.trials)), plan.goal.directions)
-    expect_plain_state(study)
+    expect_plain_state(study, folder.path / "optuna.journal")
     reconcile(study, folder)
     recorder = Recorder(folder, listeners)
     past = len(recorder.trials)
     search = OptunaSearch(study, folder.space, plan.goal, recorder, plan.minutes and plan.minutes * 60)
     stopping = scheduler(plan.scheduler, plan.rungs)
+    np.random.seed(plan.seed + past)  # by which Ray draws hyperband's brackets
     replay(stopping, folder.scores())
     if plan.audit:
         stopping = Audited(stopping, plan.audit, plan.seed + past, lambda trial_id: search.running[trial_id].spare())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,11 +114,17 @@ def write_setting(document: Document, folder: Path, stem: str) -> Path:
     csv.writer(rows, lineterminator="\n").writerows(document["schedule"]["rows"])
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for path in (toml, schedule):
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         for path, text in ((toml, tomli_w.dumps({**document, "schedule": schedule.name})), (schedule, rows.getvalue())):
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)
     except OSError as error:
-        raise InputError(f"{toml}: cannot be written ({error.strerror}), expected a folder without it (--to)") from None
+        where = error.filename or toml
+        raise InputError(
+            f"{where}: cannot be written ({error.strerror}), expected a folder without it (--to)"
+        ) from None
     return toml
 
 

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from study.folder import STATES, StudyFolder
 from study.lock import is_held
+from study.mirror import url_of
 from study.plan import Plan
 from study.ranking import ranking
 
@@ -37,9 +38,6 @@ class Status:
     confirmation: pd.DataFrame | None  # the ranking, if the best trial is in it
     report: Path | None
     next: str  # command
-
-    def plain(self) -> dict[str, Any]:
-        return dict(vars(self))
 
 
 def status(folder: StudyFolder, now: float | None = None) -> Status:
@@ -77,10 +75,19 @@ def started(folder: StudyFolder) -> float:
     return datetime.fromisoformat(folder.manifest["started"]).timestamp()
 
 
+def minutes_left(folder: StudyFolder) -> float | None:
+    """Of a study that was given minutes, those it had left when its last trial ended, one at least."""
+    minutes = Plan.of(folder).minutes
+    trials = folder.path / "trials.parquet"
+    if minutes is None or not trials.is_file():
+        return minutes
+    return max(1.0, minutes - (trials.stat().st_mtime - started(folder)) / 60)
+
+
 def _is_driven(folder: StudyFolder, running: int, now: float) -> bool:
-    """Whether a process is at work on it, which holds its lock; of a copy without one, whether it was so lately."""
+    """Whether a process is at work on it, which holds its lock; of a copy, whether one was so lately."""
     held = is_held(folder.path)
-    if held is None:
+    if held is None or (not held and url_of(folder.path.parent)):  # another machine may be at work
         return running > 0 and now - (folder.path / "optuna.journal").stat().st_mtime < LATELY
     return held
 

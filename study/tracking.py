@@ -34,6 +34,7 @@ class Tracker:
 
     def __init__(self, folder: StudyFolder, console: Console, tracked: Tracked = "study"):
         self._folder = folder
+        self._dir = folder.path.resolve()  # as Ray starts elsewhere, maybe while W&B does
         self._console = console
         self._of_trials = tracked == "trials"
         best = folder.best()
@@ -85,7 +86,7 @@ class Tracker:
             mode=self._mode,  # type: ignore[arg-type]
             project=os.environ.get("WANDB_PROJECT", "hue-study"),
             group=self._folder.name,
-            dir=self._folder.path,
+            dir=self._dir,
             reinit="create_new",
             settings=wandb.Settings(
                 silent=True,
@@ -164,7 +165,7 @@ class Tracker:
             act(*arguments)
         except Exception as error:
             self._run = None
-            self._say(f"the study goes on without W&B: {str(error).splitlines()[0]}")
+            self._say(f"the study goes on without W&B: {(str(error).splitlines() or [type(error).__name__])[0]}")
 
     def _say(self, text: str) -> None:
         self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)

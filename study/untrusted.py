@@ -14,6 +14,7 @@ import optuna
 import pandas as pd
 import pyarrow as pa
 import safetensors.torch
+from optuna.trial import TrialState
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
@@ -118,8 +119,11 @@ class _StateUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def expect_plain_state(study: optuna.Study) -> None:
-    """Raise InputError if the state of CMA-ES in a study, which Optuna unpickles to go on, is more than arrays."""
+def expect_plain_state(study: optuna.Study, journal: Path) -> None:
+    """Raise InputError if the state of CMA-ES in a study, which Optuna unpickles to go on, is more than arrays.
+
+    A trial whose state is wrong and that has not ended was killed while Optuna wrote it: it has failed.
+    """
     for trial in study.get_trials(deepcopy=False):
         parts = {key: part for key, part in trial.system_attrs.items() if key.startswith("cma:optimizer")}
         try:
@@ -127,5 +131,9 @@ def expect_plain_state(study: optuna.Study) -> None:
             if text:
                 _StateUnpickler(io.BytesIO(bytes.fromhex(text))).load()
         except Exception as error:  # a pickle may be wrong in any way
+            if not trial.state.is_finished():
+                study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+                continue
             problem = f"trial {trial.number}: the state of CMA-ES is damaged or not Optuna's: {error}"
-            raise InputError(f"optuna.journal: {problem}, expected arrays") from None
+            expected = "expected arrays (remove it, and `study resume` makes it anew)"
+            raise InputError(f"{journal}: {problem}, {expected}") from None

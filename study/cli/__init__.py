@@ -10,7 +10,7 @@ from rich.console import Console
 from excolor import InputError
 from excolor.errors import FailedError, visible
 
-from study.cli import search, confirm, submit, train, status, look, watch  # noqa: F401  # isort: skip
+from study.cli import search, confirm, submit, train, status, look, dashboard  # noqa: F401  # isort: skip
 from study.cli.options import app, console
 
 __all__ = ["app", "console", "main"]

@@ -59,7 +59,7 @@ def confirm(
 
     folder = open_folder(study, out)
     if folder.best().empty:
-        raise InputError(f"{folder.path}: found no complete trial, expected at least one to confirm")
+        raise InputError(f"{folder.path}: found no {folder.goal.answer}, expected at least one to confirm")
     chosen = candidates(folder, top, seeds, against)
     with driving(folder.path), mirrored(folder):
         with cluster(replace(Plan.of(folder), cpus=cpus).workers, address):
@@ -67,7 +67,7 @@ def confirm(
             if leave_one_out:
                 _leave_one_out(folder, seeds)
         report_on(folder)
-    tell(status(folder).plain())
+    tell(vars(status(folder)))
 
 
 def confirm_on(folder: StudyFolder, chosen: list[Candidate], seeds: int, examined: bool = False) -> None:

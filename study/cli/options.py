@@ -56,12 +56,16 @@ Rungs = Annotated[int, typer.Option(min=1, max=1000, help="How often replicas ar
 Compile = Annotated[
     bool | None, typer.Option("--compile/--no-compile", help="Native training steps; by default where they pay.")
 ]
-Trials = Annotated[int | None, typer.Option(min=1, help="How many settings to try: 60, unless --minutes are given.")]
+Trials = Annotated[
+    int | None,
+    typer.Option(min=1, help="How many settings to try in all: 60, or as many as before, unless --minutes are given."),
+]
 Minutes = Annotated[
     float | None, typer.Option(min=0.01, help="How long to search; trials that run then are trained to the end.")
 ]
 Limit = Annotated[
-    float | None, typer.Option(min=0.01, help="Minutes a trial may take before it is ended, as failed: 60.")
+    float | None,
+    typer.Option(min=0.01, help="Minutes a trial may take before it is ended, as failed: 60, or as before."),
 ]
 Memory = Annotated[
     float | None, typer.Option(min=0.1, help="GiB a worker may allocate; by default its share of the machine's.")

@@ -140,7 +140,7 @@ def run(
         plan = continued(folder, search_space, plan)
     with _driving(folder, plan, known), _listeners(folder, wandb, tensorboard) as listeners:
         _search(folder, plan, confirm, listeners)
-    tell(status(folder).plain())
+    tell(vars(status(folder)))
 
 
 @app.command(epilog="Example: study resume hue-001 --trials 120")
@@ -148,7 +148,9 @@ def resume(
     study: Study,
     trials: Trials = None,
     minutes: Minutes = None,
-    cpus: Cpus = 0,
+    cpus: Annotated[
+        int | None, typer.Option(min=0, help="Trials at a time, as of `run`; by default as many as before.")
+    ] = None,
     address: Address = None,
     confirm: Top = 3,
     limit: Limit = None,
@@ -160,7 +162,7 @@ def resume(
 ) -> None:
     """Go on with a study that was interrupted, or that is to have more trials. No trial that has ended is repeated."""
     from study.plan import Plan
-    from study.status import status
+    from study.status import minutes_left, status
 
     folder = open_folder(study, out)
     plan = Plan.of(folder)
@@ -168,18 +170,21 @@ def resume(
         raise InputError(f"{folder.path}: has {len(folder.trials)} trials, expected more (--trials)")
     more = replace(
         plan,
-        cpus=cpus or plan.cpus,
+        cpus=plan.cpus if cpus is None else cpus,
         address=address,
         trials=trials or (None if minutes else plan.trials),
-        minutes=minutes,
+        minutes=minutes if minutes or trials or plan.trials else minutes_left(folder),
+        limit=limit or plan.limit,
+        memory=memory or plan.memory,
     )
-    more = replace(more, limit=limit or plan.limit, memory=memory or plan.memory)
-    if minutes is None and more.trials is None:
-        raise InputError(f"{folder.path}: was given minutes, not trials; expected --minutes or --trials to go on with")
+    if more.trials is None and more.minutes is None:
+        raise InputError(
+            f"{folder.path}: manifest.json: found neither trials nor minutes, expected --trials or --minutes"
+        )
     _join(address)
     with _driving(folder, more, known=True), _listeners(folder, wandb, tensorboard) as listeners:
         _search(folder, more, confirm, listeners)
-    tell(status(folder).plain())
+    tell(vars(status(folder)))
 
 
 def _join(address: str | None) -> None:
@@ -253,5 +258,4 @@ def _search(folder: StudyFolder, plan: Plan, top: int, listeners: list[Listener]
         kept = f"interrupted after {len(folder.trials)} trials, which are kept"
         raise FailedError(f"{folder.path}: {kept}; `study resume {folder.path}` goes on")
     if folder.best().empty:
-        which = "that keeps the constraints " if plan.constraints else ""
-        raise FailedError(f"{folder.path}: no trial {which}was completed; `study show {folder.path} TRIAL` says why")
+        raise FailedError(f"{folder.path}: found no {plan.goal.answer}; `study show {folder.path} TRIAL` says why")

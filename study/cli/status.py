@@ -22,7 +22,7 @@ def status(study: Study, as_json: Json = False, out: Out = Path("runs")) -> None
 
     folder = open_folder(study, out)
     now = standing(folder)
-    tell(now.plain(), _table(now, folder))
+    tell(vars(now), _table(now, folder))
 
 
 def _table(now: Status, folder: StudyFolder) -> Table:

@@ -29,9 +29,12 @@ class Driver:
         stdout, stderr = self.process.communicate(timeout=300)
         return self.process.returncode, stdout, stderr
 
-    def workers(self) -> list[int]:
-        """The processes that train."""
-        return [pid for pid, args in self.processes().items() if args.startswith("ray::ImplicitFunc.train")]
+    def worker(self) -> int:
+        """A process that trains, as soon as one does."""
+        found: list[int] = []
+        while not found and self.process.poll() is None:
+            found = [pid for pid, args in self.processes().items() if args.startswith("ray::ImplicitFunc.train")]
+        return found[0]
 
     def processes(self) -> dict[int, str]:
         """All that descend from it, with their command lines."""

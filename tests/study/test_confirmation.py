@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 import study
-from study.confirmation import leave_one_out
+from excolor import InputError
+from study.confirmation import candidates, leave_one_out
 from study.plan import SEEDS_APART, Plan
 from study.ranking import ranking, worths
 from study.references import references
@@ -160,3 +161,8 @@ def test_the_best_is_trained_without_each_of_its_terms(hue, spaces, command, tmp
     whole = study.load(copy).confirmation.query("trial.notna()").isolation.tolist()
     assert rows.isolation[:4].tolist() == pytest.approx(whole, abs=1e-3)
     assert "without each of its terms" in done.stdout
+
+
+def test_nothing_to_confirm_is_one_line(hue):
+    with pytest.raises(InputError, match="found nothing to confirm, expected --top 1 or more, or --against"):
+        candidates(hue, 0, 2, [])

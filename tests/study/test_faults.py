@@ -32,7 +32,7 @@ def test_a_worker_that_is_killed_costs_nothing(spaces, tmp_path):
     path = tmp_path / "killed"
     driver = run(spaces / "hue.toml", path, 4)
     driver.until(lambda: rungs(path) >= 3)
-    killed = driver.workers()[0]
+    killed = driver.worker()
     os.kill(killed, signal.SIGKILL)
     code, stdout, stderr = driver.end()
     assert code == 0, stderr
@@ -233,7 +233,7 @@ def test_a_worker_that_hangs_and_a_trial_without_memory_are_failures_with_a_reas
     path = tmp_path / "hangs"
     driver = run(toml, path, 8, "--steps", 1000, "--memory", 3, "--limit", 1.5, "--sampler", "random")
     driver.until(lambda: rungs(path) >= 2)
-    os.kill(driver.workers()[0], signal.SIGSTOP)
+    os.kill(driver.worker(), signal.SIGSTOP)
     code, stdout, stderr = driver.end()
     assert code == 0, stderr
     assert "Traceback" not in stdout + stderr

@@ -83,3 +83,9 @@ def test_a_study_measures_its_own_concept(goal, concept, said):
         goal.check(concept)
     assert said in str(error.value)
     Goal(("isolation", f"{concept}_blindness", "labelled")).check(concept)
+
+
+def test_a_constraint_on_nothing_is_broken(replicas):
+    """As that on the labels of a trial all of whose replicas diverged: Optuna takes no NaN."""
+    nothing = replicas.assign(diverged=True, labelled=np.nan)
+    assert Goal(constraints=("labelled <= 3000",)).violations(nothing) == {"labelled <= 3000": np.inf}

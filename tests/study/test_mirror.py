@@ -1,6 +1,9 @@
 """Studies at a URL: uploaded as they grow, fetched to be read or to go on, and never ahead of what Optuna knows."""
 
 import shutil
+import urllib.error
+import urllib.request
+from threading import Thread
 
 import optuna
 import pandas as pd
@@ -10,9 +13,10 @@ from typer.testing import CliRunner
 
 import study
 from excolor import InputError
-from study import cli
+from study import cli, dashboard
 from study.mirror import JOURNAL, TRIALS, Mirror, fetch, locate, names, url_of
 from study.recovery import reconcile
+from study.status import status
 
 STAYS = ("ray", "wandb", "tensorboard", ".lock")
 
@@ -206,6 +210,46 @@ def test_a_storage_that_fails_is_said_once_and_at_the_end(working, url, tmp_path
         listeners[0].started(0)
     assert capsys.readouterr().out.count("goes on without its copy") == 1
     assert study.load(working.path).trials.shape[0] == 14
+
+
+def test_whatever_a_storage_raises_is_said(working, monkeypatch, capsys):
+    def fail(storage, path, content):
+        raise RuntimeError("Server disconnected")
+
+    monkeypatch.setattr(Mirror, "_put", staticmethod(fail))
+    with pytest.raises(cli.options.FailedError, match="Server disconnected"), cli.options.mirrored(working):
+        pass
+    assert "goes on without its copy" in capsys.readouterr().out
+
+
+def test_a_storage_that_knows_no_times_gives_what_is_there(hue, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    at_url = f"memory://{tmp_path.name}"
+    one = study.load(shutil.copytree(hue.path, locate(at_url) / "hue", ignore=shutil.ignore_patterns(*STAYS)))
+    with mirror(one):
+        pass
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    other = study.load(f"{at_url}/hue")
+    with mirror(other):
+        other.write("confirmation.parquet", b"theirs")
+    at(one, monkeypatch)
+    fetch(one.path)
+    assert (one.path / "confirmation.parquet").read_bytes() == b"theirs"
+
+
+def test_at_a_url_another_machine_may_be_at_work(elsewhere):
+    """A lock that is left here says nothing of that, and a note taken here would be another way."""
+    elsewhere.write_manifest({**elsewhere.manifest, "trials": 20})
+    elsewhere.journal().create_new_trial(0)
+    (elsewhere.path / ".lock").touch()
+    assert status(elsewhere).state == "running"
+    with dashboard.server(elsewhere, 0) as serving:
+        Thread(target=serving.serve_forever, daemon=True).start()
+        note = urllib.request.Request(f"http://127.0.0.1:{serving.server_port}/api/studies/0/note", b"{}", method="PUT")
+        with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+            urllib.request.urlopen(note, timeout=60)
+        refused.value.close()
+        serving.shutdown()
 
 
 @pytest.mark.parametrize(

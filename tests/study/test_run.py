@@ -20,11 +20,6 @@ from excolor.ablation import Ablation
 from excolor.metrics import evaluate
 
 
-def finals(folder):
-    replicas = folder.replicas
-    return replicas[replicas.step == replicas.groupby("trial").step.transform("max")]
-
-
 def test_every_trial_is_there_once(hue):
     assert hue.trials.trial.tolist() == list(range(14))
     assert set(hue.trials.state) == {"complete", "stopped"}
@@ -86,7 +81,7 @@ def test_a_model_is_there_for_each_complete_trial_and_is_the_one_measured(hue):
     model = hue.model(trial)
     ablated = Ablation(layer="encoder", dims=(0, 1)).apply(model)
     again = evaluate(lambda x: (model(x), ablated(x)))
-    rows = finals(hue)[finals(hue).trial == trial]
+    rows = hue.final(trial)
     for name, metric in again.items():
         assert rows[name].tolist() == pytest.approx(metric.tolist(), abs=1e-6)
 
@@ -125,8 +120,8 @@ def test_a_trial_of_a_used_worker_replayed_in_a_fresh_process_measures_the_same(
     assert trained.returncode == 0, trained.stderr
     again = study.load(tmp_path / "again")
     assert again.trials.state.tolist() == ["complete"]
-    ours = finals(hue)[finals(hue).trial == trial].drop(columns="trial").reset_index(drop=True)
-    theirs = finals(again).drop(columns="trial").reset_index(drop=True)
+    ours = hue.final(trial).drop(columns="trial").reset_index(drop=True)
+    theirs = again.final().drop(columns="trial").reset_index(drop=True)
     pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
 
 

@@ -117,9 +117,13 @@ def test_an_export_leaves_edited_files_alone(spaces, tmp_path):
     document = Space.read(spaces / "seed.toml").document({})
     path = write_setting(document, tmp_path, "mine")
     path.write_text("# edited")
-    with pytest.raises(InputError, match=r"cannot be written \(File exists\)"):
+    with pytest.raises(InputError, match=r"mine\.toml: cannot be written \(File exists\)"):
         write_setting(document, tmp_path, "mine")
     assert path.read_text() == "# edited"
+    path.unlink()
+    with pytest.raises(InputError, match=r"mine\.csv: cannot be written \(File exists\)"):
+        write_setting(document, tmp_path, "mine")
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(

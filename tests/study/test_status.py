@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
 from optuna.trial import TrialState
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 import study
 from study import cli
 from study.folder import STATES
-from study.status import started, status
+from study.status import minutes_left, started, status
 
 
 @pytest.fixture
@@ -110,3 +111,27 @@ def test_a_pipe_and_a_plain_terminal_get_plain_and_whole_tables(hue, monkeypatch
     assert "\x1b" not in shown
     assert "…" not in shown
     assert max(map(len, shown.splitlines())) <= 160
+
+
+def test_a_study_of_minutes_goes_on_for_those_it_had_left(copy):
+    copy.write_manifest({**copy.manifest, "trials": None, "minutes": 30.0})
+    for used, left in {10: 20, 29.5: 1, 100: 1}.items():
+        ended = started(copy) + 60 * used
+        os.utime(copy.path / "trials.parquet", (ended, ended))
+        assert minutes_left(copy) == pytest.approx(left)
+    (copy.path / "trials.parquet").unlink()
+    assert minutes_left(copy) == 30
+
+
+def test_a_study_all_of_whose_trials_failed_can_be_looked_at_and_gone_on_with(copy):
+    rows = copy.trials_table().to_pandas()
+    rows = rows[["trial", "seconds", "audited", *rows.filter(like="param.")]]
+    rows = rows.assign(state="failed", steps=0, diverged=0, reason="MemoryError", value=np.nan, feasible=True)
+    copy.write("trials.parquet", rows.to_parquet(index=False))
+    for part in (copy.path / "replicas.parquet").iterdir():
+        part.unlink()
+    assert copy.scores() == {}
+    assert copy.final().empty
+    result = CliRunner().invoke(cli.app, ["show", str(copy.path), "3"])
+    assert result.exit_code == 0, result.output
+    assert "failed (MemoryError)" in result.output
