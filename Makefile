@@ -43,7 +43,7 @@ bench: .venv/ready  ## measure speed beside the published way of training and JA
 
 audit:  ## known vulnerabilities of the locked dependencies, by pip-audit in a venv of its own; needs a network
 	$(PYTHON) -m venv .venv-audit && .venv-audit/bin/python -m pip install --quiet pip-audit
-	.venv-audit/bin/pip-audit --no-deps --disable-pip -r requirements.lock
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r requirements.lock
 
 lock:  ## write requirements.lock anew from pyproject.toml's ranges
 	rm -rf .venv && $(PYTHON) -m venv .venv

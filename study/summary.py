@@ -98,7 +98,7 @@ def confirmed(folder: StudyFolder) -> Table:
         )
     table.caption = (
         "=: ties with the best, seed by seed; failed: seeds with isolation below 0.5; search: what the search had "
-        "measured; wins: the chance to do better than the published setting on a seed"
+        "measured; wins: the chance that a replica does better than one of the published setting"
     )
     return table
 
