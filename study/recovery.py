@@ -9,9 +9,11 @@ import optuna
 import pyarrow as pa
 from optuna.trial import FrozenTrial, TrialState
 
+from excolor import InputError
 from study.folder import StudyFolder
 from study.search import requeue
 from study.trial import Report, Row, Trial
+from study.untrusted import expect_plain_state
 
 
 def clean(folder: StudyFolder) -> None:
@@ -29,8 +31,10 @@ def clean(folder: StudyFolder) -> None:
 def reconcile(study: optuna.Study, folder: StudyFolder) -> None:
     """Tell Optuna how recorded trials ended that it does not know to have ended, and record those that only it knows.
 
-    A trial that nobody knows to have ended is WAITING afterwards, to be the next that is asked for.
+    A trial that nobody knows to have ended is WAITING afterwards, to be the next that is asked for. Raises InputError
+    if the journal holds what Optuna must not unpickle.
     """
+    _fail_if_cut_short(study, folder)
     rows: dict[int, Row] = {row["trial"]: row for row in folder.trials_table().to_pylist()}
     for _ in range(len(study.trials), max(rows, default=-1) + 1):
         study.enqueue_trial({})
@@ -49,6 +53,17 @@ def reconcile(study: optuna.Study, folder: StudyFolder) -> None:
     if ended:
         lost = pa.Table.from_pylist([_row(trial, study, folder) for trial in ended])
         folder.write_trials(pa.concat_tables([folder.trials_table(), lost], promote_options="permissive"))
+
+
+def _fail_if_cut_short(study: optuna.Study, folder: StudyFolder) -> None:
+    """Have those trials failed whose driver was killed while Optuna wrote the state of CMA-ES, in parts, into them."""
+    for trial in study.get_trials(deepcopy=False):
+        try:
+            expect_plain_state(trial, folder.path / "optuna.journal")
+        except InputError:
+            if trial.state.is_finished():
+                raise
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
 
 def _tell(ask: optuna.Trial, row: Row, study: optuna.Study, folder: StudyFolder) -> None:

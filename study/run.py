@@ -16,7 +16,6 @@ from study.recovery import clean, reconcile
 from study.samplers import sampler
 from study.schedulers import Audited, replay, scheduler
 from study.search import OptunaSearch, Reports
-from study.untrusted import expect_plain_state
 from study.worker import run_trial
 
 WITHOUT_END = 1_000_000  # trials
@@ -32,7 +31,6 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
     """
     clean(folder)
     study = folder.search(sampler(plan, len(folder.trials)), plan.goal.directions)
-    expect_plain_state(study, folder.path / "optuna.journal")
     reconcile(study, folder)
     recorder = Recorder(folder, listeners)
     past = len(recorder.trials)

@@ -10,11 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import optuna
 import pandas as pd
 import pyarrow as pa
 import safetensors.torch
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
@@ -119,21 +118,14 @@ class _StateUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def expect_plain_state(study: optuna.Study, journal: Path) -> None:
-    """Raise InputError if the state of CMA-ES in a study, which Optuna unpickles to go on, is more than arrays.
-
-    A trial whose state is wrong and that has not ended was killed while Optuna wrote it: it has failed.
-    """
-    for trial in study.get_trials(deepcopy=False):
-        parts = {key: part for key, part in trial.system_attrs.items() if key.startswith("cma:optimizer")}
-        try:
-            text = "".join(parts[f"cma:optimizer:{i}"] for i in range(len(parts)))
-            if text:
-                _StateUnpickler(io.BytesIO(bytes.fromhex(text))).load()
-        except Exception as error:  # a pickle may be wrong in any way
-            if not trial.state.is_finished():
-                study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-                continue
-            problem = f"trial {trial.number}: the state of CMA-ES is damaged or not Optuna's: {error}"
-            expected = "expected arrays (remove it, and `study resume` makes it anew)"
-            raise InputError(f"{journal}: {problem}, {expected}") from None
+def expect_plain_state(trial: FrozenTrial, journal: Path) -> None:
+    """Raise InputError if the state of CMA-ES in a trial, which Optuna unpickles to go on, is more than arrays."""
+    parts = {key: part for key, part in trial.system_attrs.items() if key.startswith("cma:optimizer")}
+    try:
+        text = "".join(parts[f"cma:optimizer:{i}"] for i in range(len(parts)))
+        if text:
+            _StateUnpickler(io.BytesIO(bytes.fromhex(text))).load()
+    except Exception as error:  # a pickle may be wrong in any way
+        problem = f"trial {trial.number}: the state of CMA-ES is damaged or not Optuna's: {error}"
+        expected = "expected arrays (remove it, and `study resume` makes it anew)"
+        raise InputError(f"{journal}: {problem}, {expected}") from None
