@@ -18,6 +18,7 @@ from filelock import FileLock
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from excolor.errors import reason
 from excolor.step import State, Step
 
 Labels = dict[str, Tensor]
@@ -39,14 +40,14 @@ def compile_step(step: Step, kind: str, state: State, x: Tensor, labels: Labels,
     try:
         run = _load(_package(step, kind, state, x, labels, controls))
     except Exception as error:  # a compiler may fail in any way, and training need not
-        _say_once(str(error).strip().partition("\n")[0] or type(error).__name__)
+        _say_once(reason(error))
         return step
     return lambda state, x, labels, controls: State(*run([*state, x, *labels.values(), controls]))
 
 
 @cache
-def _say_once(reason: str) -> None:
-    warnings.warn(f"training goes on uncompiled, several times slower: {reason}", RuntimeWarning, stacklevel=3)
+def _say_once(why: str) -> None:
+    warnings.warn(f"training goes on uncompiled, several times slower: {why}", RuntimeWarning, stacklevel=3)
 
 
 @cache

@@ -24,3 +24,8 @@ class FailedError(Exception):
 def visible(text: str) -> str:
     """Text in one line, its control characters, which a terminal would obey, written as Python writes them."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def reason(error: Exception) -> str:
+    """What an error of someone else's says, in its first line; its name, if it says nothing."""
+    return (str(error).strip() or type(error).__name__).partition("\n")[0]

@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import excolor
 import study
 from excolor import InputError
+from excolor.errors import reason
 
 REACHED_IN = 10  # seconds, of a cluster's address
 ANSWERED_IN = 120  # seconds, of its nodes, which may have to fetch the code and import PyTorch
@@ -71,10 +72,10 @@ def join(address: str) -> None:
         try:
             ray.init(address=address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError, RayError) as error:
-            reason = str(error).strip().partition("\n")[0]
+            why = reason(error)
             if b"token" in said():
-                reason += "; expected its token in RAY_AUTH_TOKEN or a file that RAY_AUTH_TOKEN_PATH names"
-            raise InputError(f"--address: found {address}: {reason}") from None
+                why += "; expected its token in RAY_AUTH_TOKEN or a file that RAY_AUTH_TOKEN_PATH names"
+            raise InputError(f"--address: found {address}: {why}") from None
     _compare(address)
 
 
@@ -88,9 +89,10 @@ def _start(workers: int, empty: str) -> None:
     ray_constants.ENABLE_RAY_CLUSTER = False
     os.environ.pop("RAY_AUTH_MODE", None)  # meant for other clusters; where it is unset, Ray turns its token on
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     with chdir(empty):
-        ray.init(address="local", num_cpus=workers, **quiet)  # type: ignore[arg-type]
+        ray.init(
+            address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+        )
 
 
 @contextmanager
@@ -137,8 +139,8 @@ def _compare(address: str) -> None:
         try:
             theirs = ray.get(answer, timeout=ANSWERED_IN)
         except RayError as error:
-            reason = str(error).strip().rpartition("\n")[2]
-            raise InputError(f"{where} cannot run this code: {reason}") from None
+            why = str(error).strip().rpartition("\n")[2]
+            raise InputError(f"{where} cannot run this code: {why}") from None
         if theirs != ours:
             raise InputError(f"{where} has {_words(theirs)}, expected {_words(ours)} (an image with these versions)")
 

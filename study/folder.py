@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from optuna.storages.journal import JournalFileBackend
 
 from excolor import InputError, Setting
+from excolor.errors import reason
 from excolor.models import ColorMLP
 from excolor.setting import Document
 from study.goal import Goal
@@ -145,9 +146,8 @@ class StudyFolder:
         try:
             return pq.read_table(path) if path.is_file() else pa.table({})
         except (pa.ArrowException, OSError) as error:
-            reason = str(error).partition("\n")[0]
             raise InputError(
-                f"{path}: is no table: {reason}, expected Parquet (remove it, and `study resume` makes it anew)"
+                f"{path}: is no table: {reason(error)}, expected Parquet (remove it, and `study resume` makes it anew)"
             ) from None
 
     @property

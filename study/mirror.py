@@ -19,6 +19,7 @@ from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, FSSpecHandl
 from rich.console import Console
 
 from excolor import InputError
+from excolor.errors import reason
 from study.folder import StudyFolder
 from study.trial import Report, Row
 
@@ -58,7 +59,7 @@ def names(out: Path) -> set[str]:
         found = storage.get_file_info(FileSelector(root))
     except OSError as error:
         raise InputError(
-            f"{url}: cannot be written to ({_reason(error)}), expected storage to write to (--out)"
+            f"{url}: cannot be written to ({reason(error)}), expected storage to write to (--out)"
         ) from None
     return {info.base_name for info in found if info.type == FileType.Directory}
 
@@ -91,7 +92,7 @@ def fetch(path: Path) -> None:
             if time_there := found[name].mtime_ns:
                 os.utime(path / name, ns=(time_there, time_there))
     except OSError as error:
-        raise InputError(f"{url}: cannot be read ({_reason(error)}), expected a study") from None
+        raise InputError(f"{url}: cannot be read ({reason(error)}), expected a study") from None
     if not (path / "manifest.json").is_file():
         raise InputError(f"{url}: found no study, expected a folder with a manifest.json in it")
 
@@ -160,7 +161,7 @@ class Mirror:
                     self._sent[name] = content
             self.failed = None
         except Exception as error:  # a library for some storage may raise anything
-            self.failed = _reason(error) or type(error).__name__
+            self.failed = reason(error)
             self._warn(f"the study goes on without its copy at {self.url}: {self.failed}")
 
     def _begin(self, storage: FileSystem, root: str) -> dict[str, object]:
@@ -261,9 +262,5 @@ def _storage(url: str) -> tuple[FileSystem, str]:
         try:
             storage, path = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
-            raise InputError(f"{url}: {_reason(error)}, expected a URL that PyArrow or fsspec knows (--out)") from None
+            raise InputError(f"{url}: {reason(error)}, expected a URL that PyArrow or fsspec knows (--out)") from None
         return PyFileSystem(FSSpecHandler(storage)), path
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

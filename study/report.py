@@ -19,7 +19,7 @@ from nbconvert import HTMLExporter
 from traitlets.config import Config
 
 from excolor import InputError
-from excolor.errors import FailedError
+from excolor.errors import FailedError, reason
 from study.folder import StudyFolder
 
 
@@ -78,7 +78,7 @@ def execute(content: str, environment: dict[str, str], parameters: Mapping[str, 
         except CellExecutionError as error:
             raise FailedError(f"the notebook cannot be executed: {error.ename}: {error.evalue}") from error
         except (CellTimeoutError, DeadKernelError) as error:
-            raise FailedError(f"the notebook cannot be executed: {str(error).strip().splitlines()[0]}") from error
+            raise FailedError(f"the notebook cannot be executed: {reason(error)}") from error
     return notebook
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from ray.job_submission import JobSubmissionClient
 
 from excolor import InputError
+from excolor.errors import reason
 from study.cluster import check_reachable
 from study.space import Space
 
@@ -44,14 +45,14 @@ def submit(
         except (RuntimeError, OSError, ValueError) as error:  # requests' errors are OSErrors
             if "ray[default]" in str(error):
                 raise InputError("study submit: found no ray[default], expected the extra hue-study[cluster]") from None
-            raise InputError(f"--address: found {address}: {_reason(error)}") from None
+            raise InputError(f"--address: found {address}: {reason(error)}") from None
     say(f"submitted: `ray job stop --address {address} {job}` stops it, and `ray job logs` shows what it prints")
     try:
         asyncio.run(follow(client, job, log))
         details = client.get_job_info(job)
     except (RuntimeError, OSError) as error:
         goes_on = f"the job goes on: `ray job logs --address {address} --follow {job}`"
-        raise OSError(f"{address} answers no more ({_reason(error)}); {goes_on}") from None
+        raise OSError(f"{address} answers no more ({reason(error)}); {goes_on}") from None
     return 0 if details.status == "SUCCEEDED" else details.driver_exit_code or 1
 
 
@@ -75,7 +76,3 @@ async def follow(client: JobSubmissionClient, job: str, log: Callable[[str], Non
         if client.get_job_status(job).is_terminal():
             return
         await asyncio.sleep(AGAIN)
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).partition("\n")[0]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 from rich.console import Console
 
+from excolor.errors import reason
 from study.folder import StudyFolder, metric_means
 from study.summary import importances
 from study.trial import Report, Row
@@ -165,7 +166,7 @@ class Tracker:
             act(*arguments)
         except Exception as error:
             self._run = None
-            self._say(f"the study goes on without W&B: {(str(error).splitlines() or [type(error).__name__])[0]}")
+            self._say(f"the study goes on without W&B: {reason(error)}")
 
     def _say(self, text: str) -> None:
         self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
