@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from threading import Thread
 
+import fsspec
 import optuna
 import pandas as pd
 import pytest
@@ -22,10 +23,12 @@ STAYS = ("ray", "wandb", "tensorboard", ".lock")
 
 
 @pytest.fixture
-def url(tmp_path, monkeypatch):
-    """A URL to keep studies at, of a machine without working copies."""
+def url(request, tmp_path, monkeypatch):
+    """A URL to keep studies at, of a machine without working copies: of files, or of the storage that a test asks for."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return (tmp_path / "bucket" / "prefix").as_uri()
+    files = (tmp_path / "bucket" / "prefix").as_uri()
+    asked = getattr(request, "param", "files")
+    return files if asked == "files" else asked
 
 
 @pytest.fixture
@@ -138,7 +141,8 @@ def test_a_reader_uploads_what_it_changed_alone(elsewhere, tmp_path):
     assert (there / "report.html").read_bytes() == b"new"
 
 
-def test_a_confirmation_elsewhere_is_fetched_and_stays(working, elsewhere, tmp_path, monkeypatch):
+@pytest.mark.parametrize("url", ["files", "memory://prefix"], indirect=True, ids=["files", "a storage without times"])
+def test_a_confirmation_elsewhere_is_fetched_and_stays(working, elsewhere, url, monkeypatch):
     with mirror(elsewhere):
         elsewhere.write("confirmation.parquet", b"theirs")
     at(working, monkeypatch)
@@ -146,7 +150,8 @@ def test_a_confirmation_elsewhere_is_fetched_and_stays(working, elsewhere, tmp_p
     assert (working.path / "confirmation.parquet").read_bytes() == b"theirs"
     with mirror(working):
         pass
-    assert (tmp_path / "bucket" / "prefix" / "hue" / "confirmation.parquet").read_bytes() == b"theirs"
+    with fsspec.open(f"{url}/hue/confirmation.parquet") as there:
+        assert there.read() == b"theirs"
 
 
 def test_two_ways_are_kept_and_named(working, elsewhere, tmp_path, monkeypatch):
@@ -220,21 +225,6 @@ def test_whatever_a_storage_raises_is_said(working, monkeypatch, capsys):
     with pytest.raises(cli.options.FailedError, match="Server disconnected"), cli.options.mirrored(working):
         pass
     assert "goes on without its copy" in capsys.readouterr().out
-
-
-def test_a_storage_that_knows_no_times_gives_what_is_there(hue, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    at_url = f"memory://{tmp_path.name}"
-    one = study.load(shutil.copytree(hue.path, locate(at_url) / "hue", ignore=shutil.ignore_patterns(*STAYS)))
-    with mirror(one):
-        pass
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
-    other = study.load(f"{at_url}/hue")
-    with mirror(other):
-        other.write("confirmation.parquet", b"theirs")
-    at(one, monkeypatch)
-    fetch(one.path)
-    assert (one.path / "confirmation.parquet").read_bytes() == b"theirs"
 
 
 def test_at_a_url_another_machine_may_be_at_work(elsewhere):
