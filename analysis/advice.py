@@ -12,7 +12,7 @@ from analysis.effects import unit
 from analysis.responses import Responses
 from analysis.words import name_of
 from study import StudyFolder
-from study.live import format_value
+from study.watch.live import format_value
 
 _MATTERS = 0.05  # of the variance, or of what makes a trial one of the best
 _EDGE = 0.03  # of a range

@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from excolor import Setting, colors
-from excolor.ablation import Ablation, compare
-from excolor.alignment import suppress
+from anchoring import Setting
+from anchoring.ablation import Ablation, compare
+from anchoring.alignment import suppress
+from excolor import colors
 from excolor.concepts import Concept, oracle
 from excolor.metrics import evaluate
 from excolor.models import ColorMLP

@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from analysis.effects import unit
 from analysis.style import FAINT, INK, PALETTE, edges, legend, panels, places, plain, span
-from study.live import format_value
+from study.watch.live import format_value
 
 
 def responses(

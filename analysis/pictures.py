@@ -13,15 +13,15 @@ from matplotlib.patches import Circle
 from torch import Tensor
 
 from analysis.style import FAINT, INK, PALETTE, plain
+from anchoring.labels import Label
+from anchoring.terms import Separate, Term
 from excolor import colors
 from excolor.colors import Cube
 from excolor.concepts import Concept, oracle
-from excolor.labels import Label
 from excolor.models import ColorMLP, Outputs
-from excolor.regularizers import Separate, Term
 
 if TYPE_CHECKING:
-    from excolor.training import Rung
+    from anchoring.training import Rung
 
 
 def cubes(cubes: Mapping[str, Cube]) -> Figure:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.style import FAINT, INK, PALETTE, legend, log_ticks, panels, plain
-from excolor import Setting
+from anchoring import Setting
 from study import StudyFolder
 
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import study
-from excolor import InputError
+from anchoring import InputError
 from study import StudyFolder
-from study.space import write_setting
+from study.space.space import write_setting
 
 PUBLISHED = Path(__file__).parent / "published"
 

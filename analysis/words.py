@@ -16,13 +16,13 @@ from excolor import colors
 from excolor.concepts import Concept, blindness_of, oracle
 from excolor.models import ColorMLP, Outputs
 from study import StudyFolder
-from study.folder import STATES
-from study.goal import counted
-from study.live import format_figure, format_value
-from study.ranking import ranking
-from study.references import SPACES
-from study.space import Space
-from study.summary import MEANINGS
+from study.evidence.ranking import ranking
+from study.evidence.references import SPACES
+from study.record.folder import STATES
+from study.search.goal import counted
+from study.space.space import Space
+from study.watch.live import format_figure, format_value
+from study.watch.summary import MEANINGS
 
 
 def confirmed(folder: StudyFolder) -> str:
@@ -232,7 +232,7 @@ def ranking_table(ranked: pd.DataFrame) -> pd.DataFrame:
 
 
 def worth_table(worths: pd.DataFrame) -> pd.DataFrame:
-    """What each term is worth (`study.ranking.worths`, by term), as text."""
+    """What each term is worth (`study.evidence.ranking.worths`, by term), as text."""
     interval = [f"{row.worth:+.4f} [{row['worth.low']:+.4f}, {row['worth.high']:+.4f}]" for _, row in worths.iterrows()]
     return pd.DataFrame(
         {"without it": worths["mean"].map("{:.3f}".format), "worth": interval}, index=worths.index.rename(None)

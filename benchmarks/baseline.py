@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
-from excolor.setting import Setting
+from anchoring.setting import Setting
 
 Labels = dict[str, Tensor]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
+from anchoring.setting import load
+from anchoring.training import Training
 from benchmarks.figures import Row, Runs, seconds
-from excolor.setting import load
-from excolor.training import Training
 
 SEED = Path(__file__).parent.parent / "search_spaces" / "seed.toml"
 

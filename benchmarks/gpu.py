@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
+from anchoring.training import train
 from benchmarks.figures import Row, Runs, race, seconds
-from excolor.training import train
-from study.space import Space
+from study.space.space import Space
 
 STEPS = 200
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
+from anchoring.setting import Setting
+from anchoring.training import Rung, Rungs, Training, train
 from benchmarks.figures import Row, Runs, less_than, race, seconds
 from excolor.models import ColorMLP
-from excolor.setting import Setting
-from excolor.training import Rung, Rungs, Training, train
 
 SEEDS = range(16)
 

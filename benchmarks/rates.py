@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from anchoring.setting import Setting
+from anchoring.training import train
 from benchmarks import baseline
 from benchmarks.figures import Row, Runs, at_least, race, seconds
-from excolor.setting import Setting
-from excolor.training import train
 
 BASELINE_STEPS = 300  # a few seconds of it
 

@@ -13,7 +13,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from excolor.setting import Setting
+from anchoring.setting import Setting
 
 HERE = Path(__file__).parent
 ENVIRONMENT = HERE.parent / ".venv-jax"

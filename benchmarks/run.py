@@ -10,6 +10,7 @@ import warnings
 import torch
 from rich.console import Console
 
+from anchoring.setting import load
 from benchmarks.compiling import SEED, compiling
 from benchmarks.figures import Runs, table
 from benchmarks.floors import floors
@@ -18,7 +19,6 @@ from benchmarks.overheads import overheads
 from benchmarks.rates import rates
 from benchmarks.rival import jax_rate
 from benchmarks.studies import studies
-from excolor.setting import load
 
 CORES = 2
 

@@ -30,11 +30,11 @@ from ray.tune.search.optuna import OptunaSearch as RaysSearch
 from rich.console import Console
 from rich.table import Table
 
-from study.plan import Plan
-from study.samplers import sampler
-from study.schedulers import scheduler
-from study.search import OptunaSearch
-from study.trial import SCORE, Report
+from study.search.plan import Plan
+from study.search.samplers import sampler
+from study.search.schedulers import scheduler
+from study.search.searcher import OptunaSearch
+from study.search.trial import SCORE, Report
 
 REPEATS, TRIALS, RUNGS, WORKERS, REPLICAS, NOISE = 20, 60, 10, 4, 16, 0.05
 BEST, KINDS = 0.9, {"a": 1.0, "b": 0.9, "c": 0.8}

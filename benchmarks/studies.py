@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 import study
+from anchoring.step import step_kinds
+from anchoring.training import train
 from benchmarks.figures import Row, Runs, Target
-from excolor.step import step_kinds
-from excolor.training import train
-from study.space import Space
+from study.space.space import Space
 
 ROOT = Path(__file__).parent.parent
 SPACE = ROOT / "search_spaces" / "hue.toml"

@@ -17,10 +17,10 @@ from rich.console import Console
 
 import study
 from benchmarks.figures import Row, Runs, less_than, race, seconds, table
-from study.recorder import Listener
-from study.tensorboard import Curves
-from study.tracking import Tracker
-from study.trial import Report
+from study.record.recorder import Listener
+from study.search.trial import Report
+from study.watch.tensorboard import Curves
+from study.watch.tracking import Tracker
 
 ROOT = Path(__file__).parent.parent
 TRIALS = 24

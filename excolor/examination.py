@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from anchoring.probes import probe_gap, wheel
+from anchoring.relearning import relearning
+from anchoring.setting import Setting
 from excolor.metrics import Metrics
 from excolor.models import ColorMLP
-from excolor.probes import probe_gap, wheel
-from excolor.relearning import relearning
-from excolor.setting import Setting
 
 
 def examine(model: ColorMLP, setting: Setting, seeds: Sequence[int]) -> Metrics:

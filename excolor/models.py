@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from excolor.fields import Count, Table
-from excolor.sampling import INITIALISATION, generator
+from anchoring.fields import Count, Table
+from anchoring.sampling import INITIALISATION, generator
 
 Outputs = Callable[[Tensor], Tensor]
 """Colours [N, 3] to outputs [R, N, 3]."""

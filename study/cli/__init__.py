@@ -7,8 +7,8 @@ import sys
 
 from rich.console import Console
 
-from excolor import InputError
-from excolor.errors import FailedError, visible
+from anchoring import InputError
+from anchoring.errors import FailedError, visible
 
 from study.cli import search, confirm, submit, train, status, look, dashboard  # noqa: F401  # isort: skip
 from study.cli.options import app, console

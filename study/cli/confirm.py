@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from excolor import InputError
+from anchoring import InputError
 from study.cli.options import (
     Address,
     Cpus,
@@ -24,8 +24,8 @@ from study.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from study.confirmation import Candidate
-    from study.folder import StudyFolder
+    from study.evidence.confirmation import Candidate
+    from study.record.folder import StudyFolder
 
 HELD_OUT = 64  # seeds on which a study is confirmed
 
@@ -51,11 +51,11 @@ def confirm(
     out: Out = Path("runs"),
 ) -> None:
     """Train a study's best settings again on held-out seeds, beside what was published of their concept."""
-    from study.cluster import cluster
-    from study.confirmation import candidates
-    from study.lock import driving
-    from study.plan import Plan
-    from study.status import status
+    from study.cluster.connect import cluster
+    from study.evidence.confirmation import candidates
+    from study.record.lock import driving
+    from study.search.plan import Plan
+    from study.watch.status import status
 
     folder = open_folder(study, out)
     if folder.best().empty:
@@ -72,7 +72,7 @@ def confirm(
 
 def confirm_on(folder: StudyFolder, chosen: list[Candidate], seeds: int, examined: bool = False) -> None:
     """Confirm a study's best settings on the Ray at hand, and print how they did."""
-    from study import summary
+    from study.watch import summary
 
     _train_again(folder, chosen, seeds, "confirmation.parquet", examined)
     console.print(summary.confirmed(folder))
@@ -80,8 +80,9 @@ def confirm_on(folder: StudyFolder, chosen: list[Candidate], seeds: int, examine
 
 def _leave_one_out(folder: StudyFolder, seeds: int) -> None:
     """Train a study's best confirmed trial without each of its terms, and print what each is worth."""
-    from study import confirmation, summary
-    from study.ranking import ranking
+    from study.evidence import confirmation
+    from study.evidence.ranking import ranking
+    from study.watch import summary
 
     ranked = ranking(folder.confirmation, folder)
     for trial in ranked.trial.dropna().head(1):
@@ -93,8 +94,8 @@ def _train_again(folder: StudyFolder, chosen: list[Candidate], seeds: int, file:
     """Train settings on held-out seeds into one of the folder's files."""
     from rich.progress import Progress
 
-    from study import confirmation
-    from study.plan import Plan
+    from study.evidence import confirmation
+    from study.search.plan import Plan
 
     with Progress(console=console, transient=True, disable=not console.is_interactive) as progress:
         task = progress.add_task(f"training {len(chosen)} settings on {seeds} held-out seeds", total=None)

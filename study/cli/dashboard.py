@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from excolor import InputError
+from anchoring import InputError
 from study.cli.options import Out, Study, app, console, open_folder
 
 
@@ -21,7 +21,7 @@ def dashboard(
 
     Notes may be taken there; nothing else of the study can be changed.
     """
-    from study.dashboard import server
+    from study.watch.dashboard import server
 
     folder = open_folder(study, out)
     try:

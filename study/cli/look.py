@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from excolor import InputError
+from anchoring import InputError
 from study.cli.options import Json, Out, Study, Trial, app, console, mirrored, open_folder, tell, unwrapped
 
 
@@ -28,7 +28,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Execute a notebook, the report's or another, on a study and write it as HTML into the study's folder."""
-    from study.report import write_report
+    from study.watch.report import write_report
 
     folder = open_folder(study, out)
     with mirrored(folder), console.status("writing the report"):
@@ -41,7 +41,7 @@ def report(
 @app.command(epilog="Example: study show hue-001 12")
 def show(study: Study, trial: Trial, as_json: Json = False, out: Out = Path("runs")) -> None:
     """Print a trial: how it ended, its parameters, its schedule and what its replicas measured."""
-    from study import summary
+    from study.watch import summary
 
     folder = open_folder(study, out)
     row = folder.row(trial).iloc[0]
@@ -76,7 +76,7 @@ def export(
     out: Out = Path("runs"),
 ) -> None:
     """Write a trial's setting as a TOML and a CSV that `study train` takes."""
-    from study.space import write_setting
+    from study.space.space import write_setting
 
     folder = open_folder(study, out)
     title = f"Trial {trial} of {folder.name}"
@@ -89,7 +89,7 @@ def spaces(
     folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("search_spaces"), as_json: Json = False
 ) -> None:
     """List the search spaces and fixed settings of a folder, with their questions."""
-    from study.space import Space
+    from study.space.space import Space
 
     files = sorted(folder.glob("*.toml"))
     if not files:

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from excolor.errors import FailedError
+from anchoring.errors import FailedError
 from study.cli.screen import Screen
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from study.folder import StudyFolder
-    from study.mirror import Mirror
-    from study.plan import Plan
-    from study.space import Space
+    from study.record.folder import StudyFolder
+    from study.record.mirror import Mirror
+    from study.search.plan import Plan
+    from study.space.space import Space
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,7 +39,7 @@ def _locate(out: str | Path) -> Path:
     """The local folder of an --out."""
     if "://" not in str(out):
         return Path(out)
-    from study.mirror import locate
+    from study.record.mirror import locate
 
     return locate(str(out))
 
@@ -152,8 +152,8 @@ def _plain(answer: Any) -> Any:
 
 def choose_compiled(asked: bool | None, space: Space, plan: Plan) -> bool:
     """Whether to compile training steps: as asked, or where it pays. Says so if it would but there is no compiler."""
-    from excolor.compilation import compiler
-    from study.plan import worth_compiling
+    from anchoring.compilation import compiler
+    from study.search.plan import worth_compiling
 
     wanted = worth_compiling(space, plan) if asked is None else asked
     if wanted and not compiler():
@@ -164,8 +164,8 @@ def choose_compiled(asked: bool | None, space: Space, plan: Plan) -> bool:
 
 def open_folder(study: str, out: Path) -> StudyFolder:
     """A study's folder; of one that is at a URL, its working copy, brought up to date."""
-    from study.folder import load
-    from study.mirror import fetch
+    from study.record.folder import load
+    from study.record.mirror import fetch
 
     if "://" in study:
         return load(study)
@@ -177,7 +177,7 @@ def open_folder(study: str, out: Path) -> StudyFolder:
 @contextmanager
 def mirrored(folder: StudyFolder) -> Iterator[list[Mirror]]:
     """Upload what is done to a study to its URL, if it has one; yields the listener that does."""
-    from study.mirror import Mirror, url_of
+    from study.record.mirror import Mirror, url_of
 
     url = url_of(folder.path.parent)
     if url is None:
@@ -199,7 +199,7 @@ def unwrapped(text: str) -> Text:
 
 def report_on(folder: StudyFolder) -> None:
     """Write a study's report, and say where it is."""
-    from study.report import write_report
+    from study.watch.report import write_report
 
     with console.status("writing the report"), ThreadPoolExecutor(1) as aside:  # where Ctrl-C is not its own
         report = aside.submit(write_report, folder).result()

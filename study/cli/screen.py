@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook
 from rich.segment import Segment
 
-from excolor.errors import visible
+from anchoring.errors import visible
 
 
 class Screen(Console):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from excolor import InputError
-from excolor.errors import FailedError
+from anchoring import InputError
+from anchoring.errors import FailedError
 from study.cli.options import (
     Address,
     Compile,
@@ -37,14 +37,14 @@ from study.cli.options import (
     report_on,
     tell,
 )
-from study.goal import Aggregate
-from study.plan import SamplerName, SchedulerName
-from study.tracking import Tracked
+from study.search.goal import Aggregate
+from study.search.plan import SamplerName, SchedulerName
+from study.watch.tracking import Tracked
 
 if TYPE_CHECKING:
-    from study.folder import StudyFolder
-    from study.plan import Plan
-    from study.recorder import Listener
+    from study.record.folder import StudyFolder
+    from study.record.recorder import Listener
+    from study.search.plan import Plan
 
 Wandb = Annotated[
     Tracked,
@@ -99,12 +99,12 @@ def run(
 
     A study of this name that searches the same space the same way is continued, if more is asked of it.
     """
-    from study.folder import load, new_path
-    from study.mirror import fetch, names
-    from study.plan import Plan, continued, create
-    from study.samplers import sampler as make
-    from study.space import Space
-    from study.status import status
+    from study.record.folder import load, new_path
+    from study.record.mirror import fetch, names
+    from study.search.plan import Plan, continued, create
+    from study.search.samplers import sampler as make
+    from study.space.space import Space
+    from study.watch.status import status
 
     search_space = Space.read(space, steps)
     if not search_space.distributions:
@@ -161,8 +161,8 @@ def resume(
     out: Out = Path("runs"),
 ) -> None:
     """Go on with a study that was interrupted, or that is to have more trials. No trial that has ended is repeated."""
-    from study.plan import Plan
-    from study.status import minutes_left, status
+    from study.search.plan import Plan
+    from study.watch.status import minutes_left, status
 
     folder = open_folder(study, out)
     plan = Plan.of(folder)
@@ -190,7 +190,7 @@ def resume(
 def _join(address: str | None) -> None:
     """Connect to a cluster, if one is asked for, before anything is written."""
     if address is not None:
-        from study.cluster import join
+        from study.cluster.connect import join
 
         join(address)
 
@@ -198,9 +198,9 @@ def _join(address: str | None) -> None:
 @contextmanager
 def _driving(folder: StudyFolder, plan: Plan, known: bool) -> Iterator[None]:
     """Hold a study, new or known, to work on by a plan. Raises FailedError, in one line, if it cannot be written."""
-    from study.interrupt import interruptible
-    from study.lock import driving
-    from study.plan import extend
+    from study.record.lock import driving
+    from study.search.interrupt import interruptible
+    from study.search.plan import extend
 
     try:
         with driving(folder.path), interruptible():
@@ -215,12 +215,12 @@ def _driving(folder: StudyFolder, plan: Plan, known: bool) -> Iterator[None]:
 @contextmanager
 def _listeners(folder: StudyFolder, tracked: Tracked, tensorboard: bool) -> Iterator[list[Listener]]:
     """Who is to hear of a study's trials and, on leaving, of what came of it."""
-    from study.tracking import Tracker
+    from study.watch.tracking import Tracker
 
     with mirrored(folder) as mirrors, Tracker(folder, console, tracked) as tracker:
         listeners: list[Listener] = [tracker, *mirrors]
         if tensorboard:
-            from study.tensorboard import Curves
+            from study.watch.tensorboard import Curves
 
             listeners.append(Curves(folder))
         yield listeners
@@ -228,12 +228,12 @@ def _listeners(folder: StudyFolder, tracked: Tracked, tensorboard: bool) -> Iter
 
 def _search(folder: StudyFolder, plan: Plan, top: int, listeners: list[Listener]) -> None:
     """Run a study's trials, confirm its best, write the report, and print what came of it."""
-    from study import summary
     from study.cli.confirm import HELD_OUT, confirm_on
-    from study.cluster import cluster
-    from study.confirmation import candidates
-    from study.live import StudyView
-    from study.run import run as run_trials
+    from study.cluster.connect import cluster
+    from study.evidence.confirmation import candidates
+    from study.search.run import run as run_trials
+    from study.watch import summary
+    from study.watch.live import StudyView
 
     interrupted = False
     past, best = len(folder.trials), folder.best()

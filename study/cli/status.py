@@ -11,14 +11,14 @@ from rich.table import Table
 from study.cli.options import Json, Out, Study, app, open_folder, tell
 
 if TYPE_CHECKING:
-    from study.folder import StudyFolder
-    from study.status import Status
+    from study.record.folder import StudyFolder
+    from study.watch.status import Status
 
 
 @app.command(epilog="Example: study status hue-001")
 def status(study: Study, as_json: Json = False, out: Out = Path("runs")) -> None:
     """Print how a study stands: how far it is, what is best so far, how long is left, and what to do next."""
-    from study.status import status as standing
+    from study.watch.status import status as standing
 
     folder = open_folder(study, out)
     now = standing(folder)
@@ -26,7 +26,7 @@ def status(study: Study, as_json: Json = False, out: Out = Path("runs")) -> None
 
 
 def _table(now: Status, folder: StudyFolder) -> Table:
-    from study.live import best_text, clock
+    from study.watch.live import best_text, clock
 
     table = Table(box=None, show_header=False, padding=(0, 1))
     left = "" if now.seconds_left is None else f", about {clock(now.seconds_left)} left"

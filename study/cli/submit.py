@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from excolor import InputError
+from anchoring import InputError
 from study.cli.options import SpaceFile, app, console
 
 
@@ -24,8 +24,8 @@ def submit(
 
     The code and the space travel there. All other options are those of `study run`.
     """
-    from study.space import Space
-    from study.submission import submit as submit_job
+    from study.cluster.submission import submit as submit_job
+    from study.space.space import Space
 
     search_space = Space.read(space)
     if "://" not in out and not out.startswith("/"):

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from excolor import InputError
-from excolor.errors import FailedError
+from anchoring import InputError
+from anchoring.errors import FailedError
 from study.cli.options import (
     Compile,
     Json,
@@ -42,12 +42,12 @@ def train(
     out: Out = Path("runs"),
 ) -> None:
     """Train a fixed setting on many seeds at once, ablate it, and print what it measures."""
-    from study import summary
-    from study.folder import new_path, summarise
-    from study.mirror import names
-    from study.plan import Plan, create
-    from study.space import Space
-    from study.training import keep, train_once
+    from study.record.folder import new_path, summarise
+    from study.record.mirror import names
+    from study.search.plan import Plan, create
+    from study.search.single import keep, train_once
+    from study.space.space import Space
+    from study.watch import summary
 
     space = Space.read(setting, steps)
     if space.distributions:

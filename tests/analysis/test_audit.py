@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from analysis.audit import audit, told, whole
-from study.goal import Goal
+from study.search.goal import Goal
 
 
 def test_a_real_audit_counts_what_was_spared_and_saved(hue):

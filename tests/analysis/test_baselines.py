@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-import excolor
+import anchoring
 from analysis import baseline_plots, baselines
-from excolor.ablation import Ablation
+from anchoring.ablation import Ablation
 from excolor.concepts import blindness_of
 from excolor.metrics import evaluate
 from excolor.models import ColorMLP, ModelConfig
@@ -42,7 +42,7 @@ def test_random_subspaces_are_the_same_each_time(model):
 
 
 def test_one_dim_is_compared_with_each_other_one(model, spaces):
-    setting = excolor.load(spaces / "seed-red.toml")
+    setting = anchoring.load(spaces / "seed-red.toml")
     assert setting.ablation.dims == (0,)
     singles = baselines.by_dims(model, 1, "red")
     assert list(singles) == ["z0", "z1", "z2", "z3"]

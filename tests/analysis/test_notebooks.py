@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 import analysis
-from study.report import write_report
+from study.watch.report import write_report
 
 NOTEBOOKS = sorted(Path(analysis.__file__).parent.glob("*.ipynb"))
 

@@ -6,12 +6,12 @@ import torch
 from matplotlib import colors as mpl
 
 from analysis import pictures
+from anchoring.ablation import Ablation
+from anchoring.labels import Label
+from anchoring.terms import Separate, Subspace
+from anchoring.training import Rung
 from excolor import colors
-from excolor.ablation import Ablation
-from excolor.labels import Label
 from excolor.models import ColorMLP, ModelConfig
-from excolor.regularizers import Separate, Subspace
-from excolor.training import Rung
 
 
 @pytest.fixture

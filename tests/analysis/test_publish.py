@@ -6,9 +6,9 @@ import torch
 
 import study
 from analysis.publish import PUBLISHED, publish
-from excolor import InputError
-from study.space import Space
-from study.summary import best_settings
+from anchoring import InputError
+from study.space.space import Space
+from study.watch.summary import best_settings
 
 ROOT = PUBLISHED.parent.parent
 COMMITTED = sorted(path.parent for path in PUBLISHED.glob("*/manifest.json"))

@@ -2,7 +2,7 @@ import pytest
 from scipy import stats
 
 from analysis import words
-from study.ranking import ranking
+from study.evidence.ranking import ranking
 
 
 def test_the_answer_counts_trials_and_gives_the_bests_spread(hue):

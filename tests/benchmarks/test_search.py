@@ -6,8 +6,8 @@ import pytest
 from scipy.optimize import minimize
 
 from benchmarks import search
-from study.plan import Plan
-from study.samplers import sampler
+from study.search.plan import Plan
+from study.search.samplers import sampler
 
 OPTIMA = {  # places in the floats' ranges, as shares
     "bowl": [0.25, 0.6, 0.35, 0.7],

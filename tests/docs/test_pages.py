@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from study import cli
-from study.space import Space
+from study.space.space import Space
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

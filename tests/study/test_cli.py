@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 import study
 from study import cli
-from study.space import Space
+from study.space.space import Space
 
 
 @pytest.fixture

@@ -1,0 +1,223 @@
+"""The terms that press structure onto a layer's activations: per-sample losses on activations [R, B, K].
+
+Unless a term says otherwise it is that of the published experiments (arXiv 2512.12469).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BeforeValidator, Field, model_validator
+from torch import Tensor
+from torch.nn import functional as F
+
+from anchoring.fields import Dims, Point, Real, Table, check_dims
+
+Decode = Callable[[Tensor], Tensor]
+"""Encoder activations [R, B, K] to outputs [R, B, 3]."""
+
+
+def _affinities(layers: Any) -> Any:
+    return dict.fromkeys(layers, 1.0) if isinstance(layers, list | tuple) else layers
+
+
+class Term(Table):
+    """What every term has: the layers it acts on, when, and, if it is for labelled samples, the labels' affinities.
+
+    `layers` is a list of names or a table of name and affinity, by which the layer's loss is multiplied. A term may act
+    in training, in validation (it is measured at the rungs, on colours off the training grid) or in both.
+    """
+
+    layers: Annotated[dict[str, Real], Field(min_length=1), BeforeValidator(_affinities)] = {"encoder": 1.0}
+    labels: Annotated[dict[str, Real], Field(min_length=1)] | None = None
+    when: Literal["training", "validation", "both"] = "training"
+
+    @abstractmethod
+    def per_sample(self, z: Tensor) -> Tensor:
+        """Loss of each sample: [R, B, K] to [R, B]."""
+
+    def check(self, width: int) -> None:
+        """Raise ValueError, starting with the offending key, if the term does not fit a layer of this width."""
+
+    def total(self, layers: dict[str, Tensor], labels: dict[str, Tensor], decode: Decode) -> Tensor:
+        """The term's loss of each replica [R]: over its layers, the sum of their losses times their affinity.
+
+        `layers` are the model's activations, [R, B, K] each; `labels` are [R, B] each; `decode` is the model's.
+        """
+        losses = [self.mean(self.per_sample(layers[name]), labels) * weight for name, weight in self.layers.items()]
+        return sum(losses[1:], losses[0])
+
+    def mean(self, losses: Tensor, labels: dict[str, Tensor]) -> Tensor:
+        """Mean loss of each replica [R], of losses and labels [R, B].
+
+        Without labels the batch mean. With them, affinities `a = clip(sum of label x affinity, 0, 1)` weight a mean
+        over the labelled samples, `sum(a l) / (sum(a) + 1e-8)`, which is 0 in a batch that has none.
+        """
+        if self.labels is None:
+            return losses.mean(-1)
+        terms = [labels[name] if scale == 1 else labels[name] * scale for name, scale in self.labels.items()]
+        affinity = sum(terms[1:], terms[0]).clamp(0, 1)
+        return (affinity * losses).sum(-1) / (affinity.sum(-1) + 1e-8)
+
+
+class Anchor(Term):
+    """`||z - point||^2`: pins the activations to a point."""
+
+    term: Literal["Anchor"] = "Anchor"
+    point: Point
+
+    def check(self, width: int) -> None:
+        check_point(self.point, width)
+
+    def per_sample(self, z: Tensor) -> Tensor:
+        return (z - z.new_tensor(self.point)).square().sum(-1)
+
+
+class AngularAnchor(Term):
+    """`1 - cos(z, point)`: draws activations towards a direction, whatever their length."""
+
+    term: Literal["AngularAnchor"] = "AngularAnchor"
+    point: Point
+
+    def check(self, width: int) -> None:
+        check_direction(self.point, width)
+
+    def per_sample(self, z: Tensor) -> Tensor:
+        return 1 - _cosine(z, self.point)
+
+
+class AntiAnchor(Term):
+    """`max(cos(z, point), 0)`, or over the `full` sphere `(cos(z, point) + 1)/2`: keeps activations off a direction."""
+
+    term: Literal["AntiAnchor"] = "AntiAnchor"
+    point: Point
+    full: bool = False
+
+    def check(self, width: int) -> None:
+        check_direction(self.point, width)
+
+    def per_sample(self, z: Tensor) -> Tensor:
+        cosine = _cosine(z, self.point)
+        return (cosine + 1) / 2 if self.full else cosine.clamp(min=0)
+
+
+class Subspace(Term):
+    """Sum of `z_i^2` over the dimensions not in `dims` (`invert`: over those in it).
+
+    Planarity, when dims are (0, 1): activations are drawn into the plane of the first two dimensions.
+    """
+
+    term: Literal["Subspace"] = "Subspace"
+    dims: Dims = (0, 1)
+    invert: bool = False
+
+    def check(self, width: int) -> None:
+        check_dims(self.dims, width)
+        if len(self.dims) == width and not self.invert:
+            raise ValueError(f"dims: found all {width} dimensions, expected to leave some to be drawn to 0")
+
+    def per_sample(self, z: Tensor) -> Tensor:
+        penalised = [dim for dim in range(z.shape[-1]) if (dim in self.dims) == self.invert]
+        return z[..., penalised].square().sum(-1)
+
+
+class Unitarity(Term):
+    """`(||z|| - 1)^2`: draws activations to the unit sphere."""
+
+    term: Literal["Unitarity"] = "Unitarity"
+
+    def per_sample(self, z: Tensor) -> Tensor:
+        return (z.norm(dim=-1) - 1).square()
+
+
+class Separate(Term):
+    """Sum over the batch of the pairs' cosines to a power: pushes samples apart, more the closer they are.
+
+    Pairs within 1e-5 of cosine 1 (a sample and itself, and duplicates) are zeroed before `shift` maps cosines from
+    [-1, 1] to [0, 1] by `(c + 1)/2`.
+    """
+
+    term: Literal["Separate"] = "Separate"
+    channels: Dims | None = None  # all of them
+    power: Annotated[Real, Field(ge=1)] = 10
+    shift: bool = False
+
+    @model_validator(mode="after")
+    def _cosines_can_be_raised(self) -> Separate:
+        if not self.shift and self.power != int(self.power):
+            raise ValueError(
+                f"power: found {self.power}, expected a whole number, or shift = true (cosines can be negative)"
+            )
+        return self
+
+    def check(self, width: int) -> None:
+        if self.channels is not None:
+            check_dims(self.channels, width, "channels")
+
+    def per_sample(self, z: Tensor) -> Tensor:
+        if self.channels is not None:
+            z = z[..., list(self.channels)]
+        unit = F.normalize(z, dim=-1, eps=1e-8)
+        cosines = unit @ unit.mT
+        cosines = torch.where(cosines > 1 - 1e-5, 0, cosines)
+        if self.shift:
+            cosines = (cosines.clamp(min=-1) + 1) / 2  # rounding may take a cosine below -1
+        return _power(cosines, self.power).sum(-1)
+
+
+class Fallback(Term):
+    """`||decode(z with dims empty) - x||^2`, the mean over channels: teaches the decoder to do without the dims.
+
+    The answer that this is least for is the mean of the colours that the other dims cannot tell apart, which is the
+    hue-blind oracle if they hold all but hue. Only the decoder learns by it: a gradient to the encoder would move hue
+    into the other dims. It needs no labels. Not among the published terms.
+    """
+
+    term: Literal["Fallback"] = "Fallback"
+    dims: Dims = (0, 1)
+
+    def check(self, width: int) -> None:
+        check_dims(self.dims, width)
+        if list(self.layers) != ["encoder"]:
+            raise ValueError(f"layers: found {list(self.layers)}, expected encoder, which is what the decoder reads")
+
+    def per_sample(self, z: Tensor) -> Tensor:
+        raise TypeError("Fallback's losses are of the decoder's answers; total gives them")
+
+    def total(self, layers: dict[str, Tensor], labels: dict[str, Tensor], decode: Decode) -> Tensor:
+        emptied = layers["encoder"].detach().clone()
+        emptied[..., list(self.dims)] = 0
+        losses = (decode(emptied) - layers["input"]).square().mean(-1)
+        return self.mean(losses, labels) * self.layers["encoder"]
+
+
+Regularizer = Annotated[
+    Anchor | AngularAnchor | AntiAnchor | Fallback | Separate | Subspace | Unitarity, Field(discriminator="term")
+]
+
+
+def check_direction(point: tuple[float, ...], width: int) -> None:
+    """Raise ValueError unless the point is one of `width` dimensions and not the origin, which is no direction."""
+    check_point(point, width)
+    if not any(point):
+        raise ValueError(f"point: found {list(point)}, expected a direction, not the origin")
+
+
+def check_point(point: tuple[float, ...], width: int) -> None:
+    """Raise ValueError unless the point has a coordinate for each of `width` dimensions."""
+    if len(point) != width:
+        raise ValueError(f"point: found {len(point)} coordinates, expected {width}, one for each dimension")
+
+
+def _power(x: Tensor, exponent: float) -> Tensor:
+    """`x ** exponent`, by squaring until a compiled step can write the rest out as products: powers below 32."""
+    while exponent >= 32 and exponent % 2 == 0:
+        x, exponent = x.square(), exponent / 2
+    return x.pow(exponent)
+
+
+def _cosine(z: Tensor, point: tuple[float, ...]) -> Tensor:
+    return F.cosine_similarity(z, z.new_tensor(point), dim=-1)

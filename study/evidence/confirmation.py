@@ -1,0 +1,154 @@
+"""Confirming a study: its best settings, and published ones, trained on seeds that no search has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import ray
+from ray.exceptions import RayError
+
+from anchoring import InputError, Setting
+from anchoring.errors import FailedError
+from anchoring.setting import validate
+from anchoring.step import step_kinds
+from study.evidence.references import references
+from study.record.folder import StudyFolder
+from study.search.limits import limit_memory
+from study.search.plan import Plan, worth_compiling
+from study.search.trial import Report
+from study.space.space import Space, without_term
+
+if TYPE_CHECKING:
+    from anchoring.training import Rung
+    from excolor.models import ColorMLP
+
+AT_ONCE = 16  # replicas a task, so that workers share the work evenly
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A setting to be confirmed: a trial, a trial without one of its terms, or a fixed setting to compare with."""
+
+    name: str
+    space: Space
+    parameters: dict[str, Any]
+    trial: int | None = None
+    compiled: bool = False
+    without: str = ""
+
+    @property
+    def setting(self) -> Setting:
+        document = self.space.document(self.parameters)
+        return validate(without_term(document, self.without) if self.without else document, self.space.file)
+
+
+def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path] | None = None) -> list[Candidate]:
+    """The study's best settings and those to compare them with, by default the published ones of their concept.
+
+    Raises InputError if one to compare with has ranges or another concept.
+    """
+    plan = Plan.of(folder)
+    best = [
+        Candidate(f"trial {trial}", folder.space, folder.parameters(trial), trial, plan.compiled)
+        for trial in folder.best(top).trial.tolist()
+    ]
+    made = {kind for candidate in best if candidate.compiled for kind in step_kinds(candidate.setting)}
+    others: list[Candidate] = []
+    for file in references(folder.space.concept) if against is None else against:
+        if file.stem in [other.name for other in others]:
+            raise InputError(f"{file}: found a second setting named {file.stem}, expected different names (--against)")
+        space = Space.read(file, plan.steps)
+        if space.distributions:
+            raise InputError(f"{file}: found ranges, expected a fixed setting to compare with (--against)")
+        if space.concept != folder.space.concept:
+            found = f"concept {space.concept}, expected {folder.space.concept}, the study's"
+            raise InputError(f"{file}: found {found} (--against)")
+        pays = worth_compiling(space, replace(plan, trials=1, seeds=seeds)) or step_kinds(space.setting({})) <= made
+        others.append(Candidate(file.stem, space, {}, compiled=plan.compiled and pays))
+    if not best + others:
+        raise InputError(f"{folder.path}: found nothing to confirm, expected --top 1 or more, or --against a setting")
+    return best + others
+
+
+def leave_one_out(folder: StudyFolder, trial: int) -> list[Candidate]:
+    """A trial as it was, and without each of the terms of its setting: what is each one good for?"""
+    whole = Candidate(f"trial {trial}", folder.space, folder.parameters(trial), trial, Plan.of(folder).compiled)
+    return [whole, *(replace(whole, name=f"without {t}", without=t, compiled=False) for t in whole.setting.trained)]
+
+
+def confirm(
+    chosen: list[Candidate],
+    folder: StudyFolder,
+    seeds: list[int],
+    advanced: Callable[[int, int], None],
+    examined: bool = False,
+    file: str = "confirmation.parquet",
+) -> None:
+    """Train every candidate on the seeds, on the Ray at hand, and write a table, by default confirmation.parquet: a row
+    for each candidate and seed, with excolor.examination's metrics if `examined`.
+
+    `advanced` hears how many tasks of how many are done. Raises FailedError if one of them fails.
+    """
+    plan = Plan.of(folder)
+    parts = [seeds[start : start + AT_ONCE] for start in range(0, len(seeds), AT_ONCE)]
+    task = ray.remote(num_cpus=1)(_train)
+    waiting = [task.remote(candidate, part, examined, plan.memory) for candidate in chosen for part in parts]
+    rows: dict[Any, pd.DataFrame] = {}
+    todo = list(waiting)
+    while todo:
+        done, todo = ray.wait(todo, timeout=plan.limit * 60)
+        failed = "" if done else f"nothing was trained within {plan.limit:g} minutes (--limit)"
+        for part in done:
+            failed = failed or _fetch(part, rows)
+        if failed:
+            raise FailedError(f"{folder.path}: could not be confirmed: {failed}")
+        advanced(len(rows), len(waiting))
+    table: pd.DataFrame = pd.concat([rows[part] for part in waiting], ignore_index=True)
+    folder.write(file, table.to_parquet(index=False))
+
+
+def _fetch(part: Any, rows: dict[Any, pd.DataFrame]) -> str:
+    """Add the rows that a task has made, or return why it failed."""
+    try:
+        answer = ray.get(part)
+    except RayError as error:  # the worker died
+        return str(error).strip().rpartition("\n")[2] or type(error).__name__
+    if isinstance(answer, str):
+        return answer
+    rows[part] = answer
+    return ""
+
+
+def _train(candidate: Candidate, seeds: list[int], examined: bool, memory: float | None) -> pd.DataFrame | str:
+    """One task: the rows of confirmation.parquet of a candidate and some of the seeds, or why there are none."""
+    try:
+        return _rows(candidate, seeds, examined, memory)
+    except Exception as error:  # which Ray would log, too
+        return f"{type(error).__name__}: {error}"
+
+
+def _rows(candidate: Candidate, seeds: list[int], examined: bool, memory: float | None) -> pd.DataFrame:
+    import torch
+
+    from anchoring.training import train
+    from excolor.examination import examine
+
+    torch.set_num_threads(1)
+    limit_memory(memory, None)
+    reports: list[Report] = []
+
+    def on_rung(rung: Rung, model: ColorMLP) -> None:
+        reports.append(Report.of(rung, model, seeds, 0.0))
+
+    setting = candidate.setting
+    model, _ = train(setting, seeds, rungs=1, compiled=candidate.compiled, on_rung=on_rung)
+    rows = reports[-1].replicas
+    if examined:
+        rows = rows.assign(**{name: metric.numpy() for name, metric in examine(model, setting, seeds).items()})
+    rows.insert(0, "setting", candidate.name)
+    rows.insert(1, "trial", pd.Series([candidate.trial] * len(rows), dtype="Int64"))
+    return rows

@@ -1,0 +1,46 @@
+"""Turns trials that have ended into rows and files of the study's folder, as they end."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import pandas as pd
+import pyarrow as pa
+
+from study.record.folder import StudyFolder
+from study.search.trial import Report, Row, Trial
+
+
+class Listener(Protocol):
+    """Who hears of trials as they begin, report at their rungs, and end."""
+
+    def started(self, trial: int) -> None: ...
+
+    def reported(self, trial: int, report: Report) -> None: ...
+
+    def ended(self, row: Row) -> None: ...
+
+
+class Recorder:
+    """Keeps the folder up to date with the trials that have ended, and tells the listeners."""
+
+    def __init__(self, folder: StudyFolder, listeners: list[Listener]):
+        self.trials = folder.trials_table()
+        self.listeners = listeners
+        self._folder = folder
+
+    def record(self, trial: Trial) -> None:
+        """Write an ended trial's replicas and model, then its row."""
+        replicas = [report.replicas for report in trial.reports if len(report.replicas)]
+        if replicas:
+            self._folder.add_replicas(trial.number, pd.concat(replicas, ignore_index=True))
+        last = trial.reports[-1]
+        if last.model is not None and trial.state == "complete":
+            self._folder.add_model(trial.number, last.model)
+        row = trial.row()
+        # a table that grows by a row costs a tenth of one made of all rows anew
+        grown = pa.concat_tables([self.trials, pa.Table.from_pylist([row])], promote_options="permissive")
+        self.trials = grown.combine_chunks()
+        self._folder.write_trials(self.trials)
+        for listener in self.listeners:
+            listener.ended(row)

@@ -1,0 +1,99 @@
+"""Going on with a study whose driver was killed, or of whose files one was lost: trials.parquet and Optuna's journal
+are each mended from the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+import pyarrow as pa
+from optuna.trial import FrozenTrial, TrialState
+
+from anchoring import InputError
+from study.record.folder import StudyFolder
+from study.record.untrusted import expect_plain_state
+from study.search.searcher import requeue
+from study.search.trial import Report, Row, Trial
+
+
+def clean(folder: StudyFolder) -> None:
+    """Remove what was being written when the driver ended: files not yet in their place, Optuna's lock on its journal,
+    and the last line of that if it has no end. Nobody else may be writing to the folder."""
+    journal = folder.path / "optuna.journal"
+    for pattern in (".*.partial", "*/.*.partial", f"{journal.name}.lock*"):
+        for leftover in folder.path.glob(pattern):
+            leftover.unlink()
+    if journal.is_file():
+        with open(journal, "r+b") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def reconcile(study: optuna.Study, folder: StudyFolder) -> None:
+    """Tell Optuna how recorded trials ended that it does not know to have ended, and record those that only it knows.
+
+    A trial that nobody knows to have ended is WAITING afterwards, to be the next that is asked for. Raises InputError
+    if the journal holds what Optuna must not unpickle.
+    """
+    _fail_if_cut_short(study, folder)
+    rows: dict[int, Row] = {row["trial"]: row for row in folder.trials_table().to_pylist()}
+    for _ in range(len(study.trials), max(rows, default=-1) + 1):
+        study.enqueue_trial({})
+    requeue(study)
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    if untold := [trial for trial in waiting if trial.number in rows]:
+        for trial in untold:  # the journal may have been cut between one parameter and the next
+            fixed = folder.parameters(trial.number)
+            study._storage.set_trial_system_attr(trial._trial_id, "fixed_params", fixed)
+        for _ in waiting:
+            ask = study.ask(folder.space.distributions)
+            if ask.number in rows:
+                _tell(ask, rows[ask.number], study, folder)
+        requeue(study)
+    ended = [trial for trial in study.trials if trial.state.is_finished() and trial.number not in rows]
+    if ended:
+        lost = pa.Table.from_pylist([_row(trial, study, folder) for trial in ended])
+        folder.write_trials(pa.concat_tables([folder.trials_table(), lost], promote_options="permissive"))
+
+
+def _fail_if_cut_short(study: optuna.Study, folder: StudyFolder) -> None:
+    """Have those trials failed whose driver was killed while Optuna wrote the state of CMA-ES, in parts, into them."""
+    for trial in study.get_trials(deepcopy=False):
+        try:
+            expect_plain_state(trial, folder.path / "optuna.journal")
+        except InputError:
+            if trial.state.is_finished():
+                raise
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+
+def _tell(ask: optuna.Trial, row: Row, study: optuna.Study, folder: StudyFolder) -> None:
+    """Tell Optuna of a trial what its row of trials.parquet and its replicas say."""
+    reports = _reports(folder, ask.number, row["state"], row["seconds"])
+    spared = sum(report.step <= row["steps"] for report in reports) if row["audited"] else None
+    trial = Trial(ask, folder.goal, spared=spared)
+    for report in reports:
+        trial.hear(report)
+    trial.tell(study)
+
+
+def _row(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) -> Row:
+    """The row of trials.parquet of a trial that Optuna knows to have ended. Why it failed, only that row knew."""
+    replicas = folder.replicas_of(known.number)
+    diverged = len(replicas) and replicas[replicas.step == replicas.step.max()].diverged.all()
+    failed = "diverged" if diverged else "failed"
+    state = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "stopped"}.get(known.state, failed)
+    seconds = known.duration.total_seconds() if known.duration else 0.0
+    reports = _reports(folder, known.number, state, seconds)
+    told = len(known.intermediate_values)
+    spared = told if state == "stopped" and 0 < told < len(reports) else None
+    return Trial(optuna.Trial(study, known._trial_id), folder.goal, reports, spared).row()
+
+
+def _reports(folder: StudyFolder, number: int, state: str, seconds: float) -> list[Report]:
+    """A trial's reports, from its replicas; a failure if there are none."""
+    rungs: list[tuple[Any, Any]] = [*folder.replicas_of(number).groupby("step")]
+    reports = [Report("stopped", step, seconds, rows.reset_index(drop=True)) for step, rows in rungs]
+    if state == "failed" or not reports:
+        return [*reports, Report.failed("its record was lost", seconds)]
+    last = reports[-1]
+    return [*reports[:-1], Report(state, last.step, seconds, last.replicas)]

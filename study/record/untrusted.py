@@ -1,0 +1,131 @@
+"""Reading what others wrote: a study's folder may come from anyone, and is nothing but data."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import pyarrow as pa
+import safetensors.torch
+from optuna.trial import FrozenTrial
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from anchoring import InputError
+from excolor.models import ModelConfig
+from study.search.goal import Aggregate
+
+
+def _is_time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+class _Machine(BaseModel):
+    cpus: int | None = None
+
+
+class _Manifest(BaseModel):
+    """What every reader of a manifest.json needs of it; it has more."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    space: str
+    started: Annotated[str, AfterValidator(_is_time)]
+    commit: str | None
+    machine: _Machine
+    seed: int
+    replica_seeds: list[int] = Field(min_length=1, max_length=50_000)
+    steps: int | None
+    trials: int | None
+    minutes: float | None
+    objectives: list[str] = Field(min_length=1)
+    aggregate: Aggregate
+    constraints: list[str]
+
+
+def expect_own_files(folder: Path) -> None:
+    """Raise InputError if something in a folder leads out of it, as a link may, or is no file, as a pipe is not.
+
+    Then nothing outside is read, and nothing outside is overwritten. What is in `wandb/` is W&B's, which links to its
+    logs, and is not read.
+    """
+    root = folder.resolve()
+    for directory, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            path = Path(directory, name)
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                raise InputError(f"{folder}: found {name!r}, a link out of it, expected files of the study's own")
+            if path.exists() and not (path.is_file() or path.is_dir()):
+                raise InputError(f"{folder}: found {name!r}, neither file nor folder, expected a study's own")
+        folders[:] = [name for name in folders if Path(directory, name) != root / "wandb"]
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A study's manifest.json. Raises InputError if it is none."""
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        _Manifest.model_validate(manifest)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where, problem = ".".join(map(str, first["loc"])), first["msg"]
+        raise InputError(f"{path}: {where}: found {first['input']!r}, expected another: {problem}") from None
+    except (ValueError, RecursionError, OSError) as error:
+        raise InputError(f"{path}: is no manifest: {error}, expected the one of a study") from None
+    return manifest
+
+
+def read_frame(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A Parquet file, or a folder of them, as a data frame. Raises InputError if it is none, or lacks columns."""
+    try:
+        frame = pd.read_parquet(path)
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: is no table: {error}, expected Parquet, as a study writes it") from None
+    if missing := [name for name in columns if name not in frame]:
+        raise InputError(f"{path}: found no column {missing[0]}, expected a table that a study wrote")
+    return frame
+
+
+def read_weights(path: Path, model: ModelConfig, replicas: int) -> dict[str, Tensor]:
+    """A safetensors file with as many numbers as the replicas of a model have. Raises InputError if it has others."""
+    try:
+        weights = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: is no safetensors file: {error}, expected a trial's model") from None
+    found, expected = sum(tensor.numel() for tensor in weights.values()), replicas * model.parameters
+    if found != expected:  # a model is made first, and must not be larger than its file
+        raise InputError(f"{path}: found {found:,} weights, expected {expected:,} of {replicas} replicas")
+    return weights
+
+
+_STATE = {
+    *(("cmaes._cma", "CMA"), ("numpy", "ndarray"), ("numpy", "dtype")),
+    *(("numpy._core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "scalar")),
+}
+"""What the pickle of a CMA-ES optimizer is made of: arrays."""
+
+
+class _StateUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _STATE:
+            raise pickle.UnpicklingError(f"found {module}.{name}")
+        return super().find_class(module, name)
+
+
+def expect_plain_state(trial: FrozenTrial, journal: Path) -> None:
+    """Raise InputError if the state of CMA-ES in a trial, which Optuna unpickles to go on, is more than arrays."""
+    parts = {key: part for key, part in trial.system_attrs.items() if key.startswith("cma:optimizer")}
+    try:
+        text = "".join(parts[f"cma:optimizer:{i}"] for i in range(len(parts)))
+        if text:
+            _StateUnpickler(io.BytesIO(bytes.fromhex(text))).load()
+    except Exception as error:  # a pickle may be wrong in any way
+        problem = f"trial {trial.number}: the state of CMA-ES is damaged or not Optuna's: {error}"
+        expected = "expected arrays (remove it, and `study resume` makes it anew)"
+        raise InputError(f"{journal}: {problem}, {expected}") from None

@@ -1,0 +1,63 @@
+"""Running a study: Ray Tune launches the trials, Optuna proposes them, a scheduler stops the hopeless ones early."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from ray import tune
+
+from study.record.folder import StudyFolder
+from study.record.recorder import Listener, Recorder
+from study.record.recovery import clean, reconcile
+from study.search.interrupt import interruptible
+from study.search.limits import TimeLimit
+from study.search.plan import Plan
+from study.search.samplers import sampler
+from study.search.schedulers import Audited, replay, scheduler
+from study.search.searcher import OptunaSearch, Reports
+from study.search.worker import run_trial
+
+WITHOUT_END = 1_000_000  # trials
+RETRIES = 2  # of a trial whose worker died
+
+
+def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
+    """Run a study's trials into its folder, on the Ray at hand, until there are as many as the plan says.
+
+    Those that the folder has already are not repeated, and those that were interrupted come first. No other process may
+    be writing to the folder. Raises KeyboardInterrupt soon after a SIGINT, and OSError if something cannot be written;
+    what is recorded by then is whole.
+    """
+    clean(folder)
+    study = folder.search(sampler(plan, len(folder.trials)), plan.goal.directions)
+    reconcile(study, folder)
+    recorder = Recorder(folder, listeners)
+    past = len(recorder.trials)
+    search = OptunaSearch(study, folder.space, plan.goal, recorder, plan.minutes and plan.minutes * 60)
+    stopping = scheduler(plan.scheduler, plan.rungs)
+    np.random.seed(plan.seed + past)  # by which Ray draws hyperband's brackets
+    replay(stopping, folder.scores())
+    if plan.audit:
+        stopping = Audited(stopping, plan.audit, plan.seed + past, lambda trial_id: search.running[trial_id].spare())
+    left = (plan.trials or WITHOUT_END) - past
+    if left <= 0:
+        return
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # why a trial failed is in its row
+    with interruptible(search.interrupt):
+        tune.run(
+            tune.with_parameters(run_trial, space=folder.space, plan=plan),
+            name="ray",
+            trial_dirname_creator=lambda trial: f"{trial.config['trial']:05d}",
+            storage_path=str(folder.path.resolve()),
+            num_samples=left,
+            max_concurrent_trials=plan.at_once,  # none is proposed ahead: with one worker a study is reproducible
+            resources_per_trial={"cpu": 1},
+            search_alg=search,
+            scheduler=stopping,
+            reuse_actors=True,
+            max_failures=RETRIES,
+            callbacks=[Reports(search, listeners), TimeLimit(plan.limit * 60)],
+            raise_on_failed_trial=False,
+            verbose=0,
+        )

@@ -1,0 +1,41 @@
+"""The samplers that propose settings, by name."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+
+from anchoring import InputError
+from study.search.plan import Plan
+
+
+def sampler(plan: Plan, trials: int) -> BaseSampler:
+    """The plan's sampler, for a study that has so many trials already.
+
+    - `tpe`: tree-structured Parzen estimators over all parameters at once (Bergstra et al. 2011).
+    - `gp`: a Gaussian process with log expected improvement.
+    - `cmaes`: covariance matrix adaptation (Hansen 2016); choices are random.
+    - `random`: independent draws. `qmc`: a scrambled Sobol' sequence, which fills the space evenly.
+
+    A study that goes on gets other random numbers than one that begins, or it would repeat its first suggestions.
+    Raises InputError if the sampler cannot do what the goal asks.
+    """
+    if plan.sampler == "cmaes" and (len(plan.objectives) > 1 or plan.constraints):
+        raise InputError("--sampler: found cmaes, which knows one objective and no constraints, expected tpe or gp")
+    seed = int(np.random.SeedSequence((plan.seed, trials)).generate_state(1)[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        match plan.sampler:
+            case "tpe":
+                return TPESampler(seed=seed, multivariate=True, constant_liar=plan.at_once != 1)
+            case "gp":
+                return GPSampler(seed=seed, warn_independent_sampling=False)
+            case "cmaes":
+                return CmaEsSampler(seed=seed, warn_independent_sampling=False)
+            case "random":
+                return RandomSampler(seed=seed)
+            case "qmc":  # the study's storage knows how far the sequence is
+                return QMCSampler(seed=plan.seed, scramble=True, warn_independent_sampling=False)

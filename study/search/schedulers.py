@@ -1,0 +1,108 @@
+"""The schedulers that stop hopeless trials early, by name, and the audit of what they stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
+
+from study.search.plan import SchedulerName
+from study.search.trial import SCORE
+
+
+def scheduler(name: SchedulerName, rungs: int) -> TrialScheduler:
+    """A scheduler of trials that report at so many rungs.
+
+    - `asha` (Li et al. 2020) looks at rungs 2, 4, 8 and so on, and stops a trial that is not in the better half there.
+    - `hyperband` does so in three brackets, of which later ones look first at rung 4 or 8.
+    - `median` (Golovin et al. 2017) stops a trial whose best so far is below the median of the others' means so far.
+    - `none` lets all trials run to the end.
+    """
+    halving = partial(
+        AsyncHyperBandScheduler,
+        metric=SCORE,
+        mode="max",
+        max_t=rungs + 1,  # never reached, since the end of a training is not a stop
+        grace_period=min(2, rungs),
+        reduction_factor=2,
+    )
+    match name:
+        case "asha":
+            return halving()
+        case "hyperband":
+            return halving(brackets=3)
+        case "median":
+            return _Median("training_iteration", SCORE, "max", grace_period=2, min_samples_required=3)
+        case "none":
+            return FIFOScheduler()
+
+
+class _Median(MedianStoppingRule):
+    """Ray's, but it never pauses a trial until there are enough others: ours have nowhere to go on from."""
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Forget a trial that is to begin anew."""
+        self._results.pop(trial, None)
+
+    def _on_insufficient_samples(self, tune_controller: Any, trial: Any, time: float) -> str:
+        return TrialScheduler.CONTINUE
+
+
+class Audited(FIFOScheduler):
+    """A scheduler that spares a share of the trials it would stop, and tells who is spared. They go on to the end."""
+
+    def __init__(self, inner: TrialScheduler, share: float, seed: int, spare: Callable[[str], None]):
+        super().__init__()
+        self._inner = inner
+        self._share = share
+        self._coins = np.random.default_rng((seed, 1))
+        self._spare = spare
+        self._spared: set[str] = set()
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self._inner.on_trial_add(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if trial.trial_id in self._spared:
+            return TrialScheduler.CONTINUE
+        decision = self._inner.on_trial_result(tune_controller, trial, result)
+        if decision == TrialScheduler.STOP and self._coins.random() < self._share:
+            self._spared.add(trial.trial_id)
+            self._inner.on_trial_remove(tune_controller, trial)
+            self._spare(trial.trial_id)
+            return TrialScheduler.CONTINUE
+        return decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        if trial.trial_id not in self._spared:
+            self._inner.on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        if trial.trial_id not in self._spared:
+            self._inner.on_trial_error(tune_controller, trial)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        if trial.trial_id not in self._spared:
+            self._inner.on_trial_remove(tune_controller, trial)
+
+
+class _Past:
+    """A trial of which a scheduler need only know that it was."""
+
+    def __init__(self, number: int):
+        self.trial_id = f"past-{number}"
+
+
+def replay(scheduler: TrialScheduler, scores: dict[int, list[float]]) -> None:
+    """Let a new scheduler see what trials that have ended, by number, scored at their rungs."""
+    for number, values in scores.items():
+        past: Any = _Past(number)
+        controller: Any = None
+        scheduler.on_trial_add(controller, past)
+        for rung, score in enumerate(values, start=1):
+            result = {"training_iteration": rung, SCORE: score}
+            scheduler.on_trial_result(controller, past, result)
+        scheduler.on_trial_complete(controller, past, result)

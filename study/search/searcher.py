@@ -1,0 +1,123 @@
+"""Optuna proposes settings and is told the truth about them: every rung's value, and how each trial ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from ray.tune import Callback
+from ray.tune.search import Searcher
+
+from study.record.recorder import Listener, Recorder
+from study.search.goal import Goal
+from study.search.limits import why_it_died
+from study.search.trial import SCORE, Report, Trial
+from study.space.space import Space
+
+
+class OptunaSearch(Searcher):
+    """A Ray Tune searcher that asks an Optuna study for settings.
+
+    Unlike Ray's own, it tells Optuna of a trial stopped by the scheduler as PRUNED, with every rung's value up to the
+    last, and of a diverged or failed one as FAIL. Each trial that has ended is recorded before Optuna is told, so that
+    what Optuna knows to be done is on disk. A trial that could not end is WAITING, to be the next that is asked for.
+
+    What cannot be written is the study's `error`, and the end of its search: nothing is written after it.
+    """
+
+    def __init__(self, study: optuna.Study, space: Space, goal: Goal, recorder: Recorder, seconds: float | None = None):
+        super().__init__(metric=SCORE, mode="max")
+        self.running: dict[str, Trial] = {}
+        self.error: Exception | None = None
+        self._interrupted = False
+        self._study = study
+        self._space = space
+        self._goal = goal
+        self._recorder = recorder
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+
+    def suggest(self, trial_id: str) -> Any:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            return Searcher.FINISHED
+        trial = Trial(self._study.ask(self._space.distributions), self._goal)
+        self.running[trial_id] = trial
+        return {"trial": trial.number, "parameters": trial.ask.params}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        if not error:  # `Reports` hears why
+            self.keeping_errors(lambda: self.end(trial_id))
+
+    def end(self, trial_id: str, failure: str = "") -> None:
+        """Record that a trial has ended, and tell Optuna."""
+        trial = self.running.pop(trial_id)
+        if failure or not trial.reports:
+            seconds = trial.reports[-1].seconds if trial.reports else 0.0
+            trial.hear(Report.failed(failure or "it reported nothing", seconds))
+        self._recorder.record(trial)
+        trial.tell(self._study)
+
+    def keeping_errors(self, act: Callable[[], None]) -> None:
+        """Do what writes. Tune would take its error for the trial's, and try that again; `Reports` raises it later."""
+        try:
+            if self.error is None:
+                act()
+        except Exception as error:
+            self.error = error
+
+    def interrupt(self) -> None:
+        """Stop at the end of Tune's step."""
+        self._interrupted = True
+
+    def end_step(self) -> None:
+        """Raise what went wrong in this step, or KeyboardInterrupt, with the running trials back in the queue."""
+        if self.error:
+            raise self.error
+        if self._interrupted:
+            requeue(self._study)
+            raise KeyboardInterrupt
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the journal is written as the search goes on."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+
+def requeue(study: optuna.Study) -> None:
+    """Make the trials WAITING that Optuna believes to be running and nobody runs: they are asked for first."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
+
+class Reports(Callback):
+    """Hands what Tune hears of trials to the search, and each report out of Tune's hands, which would keep it."""
+
+    def __init__(self, search: OptunaSearch, listeners: list[Listener]):
+        self._search = search
+        self._listeners = listeners
+
+    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self._tell(lambda listener: listener.started(trial.config["trial"]))
+
+    def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        report = result.pop("report")
+        self._search.keeping_errors(lambda: self._search.running[trial.trial_id].hear(report))
+        self._tell(lambda listener: listener.reported(trial.config["trial"], report))
+
+    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        """The worker died, and the trial begins anew."""
+        self._search.running[trial.trial_id].reports.clear()
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self._search.keeping_errors(lambda: self._search.end(trial.trial_id, why_it_died(trial)))
+
+    def _tell(self, act: Callable[[Listener], None]) -> None:
+        for listener in self._listeners:
+            self._search.keeping_errors(partial(act, listener))
+
+    def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
+        self._search.end_step()

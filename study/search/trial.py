@@ -1,0 +1,134 @@
+"""A trial: what it says at each rung, how it ends, and the row of trials.parquet that this makes."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pandas as pd
+import safetensors.torch
+from optuna.trial import TrialState
+
+from excolor.models import ColorMLP
+from study.record.folder import summarise
+from study.search.goal import Goal
+
+if TYPE_CHECKING:
+    from anchoring.training import Rung
+
+SCORE = "score"
+"""What Ray Tune's schedulers compare trials by: the first objective, more of which is better."""
+
+Row = dict[str, Any]
+"""A row of trials.parquet."""
+
+_TOLD_AS = {
+    "complete": TrialState.COMPLETE,
+    "stopped": TrialState.PRUNED,
+    "diverged": TrialState.FAIL,
+    "failed": TrialState.FAIL,
+}
+
+
+@dataclass(frozen=True, repr=False)  # Tune writes each into log lines that nobody sees, and pandas takes its time
+class Report:
+    """What a trial says at a rung: its state should it end here, and its replicas' rows of replicas.parquet."""
+
+    state: str
+    step: int
+    seconds: float
+    replicas: pd.DataFrame
+    model: bytes | None = None  # of a complete trial: safetensors
+    reason: str = ""  # of a failed one
+
+    @classmethod
+    def failed(cls, reason: str, seconds: float = 0.0) -> Report:
+        return cls("failed", 0, seconds, pd.DataFrame({"seed": [], "step": []}), reason=reason)
+
+    @classmethod
+    def of(cls, rung: Rung, model: ColorMLP, seeds: list[int], seconds: float) -> Report:
+        """A rung as it is told and stored. A trial has diverged when all its replicas have."""
+        replicas = pd.DataFrame({"seed": seeds, "step": rung.step, "diverged": rung.diverged.numpy()})
+        replicas = replicas.assign(**{name: metric.numpy() for name, metric in rung.metrics.items()})
+        last = rung.step == rung.steps
+        state = "diverged" if rung.diverged.all() else "complete" if last else "stopped"
+        weights = safetensors.torch.save(model.state_dict()) if state == "complete" else None
+        return cls(state, rung.step, seconds, replicas, weights)
+
+
+@dataclass
+class Trial:
+    """A trial as far as it has come: Optuna's side of it, and its reports in the order of the rungs.
+
+    One that was `spared`, for the audit, counts as stopped at that many reports, though it goes on.
+    """
+
+    ask: optuna.Trial
+    goal: Goal
+    reports: list[Report] = field(default_factory=list)
+    spared: int | None = None
+
+    @property
+    def number(self) -> int:
+        return self.ask.number
+
+    @property
+    def counted(self) -> list[Report]:
+        """The reports that the search knows of."""
+        return self.reports[: self.spared]
+
+    @property
+    def state(self) -> str:
+        """How the trial has ended, if it has."""
+        return self.counted[-1].state
+
+    def hear(self, report: Report) -> None:
+        """Take in a report, and pass its value on to Optuna, which takes no rungs of several objectives."""
+        self.reports.append(report)
+        known = self.spared is None or len(self.reports) <= self.spared
+        if known and report.state != "failed" and len(self.goal.objectives) == 1:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a trial that began before the study was resumed has said it before
+                self.ask.report(self.goal.values(report.replicas)[0], report.step)
+
+    def spare(self) -> None:
+        """Count as stopped by the report to be heard next."""
+        self.spared = len(self.reports) + 1
+
+    def tell(self, study: optuna.Study) -> None:
+        """Tell Optuna by how much constraints were broken, and how the trial has ended."""
+        reached = [report for report in self.counted if report.state != "failed"]
+        if reached:
+            for name, violation in self.goal.violations(reached[-1].replicas).items():
+                self.ask.set_constraint(name, violation)
+        values = self.goal.values(self.reports[-1].replicas) if self.state == "complete" else None
+        study.tell(self.ask, values, _TOLD_AS[self.state])
+
+    def row(self) -> Row:
+        """A trial's row of trials.parquet: its metrics are those of the last rung that it reached."""
+        reached = [report for report in self.counted if len(report.replicas)]
+        row = {
+            "trial": self.number,
+            "state": self.state,
+            "steps": reached[-1].step if reached else 0,
+            "seconds": self.reports[-1].seconds,
+            "audited": self.spared is not None,
+            "diverged": 0,
+            "reason": self.reports[-1].reason,
+            "value": float("nan"),
+            "feasible": True,
+            **{f"param.{name}": value for name, value in self.ask.params.items()},
+        }
+        if reached:
+            final = reached[-1].replicas
+            values = dict(zip(self.goal.objectives, self.goal.values(final), strict=True))
+            row |= {
+                "diverged": int(final["diverged"].sum()),
+                "value": values[self.goal.objectives[0]],
+                "feasible": all(violation <= 0 for violation in self.goal.violations(final).values()),
+                **({f"value.{name}": value for name, value in values.items()} if len(values) > 1 else {}),
+                **summarise(final),
+            }
+        return row

@@ -1,0 +1,102 @@
+"""The little language of ranges: `uniform(a, b)`, `log(a, b)`, `int(a, b)`, `choice(x, y, ...)`, each optionally
+`name = ...`. It is parsed, never evaluated."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from anchoring import InputError
+
+Value = float | int | bool | str
+
+LARGEST = 10**15
+
+_RANGE = re.compile(r"(?:(?P<name>[^=()]*)=\s*)?(?P<kind>\w+)\s*\((?P<arguments>.*)\)")
+_NAME = re.compile(r"[A-Za-z_][\w.-]*")
+_WORD = re.compile(r"[A-Za-z_][\w .-]*")
+_KINDS = "uniform(a, b), log(a, b), int(a, b) or choice(x, y, ...)"
+
+
+def parse(text: str, where: str) -> tuple[str | None, BaseDistribution] | None:
+    """A range's name, if it has one, and its distribution; None if the text is not written as a range.
+
+    Raises InputError, starting with `where`, if it is written as one and is wrong.
+    """
+    match = _RANGE.fullmatch(text.strip())
+    if not match:
+        return None
+    name, kind, arguments = match["name"], match["kind"], [a.strip() for a in match["arguments"].split(",")]
+    found = f"{where}: found {text!r}, expected "
+    if name is not None and not _NAME.fullmatch(name := name.rstrip()):
+        raise InputError(f"{found}a name of letters, digits, '.', '_' and '-' before '='")
+    if kind == "choice":
+        return name, CategoricalDistribution(_options(arguments, found))
+    if kind not in ("uniform", "log", "int"):
+        raise InputError(f"{found}{_KINDS}")
+    bounds = [b for b in map(_number, arguments) if b is not None]
+    if len(bounds) != 2 or len(arguments) != 2:
+        raise InputError(f"{found}two numbers, {kind}(low, high)")
+    low, high = bounds
+    if low >= high:
+        raise InputError(f"{found}low < high")
+    if not math.isfinite(high - low):
+        raise InputError(f"{found}a range that is not wider than numbers go")
+    if kind == "int":
+        if not (isinstance(low, int) and isinstance(high, int)):
+            raise InputError(f"{found}whole numbers, int(low, high)")
+        return name, IntDistribution(low, high)
+    if kind == "log" and low <= 0:
+        raise InputError(f"{found}low > 0, since it is a range of logarithms")
+    return name, FloatDistribution(float(low), float(high), log=kind == "log")
+
+
+def within(value: object, distribution: BaseDistribution) -> bool:
+    """Whether a value is one that a range has."""
+    if isinstance(distribution, CategoricalDistribution):
+        return any(value == choice and type(value) is type(choice) for choice in distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    kind = (int, float) if isinstance(distribution, FloatDistribution) else int
+    return isinstance(value, kind) and distribution.low <= value <= distribution.high
+
+
+def _options(arguments: list[str], found: str) -> list[Value]:
+    options: list[Value] = []
+    for argument in arguments:
+        quoted = re.fullmatch(r"(['\"])([^'\"]*)\1", argument)
+        number = _number(argument)
+        if quoted and argument.isprintable():
+            options.append(quoted[2])
+        elif argument in ("true", "false"):
+            options.append(argument == "true")
+        elif number is not None:
+            options.append(number)
+        elif _WORD.fullmatch(argument):
+            options.append(argument)
+        else:
+            raise InputError(f"{found}choices that are numbers, words, true or false")
+    if all(type(option) in (int, float) for option in options) and not all(type(o) is int for o in options):
+        options = [float(option) for option in options]
+    if len({type(option) for option in options}) > 1:
+        raise InputError(f"{found}choices of one kind: all numbers, all words or all true and false")
+    if len(options) < 2 or len(set(options)) < len(options):
+        raise InputError(f"{found}two or more different choices")
+    return options
+
+
+def _number(text: str) -> int | float | None:
+    """A finite number, a whole one of at most 15 digits, which a float and Optuna hold exactly."""
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        return number if abs(number) < (LARGEST if kind is int else math.inf) else None
+    return None

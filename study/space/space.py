@@ -1,0 +1,241 @@
+"""Search spaces: settings in which some values are ranges. A space without ranges is a fixed setting."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import tomli_w
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from anchoring import InputError, Setting
+from anchoring.dopesheet import RESERVED, rescale
+from anchoring.setting import Document, read_document, validate
+from excolor.concepts import Concept
+from study.space import ranges
+from study.space.ranges import Value
+
+MOST = 1_000  # ranges and choices of a space
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in a document that a parameter fills. `sign` is a STEP offset's."""
+
+    parameter: str
+    sign: str = ""
+
+    def fill(self, values: Mapping[str, Value]) -> Value:
+        value = values[self.parameter]
+        if not self.sign:
+            return value
+        return self.sign + (np.format_float_positional(value) if isinstance(value, float) else str(value))
+
+
+@dataclass(frozen=True)
+class Space:
+    """A document with slots, and the distribution of each parameter that fills them, by name."""
+
+    file: Path
+    template: Document
+    distributions: dict[str, BaseDistribution]
+    steps: int | None = None  # to which its schedule is rescaled
+
+    @classmethod
+    def read(cls, path: str | Path, steps: int | None = None) -> Space:
+        """Read a space's TOML and CSV; with `steps`, its schedule is rescaled to so many optimizer steps.
+
+        Raises InputError, naming file and key (or row and column), if the files do not describe a space or if
+        a setting at the ends of its ranges is wrong.
+        """
+        path = Path(path)
+        document = read_document(path)
+        schedule = document["schedule"]
+        distributions: dict[str, BaseDistribution] = {}
+        texts = [*_toml_texts(document, path), *_cell_texts(schedule)]
+        for text in texts:  # first the ranges, since a named one may be used above where it is defined
+            text.define(distributions)
+            if len(distributions) > MOST:
+                break
+        if sum(len(getattr(d, "choices", "1")) for d in distributions.values()) > MOST:
+            raise InputError(f"{path}: found more than {MOST:,} ranges and choices, expected fewer (all are tried)")
+        for text in texts:
+            text.refer(distributions)
+        space = cls(path, document, distributions, steps)
+        for values in space.corners():
+            space.setting(values)
+        return space
+
+    def document(self, values: Mapping[str, Value]) -> Document:
+        """The document with every slot filled."""
+        filled = _map(self.template, lambda leaf: leaf.fill(values) if isinstance(leaf, Slot) else leaf)
+        schedule = filled["schedule"]
+        schedule["rows"] = [[str(cell) for cell in row] for row in schedule["rows"]]
+        if self.steps is not None:
+            schedule["rows"] = rescale(schedule["rows"], self.steps, schedule["file"])
+        return filled
+
+    def setting(self, values: Mapping[str, Value]) -> Setting:
+        """The setting at a point of the space. Raises InputError if the point is no valid setting."""
+        return validate(self.document(values), self.file)
+
+    @property
+    def concept(self) -> Concept:
+        """What its settings are to isolate."""
+        return self.template.get("concept", "hue")
+
+    def corners(self) -> Iterator[dict[str, Value]]:
+        """Points that show what a range could do wrong: both ends of all, every choice, and some in between."""
+        shares = np.random.default_rng(0).random((10, len(self.distributions)))
+        for point in ([0.0] * len(self.distributions), [1.0] * len(self.distributions), *shares.tolist()):
+            yield {name: _within(d, share) for (name, d), share in zip(self.distributions.items(), point, strict=True)}
+            if not self.distributions:
+                return
+        low = {name: _within(d, 0) for name, d in self.distributions.items()}
+        for name, distribution in self.distributions.items():
+            if isinstance(distribution, CategoricalDistribution):
+                yield from ({**low, name: cast(Value, option)} for option in distribution.choices[1:-1])
+
+
+def write_setting(document: Document, folder: Path, stem: str) -> Path:
+    """Write a document without ranges as `stem`.toml and `stem`.csv, which `Space.read` reads as the same setting.
+
+    Raises InputError if there are such files, which may have been edited, or they cannot be written.
+    """
+    toml, schedule = folder / f"{stem}.toml", folder / f"{stem}.csv"
+    rows = io.StringIO()
+    csv.writer(rows, lineterminator="\n").writerows(document["schedule"]["rows"])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (toml, schedule):
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        for path, text in ((toml, tomli_w.dumps({**document, "schedule": schedule.name})), (schedule, rows.getvalue())):
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+    except OSError as error:
+        where = error.filename or toml
+        raise InputError(
+            f"{where}: cannot be written ({error.strerror}), expected a folder without it (--to)"
+        ) from None
+    return toml
+
+
+def without_term(document: Document, term: str) -> Document:
+    """A document without ranges as it would be if it had never had one of its regularizers."""
+    header, *body = document["schedule"]["rows"]
+    kept = [i for i, cell in enumerate(header) if cell.partition(":")[0].strip() != term]
+    rows = [[row[i] for i in kept if i < len(row)] for row in (header, *body)]
+    terms = {name: table for name, table in document["regularizers"].items() if name != term}
+    return {**document, "regularizers": terms, "schedule": {**document["schedule"], "rows": rows}}
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A string somewhere in a document that may be a range, or the name of one."""
+
+    text: str
+    where: str
+    default_name: str
+    node: Any  # the table, list or row that holds it, at `key`
+    key: Any
+    sign: str = ""
+
+    def define(self, distributions: dict[str, BaseDistribution]) -> None:
+        """If it is a range, add it to the distributions and put a slot in its place."""
+        parsed = ranges.parse(self.text, self.where)
+        if not parsed:
+            return
+        name, distribution = parsed
+        if name is None:
+            name, count = self.default_name, 1
+            while name in distributions:
+                name, count = f"{self.default_name}#{count + 1}", count + 1
+        elif distributions.get(name, distribution) != distribution:
+            raise InputError(f"{self.where}: found a second range named {name!r}, expected just its name")
+        distributions[name] = distribution
+        self.node[self.key] = Slot(name, self.sign)
+
+    def refer(self, distributions: dict[str, BaseDistribution]) -> None:
+        """If it is the name of a range, put a slot in its place."""
+        if self.text in distributions:
+            self.node[self.key] = Slot(self.text, self.sign)
+
+
+def _toml_texts(document: Document, file: Path) -> Iterator[_Text]:
+    def walk(node: Any, path: tuple[str, ...]) -> Iterator[_Text]:
+        for key, child in list(node.items() if isinstance(node, dict) else enumerate(node)):
+            here = (*path, str(key))
+            if isinstance(child, str):
+                # regularizers.separate.power is separate.power in a table
+                name = ".".join(here[1:] if here[0] == "regularizers" else here)
+                yield _Text(child, f"{file}: {'.'.join(here)}", name, node, key)
+            elif isinstance(child, dict | list):
+                yield from walk(child, here)
+
+    yield from walk({k: v for k, v in document.items() if k not in ("title", "concept", "schedule")}, ())
+
+
+def _cell_texts(schedule: dict[str, Any]) -> Iterator[_Text]:
+    """The cells that may be ranges, named like `lr@10`, `separate@1000+0.5` or, in a named STEP, `separate@rise`."""
+    header, *rows = schedule["rows"] or [[]]
+    if "STEP" not in header:
+        return  # the dopesheet says so
+    step_column = header.index("STEP")
+    before = ""
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            continue  # the dopesheet says so
+        step = row[step_column].strip()
+        sign = step[:1] if step[:1] in ("+", "-") else ""
+        offset = step.removeprefix(sign).strip()
+        where = f"{schedule['file']}: row {number}, column STEP"
+        if parsed := ranges.parse(offset, where):
+            name = parsed[0] or (f"step@{before}{sign}" if sign else f"step@row{number}")
+            label = name.removeprefix("step@")
+        else:
+            name, label = offset, offset if not sign or not _is_number(offset) else f"{before}{step}"
+        yield _Text(offset, where, name, row, step_column, sign)
+        if not sign:
+            before = "" if step == "0" else label
+        for column, cell in enumerate(row):
+            if header[column] not in RESERVED:
+                name = header[column].partition(":")[0].strip()
+                where = f"{schedule['file']}: row {number}, column {name}"
+                yield _Text(cell.strip(), where, f"{name}@{label}", row, column)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _within(distribution: BaseDistribution, share: float) -> Value:
+    """The value that lies at a share in [0, 1] of a range."""
+    if isinstance(distribution, CategoricalDistribution):
+        choices = distribution.choices
+        return cast(Value, choices[min(int(share * len(choices)), len(choices) - 1)])
+    if isinstance(distribution, IntDistribution):
+        return round(distribution.low + share * (distribution.high - distribution.low))
+    assert isinstance(distribution, FloatDistribution)
+    if distribution.log:
+        return min(distribution.low * (distribution.high / distribution.low) ** share, distribution.high)
+    return distribution.low + share * (distribution.high - distribution.low)
+
+
+def _map(node: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(node, dict):
+        return {key: _map(child, change) for key, child in node.items()}
+    if isinstance(node, list):
+        return [_map(child, change) for child in node]
+    return change(node)

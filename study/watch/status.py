@@ -1,0 +1,117 @@
+"""How a study stands, read from its files: how far it is, what is best, how long is left, and what to do next."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+import pandas as pd
+from optuna.trial import TrialState
+
+from study.evidence.ranking import ranking
+from study.record.folder import STATES, StudyFolder
+from study.record.lock import is_held
+from study.record.mirror import url_of
+from study.search.plan import Plan
+
+State = Literal["running", "interrupted", "finished"]
+
+
+LATELY = 60.0  # seconds
+
+
+@dataclass(frozen=True)
+class Status:
+    """A study's state, and what came of it so far."""
+
+    study: Path
+    state: State
+    trials: dict[str, int]  # that have ended, by state
+    running: int  # trials
+    planned: int | None  # trials; None: as many as its minutes allow
+    seconds_left: float | None  # of one that runs, as far as can be said
+    best: dict[str, Any] | None  # row of trials.parquet
+    confirmation: pd.DataFrame | None  # the ranking, if the best trial is in it
+    report: Path | None
+    next: str  # command
+
+
+def status(folder: StudyFolder, now: float | None = None) -> Status:
+    """How a study stands `now`, in seconds since the epoch."""
+    now = now or time.time()
+    plan, trials = Plan.of(folder), folder.trials
+    told = folder.optuna().get_trials(deepcopy=False) if (folder.path / "optuna.journal").is_file() else []
+    unfinished = sum(not trial.state.is_finished() for trial in told)
+    running = sum(trial.state is TrialState.RUNNING for trial in told)
+    state: State = "finished"
+    if _is_driven(folder, running, now):
+        state = "running"
+    elif unfinished or (plan.trials is not None and len(trials) < plan.trials):
+        state = "interrupted"
+    best = folder.best()
+    confirmation = folder.confirmation
+    confirmed = len(best) and confirmation.trial.eq(best.trial.item()).fillna(False).any()
+    report = folder.path / "report.html"
+    return Status(
+        study=folder.path,
+        state=state,
+        trials={name: int((trials.state == name).sum()) for name in STATES},
+        running=running if state == "running" else 0,
+        planned=plan.trials,
+        seconds_left=_seconds_left(folder, plan, told, now) if state == "running" else None,
+        best=best.to_dict("records")[0] if len(best) else None,  # type: ignore[arg-type]
+        confirmation=ranking(confirmation, folder) if confirmed else None,
+        report=report if report.is_file() else None,
+        next=_next(folder, state, best, bool(confirmed)),
+    )
+
+
+def started(folder: StudyFolder) -> float:
+    """When the study was started, or last resumed, in seconds since the epoch."""
+    return datetime.fromisoformat(folder.manifest["started"]).timestamp()
+
+
+def minutes_left(folder: StudyFolder) -> float | None:
+    """Of a study that was given minutes, those it had left when its last trial ended, one at least."""
+    minutes = Plan.of(folder).minutes
+    trials = folder.path / "trials.parquet"
+    if minutes is None or not trials.is_file():
+        return minutes
+    return max(1.0, minutes - (trials.stat().st_mtime - started(folder)) / 60)
+
+
+def _is_driven(folder: StudyFolder, running: int, now: float) -> bool:
+    """Whether a process is at work on it, which holds its lock; of a copy, whether one was so lately."""
+    held = is_held(folder.path)
+    if held is None or (not held and url_of(folder.path.parent)):  # another machine may be at work
+        return running > 0 and now - (folder.path / "optuna.journal").stat().st_mtime < LATELY
+    return held
+
+
+def _seconds_left(folder: StudyFolder, plan: Plan, told: list[optuna.trial.FrozenTrial], now: float) -> float | None:
+    """By the plan's trials, at the rate since the study was started or resumed, or by its minutes: what ends first."""
+    start = started(folder)
+    ends = [trial.datetime_complete.timestamp() for trial in told if trial.datetime_complete]
+    lately = sum(end > start for end in ends)
+    left = []
+    if plan.trials is not None and lately:
+        left.append((plan.trials - len(ends)) * (now - start) / lately)
+    if plan.minutes is not None:
+        left.append(start + plan.minutes * 60 - now)
+    return max(0.0, min(left)) if left else None
+
+
+def _next(folder: StudyFolder, state: State, best: pd.DataFrame, confirmed: bool) -> str:
+    """The command that goes on from here."""
+    path = folder.path
+    if state == "running":
+        return f"study dashboard {path}"
+    if state == "interrupted":
+        return f"study resume {path}"
+    if best.empty:
+        return f"study show {path} 0"
+    return f"study report {path} --open" if confirmed else f"study confirm {path}"

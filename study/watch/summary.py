@@ -1,0 +1,190 @@
+"""Tables for the terminal: what a study found, what a training measured, and what a trial was."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import optuna
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from anchoring import Setting
+from excolor.concepts import CONCEPTS, blindness_of
+from study.evidence.ranking import ranking
+from study.evidence.ranking import worths as ranked_worths
+from study.record.folder import STATISTICS, StudyFolder, metric_names, summarise
+from study.watch.live import format_figure, format_value
+
+MEANINGS = {
+    "isolation": "utility x blindness to the concept, both at least 0: the usual objective",
+    "utility": "how well the intact model reproduces colours: 1 perfectly, 0 no better than without the concept",
+    **{
+        blindness_of(
+            name
+        ): f"how close the ablated output is to the {name}-blind oracle: 1 there, 0 if {name} is untouched"
+        for name in CONCEPTS
+    },
+    "hue_residual": "share of the outputs' variation with hue that is left after ablation (0 is best)",
+    "gray_collateral": "what ablation costs on grays: 0 nothing, 1 as much as answering one gray for all",
+    "lightness_kept": "R² of the ablated output's lightness with the oracle's (1 is best)",
+    "vibrancy_r2": "r² of ablated error and vibrancy^2.3, the published measure; not to choose by",
+    "probe_gap": "R² of a probe for hue in the ablated dims, minus in the others: 1 if hue is only there",
+    "relearning": "steps to learn hue again, over steps from scratch: less than 1 the more is left to build on",
+    "wheel": "circular correlation of hue and the angle in the two ablated dims (1 is best)",
+    "winding": "how often that angle goes around while hue does once (1 or -1 for a wheel)",
+    "labelled": "samples seen in training that carried a label: what the supervision cost",
+}
+
+ENOUGH = 10  # complete trials, to say which parameters matter
+
+
+def best_settings(folder: StudyFolder, n: int = 3) -> Table:
+    """The best settings side by side: their isolation, then a row per parameter, the most important first."""
+    best = folder.best(n)
+    table = Table(title=f"The {len(best)} best settings of {folder.name}", title_justify="left")
+    table.add_column("", overflow="fold")
+    table.add_column("importance", justify="right", min_width=10)
+    for trial in best.trial:
+        table.add_column(f"trial {trial}", justify="right", min_width=13)
+    for name in ("isolation", "utility", blindness_of(folder.space.concept)):
+        spread = zip(best[f"{name}.mean"], best[f"{name}.sd"], strict=True)
+        table.add_row(name, "", *(f"{format_figure(mean)} ± {format_figure(sd)}" for mean, sd in spread))
+    table.add_row("worst seed", "", *(f"{value:.3f}" for value in best["isolation.min"]), end_section=True)
+    weights = importances(folder)
+    for name in weights or folder.space.distributions:
+        values = [format_value(value) for value in best[f"param.{name}"].tolist()]
+        table.add_row(escape(name), f"{weights[name]:.0%}" if weights else "", *values)
+    share = "share of what separates good complete trials from the rest (PED-ANOVA)"
+    table.caption = "importance: " + (share if weights else f"unknown, with fewer than {ENOUGH} complete trials")
+    return table
+
+
+def importances(folder: StudyFolder) -> dict[str, float]:
+    """Each parameter's share of what makes a complete trial good (PED-ANOVA, sums to 1), the largest first.
+
+    Empty if too few trials are complete to say, or the search itself is not in the folder.
+    """
+    if len(folder.goal.objectives) > 1 or not (folder.path / "optuna.journal").is_file():
+        return {}
+    study = folder.optuna()
+    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if len(complete) < ENOUGH or len({trial.value for trial in complete}) < 2:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        return optuna.importance.get_param_importances(study, evaluator=evaluator)
+
+
+def confirmed(folder: StudyFolder) -> Table:
+    """The confirmed settings on seeds that the search never saw, the best first."""
+    rows = folder.confirmation
+    metric = folder.goal.objectives[0]
+    table = Table(title=f"Confirmed: {metric} on {rows.seed.nunique()} held-out seeds", title_justify="left")
+    for column in ("", "mean [95%]", "p10", "worst", "failed", "search", "wins"):
+        table.add_column(column, justify="right" if column else "left", overflow="fold")
+    for place, row in ranking(rows, folder).iterrows():
+        table.add_row(
+            escape(row.setting) + (" =" if row.tied and place else ""),
+            f"{row['mean']:.3f} [{row['mean.low']:.3f}, {row['mean.high']:.3f}]",
+            f"{row.p10:.3f}",
+            f"{row['min']:.3f}",
+            f"{row.failures:.0%}",
+            f"{row.searched:.3f}" if pd.notna(row.searched) else "",
+            f"{row.over_published:.0%}" if "over_published" in row and row.setting != "published" else "",
+            style="bold" if place == 0 else None,
+        )
+    table.caption = (
+        "=: ties with the best, seed by seed; failed: seeds with isolation below 0.5; search: what the search had "
+        "measured; wins: the chance that a replica does better than one of the published setting"
+    )
+    return table
+
+
+def worths(folder: StudyFolder) -> Table:
+    """What each term of the best setting is worth: how much less it scores without."""
+    rows, metric = folder.leave_one_out, folder.goal.objectives[0]
+    title = f"{rows.setting.iloc[0]} without each of its terms, on {rows.seed.nunique()} held-out seeds"
+    table = Table(title=title, title_justify="left")
+    for column in ("without", metric, "worth [95%]"):
+        table.add_column(column, justify="left" if column == "without" else "right", no_wrap=True)
+    for _, row in ranked_worths(rows, folder).iterrows():
+        worth = f"{row.worth:+.4f} [{row['worth.low']:+.4f}, {row['worth.high']:+.4f}]"
+        table.add_row(escape(row.term), f"{row['mean']:.3f}", worth)
+    table.caption = "worth: what the whole setting scores more, seed by seed"
+    return table
+
+
+def metrics(replicas: pd.DataFrame) -> Table:
+    """Every metric over the replicas of one trial at one rung."""
+    table = Table(title=f"{len(replicas)} replicas after {replicas.step.iloc[0]:,} steps", title_justify="left")
+    for column in ("metric", "mean", "sd", "10th percentile", "min", "max"):
+        table.add_column(column, justify="left" if column == "metric" else "right", overflow="fold")
+    summary = summarise(replicas)
+    for name in metric_names(replicas):
+        figures = [*(summary[f"{name}.{statistic}"] for statistic in STATISTICS), replicas[name].max()]
+        table.add_row(name, *(format_figure(figure, like=figures[0]) for figure in figures))
+    if replicas.diverged.any():
+        table.caption = f"{replicas.diverged.sum()} of them diverged: 0 in isolation, left out of the other metrics"
+    return table
+
+
+def meanings(replicas: pd.DataFrame) -> Table:
+    """What each metric that was measured means."""
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    for name in metric_names(replicas):
+        table.add_row(name, MEANINGS.get(name, "a term, unweighted, on colours off the training grid"), style="dim")
+    return table
+
+
+def schedule(setting: Setting) -> Table:
+    """A setting's keyframes after resolution, a row per key."""
+    table = Table(title=f"Schedule, {len(setting.schedule):,} steps", title_justify="left")
+    table.add_column("step", justify="right")
+    rows = setting.schedule.rows
+    words = {"phase": [row.phase for row in rows], "actions": [", ".join(row.actions) for row in rows]}
+    words = {title: cells for title, cells in words.items() if any(cells)}
+    for title in words:
+        table.add_column(title)
+    for column in setting.schedule.properties:
+        table.add_column(column.name, justify="right", overflow="fold")
+    keys = [dict(zip(p.steps, p.values, strict=True)) for p in setting.schedule.properties]
+    for i, row in enumerate(rows):
+        cells = [escape(column[i]) for column in words.values()]
+        cells += [format_value(column[row.step]) if row.step in column else "" for column in keys]
+        table.add_row(f"{row.step:,}", *cells)
+    return table
+
+
+def drawn_schedule(setting: Setting, width: int = 44) -> Table:
+    """A setting's properties over its steps, each on a logarithmic scale of its own; `o` marks keyframes."""
+    length = len(setting.schedule)
+    table = Table(title="Over training, logarithmic", title_justify="left", box=None, padding=(0, 1))
+    for column in ("", "lowest", "highest"):
+        table.add_column(column, justify="right" if column else "left", overflow="fold")
+    phases = {row.step: row.phase for row in setting.schedule.rows if row.phase}
+    table.add_column(_marks(phases, length, width), no_wrap=True)
+    for name, values in setting.schedule.table().items():
+        keys = next(p.steps for p in setting.schedule.properties if p.name == name)
+        sampled = np.log10(np.maximum(values[np.linspace(0, length - 1, width).round().astype(int)], 1e-10))
+        scaled = (sampled - sampled.min()) / max(float(np.ptp(sampled)), 1e-9)
+        line = "".join(_BARS[int(share * (len(_BARS) - 1))] for share in scaled)
+        table.add_row(escape(name), format_value(float(values.min())), format_value(float(values.max())), line)
+        table.add_row("", "", "", f"[dim]{_marks(dict.fromkeys(keys, 'o'), length, width)}[/]")
+    for name in setting.regularizers.keys() - {p.name for p in setting.schedule.properties}:
+        table.add_row(escape(name), "1", "1", "[dim]it has no column[/]")
+    return table
+
+
+def _marks(marks: dict[int, str], length: int, width: int) -> str:
+    """Marks at their steps, in a line as wide as the schedule is drawn."""
+    line = [" "] * width
+    for step, mark in marks.items():
+        at = round(step * (width - 1) / max(length - 1, 1))
+        line[at : at + len(mark)] = mark
+    return escape("".join(line)[:width])
+
+
+_BARS = "▁▂▃▄▅▆▇█"

@@ -1,0 +1,178 @@
+"""The study as a Weights & Biases run: offline in the study's folder, unless WANDB_MODE says otherwise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+from rich.console import Console
+
+from anchoring.errors import reason
+from study.record.folder import StudyFolder, metric_means
+from study.search.trial import Report, Row
+from study.watch.summary import importances
+
+if TYPE_CHECKING:
+    from wandb import Run
+
+Tracked = Literal["study", "trials"]
+"""What has a W&B run: the study alone, or each of its trials as well."""
+
+MODELS = 3  # of the best trials, as an artifact
+
+
+class Tracker:
+    """Logs each trial as it ends with the best value so far; at the end, what came of the study.
+
+    That is what its folder holds by then: the table of trials, importance, the confirmation, the report and the best
+    models. A study neither waits for W&B nor depends on it: it has a thread to itself, asks nothing, and what it cannot
+    do is said once. All its runs are in one service process.
+    """
+
+    def __init__(self, folder: StudyFolder, console: Console, tracked: Tracked = "study"):
+        self._folder = folder
+        self._dir = folder.path.resolve()  # as Ray starts elsewhere, maybe while W&B does
+        self._console = console
+        self._of_trials = tracked == "trials"
+        best = folder.best()
+        self._best: float | None = best.value.item() if len(best) else None
+        self._mode = os.environ.get("WANDB_MODE", "offline")
+        self._run: Run | None = None
+        self._runs: dict[int, Run] = {}  # of the trials that are running
+        self._thread = ThreadPoolExecutor(1, "wandb")
+
+    def __enter__(self) -> Tracker:
+        if self._mode != "disabled":
+            self._thread.submit(self._or_without, self._begin)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._thread.submit(self._or_without, self._finish, 0 if error is None else 1)
+        self._thread.shutdown()
+
+    def started(self, trial: int) -> None:
+        """A trial has begun, maybe anew, its worker having died."""
+        if self._of_trials:
+            self._thread.submit(self._or_without, self._begin_anew, trial)
+
+    def reported(self, trial: int, report: Report) -> None:
+        """A trial has come to a rung."""
+        if self._of_trials:
+            self._thread.submit(self._or_without, self._log_rung, trial, report)
+
+    def ended(self, row: Row) -> None:
+        """A trial has ended."""
+        if row["state"] == "complete" and row["feasible"] and self._folder.goal.better(row["value"], self._best):
+            self._best = row["value"]
+        self._thread.submit(self._or_without, self._log_trial, row, self._best)
+
+    # On W&B's own thread
+
+    def _begin(self) -> None:
+        import wandb
+
+        if self._mode != "offline" and not wandb.login(prompt=False, verify=False):
+            self._mode = "offline"
+            self._say(f"W&B stays offline, for want of a login; `wandb login`, then `wandb sync {self._files}`")
+        self._run = self._start(name=self._folder.name, job_type="study", config=self._folder.manifest)
+
+    def _start(self, **what: Any) -> Run:
+        import wandb
+
+        return wandb.init(
+            mode=self._mode,  # type: ignore[arg-type]
+            project=os.environ.get("WANDB_PROJECT", "hue-study"),
+            group=self._folder.name,
+            dir=self._dir,
+            reinit="create_new",
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                finish_timeout=120,
+                finish_timeout_raises=True,
+                disable_git=True,
+                disable_code=True,
+                x_disable_stats=True,
+                x_disable_meta=True,  # the manifest knows, and a run for each trial starts in a tenth of the time
+                x_save_requirements=False,
+            ),
+            **what,
+        )
+
+    def _begin_anew(self, trial: int) -> None:
+        if run := self._runs.pop(trial, None):
+            run.finish(exit_code=1)
+
+    def _log_rung(self, trial: int, report: Report) -> None:
+        if self._run:
+            self._run_of(trial).log(metric_means(report.replicas), step=report.step)
+
+    def _log_trial(self, row: Row, best: float | None) -> None:
+        if not self._run:
+            return
+        figures = {key: value for key, value in row.items() if isinstance(value, int | float)}
+        self._run.log(figures | ({} if best is None else {"best": best}))
+        if self._of_trials:
+            run = self._run_of(row["trial"])
+            run.config.update({k.removeprefix("param."): v for k, v in row.items() if k.startswith("param.")})
+            run.summary.update({key: value for key, value in row.items() if not key.startswith("param.")})
+            del self._runs[row["trial"]]
+            run.finish(exit_code=int(row["state"] in ("diverged", "failed")))
+
+    def _run_of(self, trial: int) -> Run:
+        if trial not in self._runs:
+            self._runs[trial] = self._start(name=f"trial {trial}", job_type="trial")
+        return self._runs[trial]
+
+    def _finish(self, exit_code: int) -> None:
+        if not self._run:
+            return
+        for run in self._runs.values():  # interrupted
+            run.finish(exit_code=1)
+        self._run.log({"table": _table(self._folder.trials)})
+        if exit_code == 0:
+            self._log_answer(self._run)
+        self._run.finish(exit_code=exit_code)
+
+    def _log_answer(self, run: Run) -> None:
+        import wandb
+
+        folder = self._folder
+        weights = pd.DataFrame(importances(folder).items(), columns=["parameter", "importance"])
+        if len(weights):
+            chart = wandb.plot.bar(_table(weights), "parameter", "importance", title="Importance (PED-ANOVA)")
+            run.log({"importance": chart})
+        if len(confirmation := folder.confirmation):
+            run.log({"confirmation": _table(confirmation.drop(columns="trial"))})  # its settings are named
+        best = folder.best(MODELS).trial.tolist()
+        settings = {str(trial): folder.parameters(trial) for trial in best}
+        models = wandb.Artifact(f"{folder.name}-models", "model", "The best trials' replicas", metadata=settings)
+        for trial in best:
+            models.add_file(str(folder.model_path(trial)), policy="immutable", skip_cache=True)
+        run.log_artifact(models)
+        if (page := folder.path / "report.html").is_file():
+            run.log({"report": wandb.Html(page.read_text(encoding="utf-8"), inject=False)})
+
+    @property
+    def _files(self) -> str:
+        return f"{self._folder.path}/wandb/offline-run-*"
+
+    def _or_without(self, act: Callable[..., None], *arguments: object) -> None:
+        try:
+            act(*arguments)
+        except Exception as error:
+            self._run = None
+            self._say(f"the study goes on without W&B: {reason(error)}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def _table(frame: pd.DataFrame) -> Any:
+    import wandb
+
+    return wandb.Table(dataframe=frame)

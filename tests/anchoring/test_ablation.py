@@ -1,0 +1,263 @@
+"""Each kind of removal, on real replicated models, against what it must do to each activation."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from anchoring.ablation import Ablation, prune
+from anchoring.alignment import Mapping, alignment, falloff, repel, suppress
+from excolor import colors
+from excolor.models import ColorMLP, ModelConfig
+
+X = colors.rgb_centres(6)
+PLANE = torch.eye(4, dtype=torch.float64)[:2]
+
+
+def model_of(kind="ColorMLP", **config):
+    """Replicas whose activations are far from 0, as those of trained ones are."""
+    model = ColorMLP(ModelConfig(kind=kind, **config), range(3))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+    return model.requires_grad_(False)
+
+
+def latents(seed, width=4, count=50):
+    return torch.randn(2, count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("kind", ["ColorMLP", "NormedColorMLP"])
+@pytest.mark.parametrize("config", [{}, {"bottleneck": 6, "hidden": 8, "depth": 3}])
+@pytest.mark.parametrize("dims", [(0, 1), (2,), (1, 3)])
+def test_pruned_is_ablated_but_smaller(kind, config, dims):
+    model = model_of(kind, **config)
+    ablated = Ablation(dims=dims).apply(model)
+    pruned = prune(model, dims)
+    assert_close(pruned(X), ablated(X), atol=1e-5, rtol=1e-4)
+    assert pruned.config.bottleneck == model.config.bottleneck - len(dims)
+    assert sum(p.numel() for p in pruned.parameters()) < sum(p.numel() for p in model.parameters())
+    assert not torch.allclose(ablated(X), model(X), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["ablate", "prune", "suppress", "repel", "leace"])
+def test_no_removal_changes_the_model_itself(kind):
+    model = model_of("NormedColorMLP")
+    before = model(X)
+    removed = Ablation(kind=kind, layer="bottleneck").apply(model)(X)
+    assert removed.shape == before.shape
+    assert_close(model(X), before)
+    assert not torch.allclose(removed, before, atol=1e-3)
+
+
+def test_suppressing_an_axis_zeroes_it_after_the_norm():
+    model = model_of("NormedColorMLP")
+    z = model.activations(X.expand(3, -1, 3))["bottleneck"].clone()
+    z[..., :2] = 0
+    expected = model.decoder(z).clamp(0, 1)
+    assert_close(Ablation(kind="suppress", layer="bottleneck").apply(model)(X), expected, atol=1e-5, rtol=1e-4)
+    # which is not ablating, after which the rest is normalised again
+    assert not torch.allclose(Ablation(layer="bottleneck").apply(model)(X), expected, atol=1e-3)
+
+
+def test_suppression_has_an_amount():
+    model = model_of()
+    nothing = Ablation(kind="suppress", amount=0).apply(model)(X)
+    assert_close(nothing, model(X))
+    everything = Ablation(kind="suppress", amount=1).apply(model)(X)
+    assert_close(everything, Ablation().apply(model)(X), atol=1e-5, rtol=1e-4)
+
+
+@given(st.floats(0, 1), st.floats(0, 0.9), st.floats(0, 1), st.floats(0, 5))
+def test_bounded_falloff_is_its_formula(x, a, b, p):
+    expected = b * ((x - a) / (1 - a)) ** p if x > a else 0
+    assert falloff(torch.tensor(x, dtype=torch.float64), a, b, p).item() == pytest.approx(expected, abs=1e-9)
+
+
+@given(st.integers(0, 2**31), st.floats(0, 0.8), st.floats(0.1, 1))
+@settings(max_examples=30)
+def test_suppression_along_a_direction_is_its_formula(seed, start, amount):
+    z = latents(seed)
+    direction = torch.tensor([[0.6, 0.0, 0.8, 0.0]], dtype=torch.float64)
+    out = suppress(z, direction, lambda x: falloff(x, start, amount, 2), signed=True)
+    for vector, result in zip(z[0], out[0], strict=True):
+        along = float(vector @ direction[0])
+        cosine = along / float(vector.norm())
+        gate = amount * ((cosine - start) / (1 - start)) ** 2 if cosine > start else 0
+        assert result.tolist() == pytest.approx((vector - gate * along * direction[0]).tolist())
+
+
+@pytest.mark.parametrize("kind", ["linear", "bezier"])
+@given(st.floats(0, 0.9), st.floats(0.05, 1))
+def test_mappings_keep_what_is_below_and_bring_the_rest_under_the_end(kind, start, share):
+    end = start + (1 - start) * share
+    x = torch.linspace(-1, 1, 201, dtype=torch.float64)
+    y = Mapping(kind, start, end)(x)
+    assert_close(y[x <= start], x[x <= start])
+    assert y[-1].item() == pytest.approx(end, abs=1e-6)
+    assert (y.diff() >= -1e-9).all()
+    assert (y <= torch.maximum(x, torch.tensor(start)) + 1e-9).all()
+
+
+def test_bezier_leaves_smoothly_and_arrives_flat():
+    x = torch.linspace(0.3, 1, 7001, dtype=torch.float64)
+    slope = Mapping("bezier", 0.3, 0.6)(x).diff() / x.diff()
+    assert slope[0].item() == pytest.approx(1, abs=0.01)
+    assert slope[-1].item() == pytest.approx(0, abs=0.05)
+    middle = Mapping("linear", 0.3, 0.6)(torch.tensor([0.65], dtype=torch.float64))
+    assert middle.item() == pytest.approx(0.45)
+
+
+@pytest.mark.parametrize(
+    "basis", [PLANE, torch.tensor([[0.6, 0.0, 0.8, 0.0]], dtype=torch.float64)], ids=["plane", "direction"]
+)
+@given(st.integers(0, 2**31), st.floats(0, 0.8), st.floats(0.1, 0.9))
+@settings(max_examples=30)
+def test_repelling_turns_in_the_shared_plane(basis, seed, start, share):
+    z = latents(seed)
+    mapping = Mapping("linear", start, start + (1 - start) * share)
+    signed = len(basis) == 1
+    before, out = alignment(z, basis, signed), repel(z, basis, mapping, signed)
+    touched = before > start
+    assert_close(out.norm(dim=-1), z.norm(dim=-1))
+    assert_close(alignment(out, basis, signed), mapping(before), atol=1e-6, rtol=1e-6)
+    assert_close(out[~touched], z[~touched])
+    # both parts keep their directions
+    along, along_after = z @ basis.T @ basis, out @ basis.T @ basis
+    across, across_after = z - along, out - along_after
+    for a, b in ((along, along_after), (across, across_after)):
+        assert (torch.cosine_similarity(a, b, dim=-1)[touched] > 1 - 1e-6).all()
+
+
+def test_repelling_what_lies_wholly_in_the_subspace_finds_a_way_out():
+    z = torch.tensor([[[2.0, 0, 0, 0], [0, 0, 0, 0]]], dtype=torch.float64)
+    out = repel(z, PLANE, Mapping("linear", 0, 0.5))
+    assert out.isfinite().all()
+    assert out[0, 0].norm().item() == pytest.approx(2)
+    assert alignment(out, PLANE)[0, 0].item() == pytest.approx(0.5)
+    assert out[0, 1].norm() == 0
+
+
+def bezier(x, a, b):
+    """The curve's point at x, by its control points and a fine table of its parameter."""
+    t = np.linspace(0, 1, 200_001)
+    near = 0.5**0.5
+    points = [(a, a), (a + near * (b - a),) * 2, (1 - near * (1 - b), b), (1, b)]
+    weights = [(1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3]
+    xs, ys = (sum(w * p[k] for w, p in zip(weights, points, strict=True)) for k in (0, 1))
+    return np.interp(x, xs, ys)
+
+
+@given(st.floats(0, 0.9), st.floats(0.05, 1))
+@settings(max_examples=20)
+def test_the_bezier_mapping_is_that_of_its_control_points(start, share):
+    end = start + (1 - start) * share
+    x = np.linspace(start + 1e-6, 1, 50)
+    ours = Mapping("bezier", start, end)(torch.tensor(x))
+    assert ours.numpy() == pytest.approx(bezier(x, start, end), abs=1e-5)
+
+
+def edited(model, layer, **table):
+    """A layer's activations before and after an intervention at run time, as the model's own path has them."""
+    removed = Ablation(layer=layer, **table).apply(model)
+    rgb = X.expand(3, -1, 3)
+    return model.activations(rgb)[layer], model.activations(rgb, removed.keywords["edits"])[layer]
+
+
+def test_a_settings_keys_reach_its_suppression():
+    model = model_of("NormedColorMLP")
+    before, after = edited(model, "bottleneck", kind="suppress", dims=(1, 3), start=0.2, amount=0.7, power=2)
+    share = before[..., [1, 3]].norm(dim=-1)
+    gate = torch.where(share > 0.2, 0.7 * ((share - 0.2) / 0.8).clamp(min=0) ** 2, 0)
+    assert_close(after[..., [1, 3]], before[..., [1, 3]] * (1 - gate).unsqueeze(-1), atol=1e-5, rtol=1e-4)
+    assert_close(after[..., [0, 2]], before[..., [0, 2]])
+
+
+def test_one_dim_is_an_axis_with_both_its_ends_and_a_direction_has_one():
+    model = model_of()
+    assert_close(
+        Ablation(kind="suppress", dims=(0,)).apply(model)(X), Ablation(dims=(0,)).apply(model)(X), atol=1e-5, rtol=1e-4
+    )
+    before, after = edited(model, "encoder", kind="suppress", direction=(0, 3, 0, 0))
+    assert (before[..., 1] < 0).any()
+    assert (before[..., 1] > 0).any()
+    assert_close(after[..., 1], before[..., 1].clamp(max=0), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mapping", ["linear", "bezier"])
+def test_a_settings_keys_reach_its_repulsion(mapping):
+    model = model_of("NormedColorMLP")
+    before, after = edited(model, "bottleneck", kind="repel", dims=(2, 3), start=0.1, end=0.4, mapping=mapping)
+    x = before[..., [2, 3]].norm(dim=-1)
+    expected = torch.tensor(bezier(x.numpy(), 0.1, 0.4)).float() if mapping == "bezier" else 0.1 + (x - 0.1) * 0.3 / 0.9
+    assert_close(after[..., [2, 3]].norm(dim=-1), torch.where(x > 0.1, expected, x), atol=1e-4, rtol=1e-4)
+
+
+def test_repelling_wholly_leaves_nothing_along_the_dims():
+    before, after = edited(model_of("NormedColorMLP"), "bottleneck", kind="repel")
+    assert before[..., :2].abs().max() > 0.5
+    assert after[..., :2].abs().max() < 1e-5
+    assert_close(after.norm(dim=-1), before.norm(dim=-1))
+
+
+def test_leace_leaves_no_linear_trace_of_the_point_on_the_wheel():
+    model = model_of("NormedColorMLP")
+    removed = Ablation(kind="leace", layer="bottleneck").apply(model)
+    grid = colors.hsv_centres(36, 8, 8)
+    angle = 2 * math.pi * colors.cell_centres(36)
+    points = torch.stack([angle.cos(), angle.sin()], -1)[:, None, None] * colors.vibrancy(grid).unsqueeze(-1)
+    hue = (points - points.mean((0, 1, 2))).reshape(-1, 2)
+
+    def r2(z):
+        """Of a ridge regression, which a residue of rounding does not fool."""
+        z = z - z.mean(1, keepdim=True)
+        probe = torch.linalg.solve(z.mT @ z + 1e-3 * len(hue) * torch.eye(4), z.mT @ hue)
+        return 1 - (hue - z @ probe).square().sum((1, 2)) / hue.square().sum()
+
+    rgb = grid.reshape(1, -1, 3).expand(3, -1, 3)
+    assert r2(model.activations(rgb)["bottleneck"]).min() > 0.3
+    assert r2(model.activations(rgb, removed.keywords["edits"])["bottleneck"]).max() < 0.01
+
+
+def test_leace_leaves_a_replica_that_is_not_finite_to_itself():
+    model = model_of()
+    model.encoder.last.bias[1] = torch.nan
+    removed = Ablation(kind="leace").apply(model)
+    assert removed(X).isfinite().flatten(1).all(1).tolist() == [True, False, True]
+
+
+def test_pruning_dims_that_are_not_there_is_an_error():
+    with pytest.raises(ValueError, match=r"dims: found \[7\]"):
+        prune(model_of(), (7,))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"kind": "erase"}, "ablate"),
+        ({"kind": "repel", "start": 0.5, "end": 0.4}, "end: found 0.4, expected start"),
+        ({"direction": (1, 0, 0, 0)}, "direction: found one with kind 'ablate'"),
+        ({"kind": "suppress", "direction": (0, 0, 0, 0)}, "of length 0"),
+        ({"start": 1.0}, "less than 1"),
+    ],
+)
+def test_wrong_tables(table, message):
+    with pytest.raises(ValueError, match=message):
+        Ablation(**table)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"kind": "suppress", "direction": (1, 0)}, "direction: found 2 coordinates, expected 4"),
+        ({"kind": "prune", "dims": (0, 1, 2, 3)}, "expected kind 'prune' to leave some"),
+        ({"dims": (4,)}, "dims: found .4., expected different"),
+    ],
+)
+def test_what_does_not_fit_the_layer(table, message):
+    with pytest.raises(ValueError, match=message):
+        Ablation(**table).check(4)

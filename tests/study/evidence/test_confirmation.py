@@ -1,0 +1,168 @@
+"""Confirmation on held-out seeds: a real one, and its statistics against what they must be."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import study
+from anchoring import InputError
+from study.evidence.confirmation import candidates, leave_one_out
+from study.evidence.ranking import ranking, worths
+from study.evidence.references import references
+from study.search.plan import SEEDS_APART, Plan
+
+
+def test_held_out_seeds_are_no_searchs(hue):
+    plans = [Plan(seed=seed, seeds=50_000) for seed in (0, 1, 2)]
+    searched = {seed for plan in plans for seed in (plan.replica_seeds[0], plan.replica_seeds[-1])}
+    held_out = [plan.held_out_seeds(50_000) for plan in plans]
+    assert not searched & {seed for seeds in held_out for seed in seeds}
+    assert held_out[0][-1] < SEEDS_APART
+    assert set(hue.confirmation.seed) == set(Plan.of(hue).held_out_seeds(64))
+    assert not set(hue.confirmation.seed) & set(hue.seeds())
+
+
+def test_the_best_the_seeds_and_the_published_setting_are_confirmed(hue, hue_run):
+    rows = hue.confirmation
+    best = hue.best(2).trial.tolist()
+    assert rows.groupby("setting").seed.nunique().to_dict() == {
+        **{f"trial {trial}": 64 for trial in best},
+        "seed": 64,
+        "published": 64,
+    }
+    said = hue_run[1].stdout
+    assert "held-out seeds" in said
+    ranked = ranking(rows, hue)
+    assert f"{ranked['mean'][0]:.3f} [{ranked['mean.low'][0]:.3f}, {ranked['mean.high'][0]:.3f}]" in said
+
+
+def test_the_ranking_says_what_the_rows_say(hue):
+    rows = hue.confirmation
+    ranked = ranking(rows, hue).set_index("setting")
+    for name, of in rows.groupby("setting"):
+        row, x = ranked.loc[name], of.isolation.to_numpy()
+        assert row["mean"] == pytest.approx(x.mean())
+        assert row["sd"] == pytest.approx(x.std(ddof=1))
+        assert row["p10"] == pytest.approx(np.quantile(x, 0.1))
+        assert row["min"] == x.min()
+        assert row["failures"] == pytest.approx((x < 0.5).mean())
+        assert 0 <= row["failures.low"] <= row["failures"] <= row["failures.high"]
+        assert row["failures.high"] > 0  # even if none of 64 failed
+        assert row["mean.low"] <= row["mean"] <= row["mean.high"]
+        exact = stats.t.interval(0.95, 63, x.mean(), x.std(ddof=1) / 8)
+        assert [row["mean.low"], row["mean.high"]] == pytest.approx(exact, abs=0.02)
+        published = rows[rows.setting == "published"].isolation
+        u = stats.mannwhitneyu(x, published).statistic / 64**2
+        assert row["over_published"] == pytest.approx(u)
+    assert ranked["mean"].is_monotonic_decreasing
+    assert ranked.tied.iloc[0]
+    best = hue.best().iloc[0]
+    confirmed = ranked.loc[f"trial {best.trial}"]
+    assert confirmed.optimism == pytest.approx(best["value"] - confirmed["mean"])
+    assert ranked.loc["seed"].isna()["optimism"]
+
+
+def test_ties_are_called_ties_and_differences_are_not(hue):
+    rng = np.random.default_rng(0)
+    luck = rng.normal(0, 0.05, 64)  # of the seeds, which all settings share
+
+    def made(name, mean, noise):
+        values = np.clip(mean + luck + rng.normal(0, noise, 64), 0, 1)
+        return pd.DataFrame(
+            {"setting": name, "trial": pd.NA, "seed": range(64), "isolation": values, "diverged": False}
+        )
+
+    rows = pd.concat([made("a", 0.9, 0.02), made("b", 0.899, 0.02), made("c", 0.88, 0.005)], ignore_index=True)
+    ranked = ranking(rows, hue).set_index("setting")
+    assert ranked.loc[["a", "b"], "tied"].all()
+    assert not ranked.loc["c", "tied"]
+
+
+def test_a_diverged_replica_counts_as_a_useless_one(hue):
+    rows = hue.confirmation
+    broken = rows.assign(diverged=rows.seed == rows.seed.min())
+    broken.loc[broken.diverged, "isolation"] = 0
+    ranked, whole = ranking(broken, hue).set_index("setting"), ranking(rows, hue).set_index("setting")
+    assert (ranked["mean"] < whole["mean"]).all()
+    assert (ranked["min"] == 0).all()
+    assert (ranked.failures >= 1 / 64).all()
+
+
+def test_a_study_is_compared_with_settings_of_its_concept():
+    names = {concept: [file.stem for file in references(concept)] for concept in ("hue", "red", "green")}
+    assert names == {"hue": ["seed", "published"], "red": ["seed-red"], "green": []}
+
+
+@pytest.mark.parametrize(
+    ("against", "said"),
+    [
+        (["hue.toml"], "hue.toml: found ranges, expected a fixed setting to compare with (--against)"),
+        (["seed.toml", "seed.toml"], "found a second setting named seed"),
+        (["none.toml"], "no such file"),
+        (["seed-red.toml"], "seed-red.toml: found concept red, expected hue, the study's (--against)"),
+    ],
+)
+def test_what_cannot_be_compared_with_is_one_line(hue, spaces, command, against, said):
+    files = [part for file in against for part in ("--against", spaces / file)]
+    done = command("confirm", hue.path, *files)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_setting_that_cannot_be_trained_is_one_line(hue, spaces, command, tmp_path):
+    for name in ("seed.toml", "seed.csv"):
+        (tmp_path / name).write_bytes((spaces / name).read_bytes())
+    toml = (tmp_path / "seed.toml").read_text().replace("bottleneck = 4", "bottleneck = 4\nhidden = 1000000000000000")
+    (tmp_path / "seed.toml").write_text(toml)
+    done = command("confirm", hue.path, "--top", 0, "--against", tmp_path / "seed.toml")
+    assert done.returncode == 1
+    assert "could not be confirmed" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_setting_without_a_term_is_the_same_but_for_it(hue):
+    trial = hue.best().trial.item()
+    whole, *others = (candidate.setting for candidate in leave_one_out(hue, trial))
+    assert whole == hue.setting(trial)
+    assert len(others) == 5
+    for term, without in zip(whole.regularizers, others, strict=True):
+        assert without.regularizers == {k: v for k, v in whole.regularizers.items() if k != term}
+        assert without.schedule.properties == tuple(p for p in whole.schedule.properties if p.name != term)
+        assert (without.model, without.labels, without.data) == (whole.model, whole.labels, whole.data)
+
+
+def test_a_terms_worth_is_what_the_whole_setting_scores_more_seed_by_seed(hue):
+    luck = np.random.default_rng(0).normal(0, 0.1, 64)
+    scores = {"trial 3": 0.8 + luck, "without norm": 0.8 + luck, "without separate": 0.5 + luck}
+    frames = [
+        pd.DataFrame({"setting": name, "seed": range(64), "isolation": values, "diverged": False})
+        for name, values in scores.items()
+    ]
+    found = worths(pd.concat(frames), hue).set_index("term")
+    assert found.index.tolist() == ["separate", "norm"]
+    assert found.loc["separate", ["worth", "worth.low", "worth.high"]].tolist() == pytest.approx([0.3, 0.3, 0.3])
+    assert found.loc["norm", "worth"] == pytest.approx(0)
+    assert found.loc["separate", "mean"] == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.slow
+def test_the_best_is_trained_without_each_of_its_terms(hue, spaces, command, tmp_path):
+    copy = shutil.copytree(hue.path, tmp_path / "hue")
+    done = command("confirm", copy, "--top", 1, "--seeds", 4, "--leave-one-out", "--against", spaces / "seed.toml")
+    assert done.returncode == 0, done.stderr
+    rows = study.load(copy).leave_one_out
+    assert rows.setting.unique().tolist()[1:] == [
+        f"without {t}" for t in ("separate", "planar", "norm", "norm-v", "polar")
+    ]
+    whole = study.load(copy).confirmation.query("trial.notna()").isolation.tolist()
+    assert rows.isolation[:4].tolist() == pytest.approx(whole, abs=1e-3)
+    assert "without each of its terms" in done.stdout
+
+
+def test_nothing_to_confirm_is_one_line(hue):
+    with pytest.raises(InputError, match="found nothing to confirm, expected --top 1 or more, or --against"):
+        candidates(hue, 0, 2, [])

@@ -1,0 +1,202 @@
+"""A study run by Ray Tune and Optuna for real, and what it leaves."""
+
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from optuna.trial import TrialState
+
+import study
+from anchoring.ablation import Ablation
+from excolor.metrics import evaluate
+
+
+def test_every_trial_is_there_once(hue):
+    assert hue.trials.trial.tolist() == list(range(14))
+    assert set(hue.trials.state) == {"complete", "stopped"}
+    assert hue.trials[hue.trials.state == "complete"].steps.eq(300).all()
+    assert hue.trials[hue.trials.state == "stopped"].steps.lt(300).all()
+
+
+def test_trials_summarise_their_replicas_last_rung(hue):
+    for _, trial in hue.trials.iterrows():
+        rows = hue.replicas[(hue.replicas.trial == trial.trial) & (hue.replicas.step == trial.steps)]
+        assert rows.seed.tolist() == hue.seeds() == [0, 1, 2, 3]
+        assert trial["isolation.mean"] == pytest.approx(rows.isolation.mean())
+        assert trial["isolation.sd"] == pytest.approx(np.std(rows.isolation, ddof=1))
+        assert trial["utility.p10"] == pytest.approx(np.percentile(rows.utility, 10))
+        assert trial["hue_residual.min"] == pytest.approx(rows.hue_residual.min())
+
+
+def test_rungs_are_ten_and_even(hue):
+    complete = hue.best().trial.item()
+    assert sorted(hue.replicas[hue.replicas.trial == complete].step.unique()) == list(range(30, 301, 30))
+
+
+def test_optuna_is_told_the_truth(hue, outcomes):
+    told = {"complete": "COMPLETE", "stopped": "PRUNED", "diverged": "FAIL", "failed": "FAIL"}
+    for folder in (hue, outcomes):
+        trials = folder.optuna().trials
+        states = folder.trials.set_index("trial").state
+        assert [trial.state.name for trial in trials] == [told[states[trial.number]] for trial in trials]
+        replicas = folder.replicas.merge(folder.trials[["trial", "steps"]], on="trial")
+        replicas = replicas[
+            replicas.step <= replicas.steps
+        ]  # of spared trials Optuna knows what a stop would have left
+        means = replicas.groupby(["trial", "step"]).isolation.mean()
+        for trial in trials:
+            reported = pd.Series(trial.intermediate_values)
+            if states[trial.number] != "failed":
+                assert reported.to_dict() == pytest.approx(means[trial.number].to_dict())
+            if trial.state == TrialState.COMPLETE:
+                assert trial.value == pytest.approx(means[trial.number].iloc[-1])
+    assert set(outcomes.trials.state) == {"complete", "stopped", "diverged", "failed"}
+
+
+def test_diverged_and_failed_trials_say_so(outcomes):
+    trials = outcomes.trials.set_index("state")
+    diverged, failed = trials.loc[["diverged"]], trials.loc[["failed"]]
+    assert diverged["param.rate"].eq(1e38).all()
+    assert diverged["isolation.mean"].eq(0).all()
+    assert diverged.diverged.eq(2).all()
+    assert diverged.steps.lt(200).all()  # no time is wasted on them
+    assert failed["param.model.hidden"].gt(20).all()
+    assert failed.reason.str.contains("MemoryError").all()
+    assert failed.steps.eq(0).all()
+
+
+def test_a_model_is_there_for_each_complete_trial_and_is_the_one_measured(hue):
+    complete = hue.trials[hue.trials.state == "complete"]
+    assert sorted(path.stem for path in (hue.path / "models").iterdir()) == [f"{n:05d}" for n in complete.trial]
+    trial = hue.best().trial.item()
+    model = hue.model(trial)
+    ablated = Ablation(layer="encoder", dims=(0, 1)).apply(model)
+    again = evaluate(lambda x: (model(x), ablated(x)))
+    rows = hue.final(trial)
+    for name, metric in again.items():
+        assert rows[name].tolist() == pytest.approx(metric.tolist(), abs=1e-6)
+
+
+def test_the_folder_is_as_documented(hue):
+    names = {path.name for path in hue.path.iterdir()}
+    assert names >= {
+        *("study.toml", "hue.csv", "manifest.json", "optuna.journal", "trials.parquet", "replicas.parquet", "models"),
+        *("report.html", "ray"),
+    }
+    assert not list(hue.path.rglob("*.partial"))
+    manifest = json.loads((hue.path / "manifest.json").read_text())
+    assert manifest["replica_seeds"] == [0, 1, 2, 3]
+    assert manifest["steps"] == 300
+    assert manifest["versions"]["ray"]
+    assert "run" in manifest["command"]
+
+
+def test_the_terminal_tells_the_whole_story(hue_run):
+    folder, done = hue_run
+    complete = (folder.trials.state == "complete").sum()
+    assert f"14/14 trials: {complete} complete, {14 - complete} stopped" in done.stdout
+    assert f"trial {folder.best().trial.item()}" in done.stdout
+    assert "best settings of hue" in done.stdout
+    assert "report.html" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_trial_of_a_used_worker_replayed_in_a_fresh_process_measures_the_same(hue, command, tmp_path):
+    """`study export`, then `study train`, gives the metrics of a study, whose workers are reused, to the last bit."""
+    trial = hue.best().trial.item()
+    exported = command("export", "hue", trial, "--out", hue.path.parent, "--to", tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    setting = exported.stdout.strip()
+    trained = command("train", setting, "--seeds", 4, "--name", "again", "--out", tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    again = study.load(tmp_path / "again")
+    assert again.trials.state.tolist() == ["complete"]
+    ours = hue.final(trial).drop(columns="trial").reset_index(drop=True)
+    theirs = again.final().drop(columns="trial").reset_index(drop=True)
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+
+
+def test_the_same_seed_and_one_worker_make_the_same_study(spaces, command, tmp_path):
+    def run(name):
+        options = ("--trials", 13, "--seeds", 2, "--steps", 60, "--cpus", 1, "--seed", 3, "--confirm", 0)
+        return command("run", spaces / "hue.toml", "--name", name, "--out", tmp_path, *options)
+
+    with ThreadPoolExecutor() as together:
+        for done in together.map(run, ("one", "two")):
+            assert done.returncode == 0, done.stderr
+    one, two = (study.load(tmp_path / name).trials.drop(columns="seconds") for name in ("one", "two"))
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    assert study.load(tmp_path / "one").seeds() == [300_000, 300_001]
+
+
+def begin(command, folder, more):
+    """The process of a study since whose start so many more trials have ended."""
+    parts = folder / "replicas.parquet"
+    enough = len(list(parts.glob("*.parquet"))) + more
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and len(list(parts.glob("*.parquet"))) < enough:
+        time.sleep(0.1)
+    return process
+
+
+def listened_on(process):
+    """The addresses on which a process and its children listen."""
+    family = [parent := psutil.Process(process.pid), *parent.children(recursive=True)]
+    found = []
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [place.laddr.ip for place in member.net_connections("inet") if place.status == psutil.CONN_LISTEN]
+    return found
+
+
+def test_a_study_that_was_killed_and_interrupted_goes_on_where_it_was(spaces, tmp_path, command):
+    path = tmp_path / "cut"
+    start = [sys.executable, "-m", "study", "run", str(spaces / "hue.toml"), "--name", "cut", "--out", str(tmp_path)]
+    start += ["--trials", "500", "--seeds", "2", "--steps", "300", "--cpus", "2", "--confirm", "0"]
+    process = begin(start, path, 3)
+    assert {ip.removeprefix("::ffff:") for ip in listened_on(process)} == {"127.0.0.1"}
+    process.kill()
+    process.communicate(timeout=60)
+    killed = study.load(path)
+    ended = killed.trials.drop(columns="seconds")
+    running = [trial for trial in killed.optuna().trials if trial.state == TrialState.RUNNING]
+    assert len(ended) >= 2
+    assert running
+
+    process = begin([sys.executable, "-m", "study", "resume", str(path), "--confirm", "0"], path, 3)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=400)
+    assert process.returncode == 1, stderr
+    assert "which are kept; `study resume" in stderr
+    assert "Traceback" not in stderr
+    cut = study.load(path)
+    waiting = [trial for trial in cut.optuna().trials if not trial.state.is_finished()]
+    assert {trial.state for trial in waiting} <= {TrialState.WAITING}
+
+    trials = len(cut.trials) + len(waiting) + 2
+    done = command("resume", path, "--trials", trials, "--confirm", 0)
+    assert done.returncode == 0, done.stderr
+    whole = study.load(path)
+    assert whole.trials.trial.tolist() == list(range(trials))
+    assert all(trial.state.is_finished() for trial in whole.optuna().trials)
+    kept = whole.trials.drop(columns="seconds")[lambda rows: rows.trial.isin(ended.trial)]
+    pd.testing.assert_frame_equal(kept.reset_index(drop=True)[ended.columns], ended.reset_index(drop=True))
+    for trial in running:  # they were trained again with what had been proposed by then, all of it or some
+        assert trial.params.items() <= whole.optuna().trials[trial.number].params.items()
+    assert len({tuple(trial.params.items()) for trial in whole.optuna().trials}) == trials  # nothing proposed twice
+    assert [run["trials"] for run in whole.manifest["history"]] == [500, 500]
+
+
+def test_a_study_can_be_renamed(hue, tmp_path):
+    renamed = study.load(shutil.copytree(hue.path, tmp_path / "another-name"))
+    assert len(renamed.optuna().trials) == 14
+    assert renamed.setting(0) == hue.setting(0)

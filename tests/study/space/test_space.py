@@ -1,0 +1,146 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import anchoring
+from anchoring import InputError
+from study.space.space import Space, write_setting
+
+TOML = """
+schedule = "s.csv"
+[model]
+bottleneck = 4
+[labels]
+red = { of = "redness", scale = "log(0.01, 1)" }
+[regularizers.separate]
+term = "Separate"
+power = "power = choice(10, 30)"
+[regularizers.other]
+term = "Separate"
+power = "power"
+shift = true
+[ablation]
+dims = [0, 1]
+"""
+CSV = """STEP,lr:log,separate,other
+0,"peak = log(1e-3, 1e-1)","log(1e-4, 1)",
++10,,"uniform(0, 1)",1
+"+uniform(0.1, 0.9)",peak,,2
+"+rise = int(5, 9)",,"log(1e-4, 1)",
+100,,,
+"-rise",,"uniform(0, 2)","uniform(0, 2)"
+200,,,
+"""
+
+
+@pytest.fixture
+def space(tmp_path):
+    def write(toml=TOML, csv=CSV):
+        (tmp_path / "s.toml").write_text(toml)
+        (tmp_path / "s.csv").write_text(csv)
+        return Space.read(tmp_path / "s.toml")
+
+    return write
+
+
+def test_parameters_have_readable_names(space):
+    assert list(space().distributions) == [
+        *("labels.red.scale", "power"),
+        *("peak", "separate@0", "separate@+10", "step@+", "rise", "separate@rise", "separate@rise#2", "other@rise"),
+    ]
+
+
+def test_a_point_of_the_space_is_a_setting(space):
+    values = {name: d.low if hasattr(d, "low") else d.choices[-1] for name, d in space().distributions.items()}
+    setting = space().setting(values | {"step@+": 0.25, "rise": 7, "peak": 0.02, "separate@+10": 0.125})
+    assert setting.regularizers["separate"].power == setting.regularizers["other"].power == 30
+    assert [row.step for row in setting.schedule.rows] == [0, 7, 10, 25, 100, 193, 200]
+    lr = setting.schedule.properties[0]
+    assert (lr.steps, lr.values) == ((0, 25), (0.02, 0.02))
+    assert setting.labels["red"].scale == 0.01
+
+
+def test_a_file_without_ranges_is_a_fixed_setting(spaces):
+    fixed = Space.read(spaces / "seed.toml")
+    assert fixed.distributions == {}
+    assert fixed.setting({}) == anchoring.load(spaces / "seed.toml")
+
+
+def test_a_space_has_one_concept(space):
+    assert space().concept == "hue"
+    of_red = 'concept = "red"' + TOML.replace("red = {", "crimson = {").replace("separate.power", "red")
+    assert space(of_red.replace('"power = choice', '"red = choice').replace('"power"', '"red"')).concept == "red"
+    with pytest.raises(InputError, match=r"concept: found 'choice\(hue, red\)', expected 'hue'"):
+        space('concept = "choice(hue, red)"' + TOML)
+    with pytest.raises(InputError, match=r"ablation\.kind: found 'leace', which erases hue"):
+        space('concept = "red"' + TOML.replace("[ablation]", '[ablation]\nkind = "leace"'))
+
+
+@given(data=st.data())
+def test_an_exported_setting_is_the_same_setting(data, tmp_path_factory, spaces):
+    space = Space.read(spaces / "hue.toml")
+    values = {
+        name: data.draw(st.sampled_from(d.choices) if hasattr(d, "choices") else st.floats(d.low, d.high))
+        for name, d in space.distributions.items()
+    }
+    path = write_setting(space.document(values), tmp_path_factory.mktemp("export"), "exported")
+    assert Space.read(path).setting({}) == space.setting(values)
+
+
+def test_steps_rescale_without_renaming(spaces):
+    space, short = Space.read(spaces / "hue.toml"), Space.read(spaces / "hue.toml", 500)
+    assert short.distributions == space.distributions
+    assert short.steps == 500
+    values = next(short.corners())
+    assert len(short.setting(values).schedule) == 500
+    assert len(space.setting(values).schedule) == 2001
+
+
+def test_any_step_may_be_a_range(space):
+    csv = (
+        CSV.replace("+rise = int(5, 9)", "+rise = choice(0.25, 0.5)")
+        .replace("-rise,", "-rise,")
+        .replace("100,,,", '"middle = int(90, 110)",,,')
+    )
+    ranged = space(csv=csv)
+    assert {"middle", "rise", "separate@rise"} <= set(ranged.distributions)
+    values = next(ranged.corners()) | {"middle": 104, "rise": 0.5}
+    assert [row.step for row in ranged.setting(values).schedule.rows] == [0, 10, 10, 52, 104, 152, 200]
+
+
+def test_what_only_some_values_break_is_found_before_a_study(space):
+    with pytest.raises(InputError, match=r"regularizers\.separate\.power: found .*, expected a whole number"):
+        space(TOML.replace("power = choice(10, 30)", "uniform(2, 10)").replace('"power"', "4"))
+
+
+def test_an_export_leaves_edited_files_alone(spaces, tmp_path):
+    document = Space.read(spaces / "seed.toml").document({})
+    path = write_setting(document, tmp_path, "mine")
+    path.write_text("# edited")
+    with pytest.raises(InputError, match=r"mine\.toml: cannot be written \(File exists\)"):
+        write_setting(document, tmp_path, "mine")
+    assert path.read_text() == "# edited"
+    path.unlink()
+    with pytest.raises(InputError, match=r"mine\.csv: cannot be written \(File exists\)"):
+        write_setting(document, tmp_path, "mine")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("power = \"power\"", 'power = "power = choice(1, 2)"'), "s.toml: regularizers.other.power: found a second range"),
+        (("dims = [0, 1]", "dims = [0, 9]"), "s.toml: ablation.dims: found [0, 9], expected different dimensions from 0"),
+        (("bottleneck = 4", 'bottleneck = "int(1, 4)"'), "s.toml: ablation.dims: found [0, 1], expected"),
+        (("shift = true", "shfit = true"), "s.toml: regularizers.other.shfit: unknown key"),
+        (("+uniform(0.1, 0.9)", "+uniform(0.1, 1.9)"), "s.csv: row 4, column STEP: found '+1.9', expected a step"),
+        (("+rise = int(5, 9)", "+rise = int(-5, 9)"), "s.csv: row 5, column STEP: found"),
+        (("uniform(0, 2)", "log(0, 2)"), "s.csv: row 7, column separate: found 'log(0, 2)', expected low > 0"),
+        (("peak = log(1e-3, 1e-1)", "peek = log(1e-3, 1e-1)"), "s.csv: row 4, column lr: found 'peak', expected a number"),
+    ],
+)  # fmt: skip
+def test_wrong_spaces_are_located(space, change, message):
+    with pytest.raises(InputError) as error:
+        space(TOML.replace(*change), CSV.replace(*change))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,47 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from study.search.plan import Plan
+from study.watch.live import StudyView
+
+
+def row(trial, state, isolation):
+    return {
+        "trial": trial,
+        "state": state,
+        "reason": "no memory",
+        "value": isolation,
+        "feasible": True,
+        "isolation.mean": isolation,
+        "isolation.sd": 0.01,
+        "param.peak": 0.012345,
+    }
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_view_tells_how_far_it_is_and_what_is_best(terminal):
+    text = io.StringIO()
+    with StudyView(
+        Console(file=text, width=100, force_terminal=terminal, _environ={"TERM": "xterm"}), "my study", Plan(trials=5)
+    ) as view:
+        for trial in range(5):
+            view.started(trial)
+        view.ended(row(0, "complete", 0.5))
+        view.ended(row(1, "stopped", 0.9))  # not a result: it was not trained to the end
+        view.ended(row(2, "complete", 0.7))
+        view.ended(row(3, "failed", 0.0))
+        if terminal:
+            frame = io.StringIO()
+            Console(file=frame, width=100).print(view._render())
+            for part in ("4/5 trials", "1 running", "2 complete", "1 stopped early", "left", "trial 2", "peak 0.0123"):
+                assert part in frame.getvalue()
+            assert "0.700 ± 0.010" in frame.getvalue()
+    said = text.getvalue()
+    assert "4/5 trials: 2 complete, 1 stopped, 1 failed in 0:00:0" in said
+    assert "trial 3 failed: no memory" in said
+    if not terminal:
+        assert said.splitlines()[0] == "my study"
+        assert "3/5 trials: isolation 0.700 ± 0.010 over its replicas, trial 2" in said
+        assert "\x1b" not in said

@@ -1,0 +1,65 @@
+import re
+import shutil
+
+import nbformat
+import pytest
+
+import study
+from anchoring import InputError
+from study.watch.report import write_report
+
+
+def test_the_report_answers_with_pictures_and_without_the_network(hue):
+    page = (hue.path / "report.html").read_text()
+    best = hue.best().iloc[0]
+    assert f"is trial {best.trial}: mean isolation {best['isolation.mean']:.3f}" in page
+    pictures = re.findall(r"<img [^>]*src=\"data:image/png;base64,[^>]*>", page)
+    assert len(pictures) >= 6
+    assert all(re.search(r'alt="[^"]{20,}"', picture) for picture in pictures)
+    assert not re.search(r"(src|href)=\"(https?:)?//", page)
+    assert "@import" not in page
+    assert "Traceback" not in page
+    assert "Warning" not in page
+    assert "stderr" not in page  # no library's log lines
+
+
+def test_a_report_can_be_written_again(hue, tmp_path):
+    copy = study.load(shutil.copytree(hue.path, tmp_path / "hue", ignore=shutil.ignore_patterns("ray", "wandb")))
+    before = (copy.path / "report.html").stat().st_ino
+    assert write_report(copy) == copy.path / "report.html"
+    assert (copy.path / "report.html").stat().st_ino != before
+
+
+def test_a_training_that_was_kept_has_a_report(spaces, tmp_path, command):
+    done = command("train", spaces / "published.toml", "--seeds", 2, "--steps", 60, "--name", "one", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = command("report", "one", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "One setting, trained on its own" in (tmp_path / "one" / "report.html").read_text()
+
+
+def test_nothing_to_report_is_one_line(hue, monkeypatch):
+    monkeypatch.setattr(type(hue), "trials", hue.trials.assign(state="stopped"))
+    with pytest.raises(InputError, match="found no complete trial"):
+        write_report(hue)
+
+
+def test_a_notebook_that_is_not_there_is_one_line(hue):
+    with pytest.raises(
+        InputError, match=r"--notebook: found 'x', expected one of controls, early-stopping, experiment"
+    ):
+        write_report(hue, "x")
+
+
+def test_ones_own_notebook_gets_the_folder_and_leaves_its_figures(hue, tmp_path):
+    cells = [
+        "FOLDER = 'elsewhere'",
+        "import study\nfrom matplotlib.figure import Figure\nfrom analysis import page",
+        "page.show(Figure(), 'mine', 'Nothing, of ' + study.load(FOLDER).name)",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(notebook, tmp_path / "own.ipynb")
+    path = write_report(hue, str(tmp_path / "own.ipynb"), tmp_path / "figures")
+    assert path == hue.path / "own.html"
+    assert 'alt="Nothing, of hue"' in path.read_text()
+    assert sorted(file.name for file in (tmp_path / "figures").iterdir()) == ["mine.pdf", "mine.svg"]

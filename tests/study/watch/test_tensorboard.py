@@ -1,0 +1,43 @@
+"""The event files of a real study, read back."""
+
+import struct
+
+import pytest
+from tensorboardX.crc32c import crc32c
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+from study.record.folder import metric_means
+
+
+def events(path):
+    """A file of TFRecords: length, its masked checksum, the event, its masked checksum."""
+    data, at = path.read_bytes(), 0
+    while at < len(data):
+        (length,) = struct.unpack_from("<Q", data, at)
+        for part, start in ((data[at : at + 8], at + 8), (data[at + 12 : at + 12 + length], at + 12 + length)):
+            value = crc32c(part)
+            masked = ((value >> 15 | value << 17) + 0xA282EAD8) & 0xFFFFFFFF
+            assert struct.unpack_from("<I", data, start) == (masked,)
+        yield Event.FromString(data[at + 12 : at + 12 + length])
+        at += length + 16
+
+
+def test_each_trial_has_its_curves_and_its_parameters(hue):
+    assert sorted(path.name for path in (hue.path / "tensorboard").iterdir()) == [f"{n:05d}" for n in range(14)]
+    for trial in range(14):
+        (path,) = (hue.path / "tensorboard" / f"{trial:05d}").iterdir()
+        curves, parameters = {}, {}
+        for event in events(path):
+            for value in event.summary.value:
+                if value.HasField("metadata"):
+                    plugin = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+                    parameters |= plugin.session_start_info.hparams
+                else:
+                    curves.setdefault(event.step, {})[value.tag] = value.simple_value
+        rungs = hue.replicas[hue.replicas.trial == trial].groupby("step")
+        assert list(curves) == list(rungs.groups)
+        for step, rows in rungs:
+            assert curves[step] == pytest.approx(metric_means(rows), rel=1e-6)
+        told = {name: getattr(value, value.WhichOneof("kind")) for name, value in parameters.items()}
+        assert told == pytest.approx(hue.parameters(trial))
