@@ -1,6 +1,29 @@
 """The method: regularizers, under a schedule, that press a concept into chosen latent dimensions; and its ablation."""
 
+from anchoring.data import Data
+from anchoring.erasure import Target
 from anchoring.errors import InputError
-from anchoring.setting import Setting, load
+from anchoring.experiment import AnchoredExperiment
+from anchoring.fields import Table
+from anchoring.labels import Label
+from anchoring.layers import Edited, activations
+from anchoring.replicas import Replicas
+from anchoring.setting import Sampling, Setting
+from anchoring.terms import TERMS, Seen, Term
 
-__all__ = ["InputError", "Setting", "load"]
+__all__ = [
+    "TERMS",
+    "AnchoredExperiment",
+    "Data",
+    "Edited",
+    "InputError",
+    "Label",
+    "Replicas",
+    "Sampling",
+    "Seen",
+    "Setting",
+    "Table",
+    "Target",
+    "Term",
+    "activations",
+]

@@ -1,168 +1,244 @@
-"""Taking latent dimensions away from trained models: by their weights, or from their activations at run time."""
+"""Kinds of ablation: what is taken away from a trained replica, by its weights or from its activations at run time.
+
+Every kind is a table of the setting, found by its `kind`. What a kind does is a set of edits of layers' activations; the
+two kinds that change weights also say how, and their edits give the same outputs.
+"""
 
 from __future__ import annotations
 
 import copy
-import math
-import warnings
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
-from anchoring.alignment import Mapping, falloff, repel, suppress
+from anchoring.alignment import Bend, falloff, repel, suppress
+from anchoring.erasure import Target, leace
 from anchoring.fields import Dims, Point, Real, Share, Table, check_dims
-from excolor import colors
-from excolor.models import ColorMLP, Edits, Outputs
+from anchoring.layers import Edits
 
 
 class Ablation(Table):
-    """What is taken away after training, and how: one flat table, so that `kind` can be a search space's choice.
+    """What every kind has: the layer it acts on."""
 
-    - `ablate` zeroes the weights that write `dims` (rows and biases) and that read them; a normalised bottleneck
-      renormalises what is left.
-    - `prune` removes those weights: the same outputs from a smaller model.
-    - `suppress` takes away, at run time, what of an activation lies along the dims (or along `direction`), by a bounded
-      falloff `amount ((x - start)/(1 - start))^power` of its alignment x, above `start`; by default all of it.
-    - `repel` turns activations away from the dims (or the direction), so that alignments above `start` end up between
-      `start` and `end`, by a `linear` or a `bezier` mapping; by default all at 0.
-    - `leace` erases, at run time, what a linear probe could read of hue's point on the colour wheel (Belrose et al.
-      2023): post hoc, whatever the dims.
+    layer: str = "encoder"
 
-    Each kind takes the keys it needs and leaves the others alone. The first two act on the weights around the
-    bottleneck, whichever of its layers is named. Alignment is the share of an activation's length that lies along the
-    dims, or the cosine with the direction, of which only positive ones are touched.
+    @abstractmethod
+    def edits(self, model: nn.Module, target: Target | None = None) -> Edits:
+        """What to do to the activations of one replica. `target` is what the concept is, for kinds that are fitted."""
+
+    def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
+        """Raise ValueError, starting with the offending key, if this does not fit the model.
+
+        Args:
+            width: the layer's.
+            around: the layers of which the model says which weights write and read them.
+            concept: whether the experiment says what the concept is.
+        """
+
+    @property
+    def removed(self) -> tuple[int, ...]:
+        """The dims that are taken away; none if it is a direction, or what was fitted."""
+        return ()
+
+
+class _OfWeights(Ablation):
+    """Takes away the weights that write and read some dims."""
+
+    dims: Dims = (0, 1)
+
+    def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
+        check_dims(self.dims, width)
+        if self.layer not in around:
+            known = ", ".join(around) or "none"
+            raise ValueError(
+                f"layer: found {self.layer!r}, around which the model names no weights (it does around {known}), "
+                "expected one of those, or kind 'suppress'"
+            )
+
+    @property
+    def removed(self) -> tuple[int, ...]:
+        return self.dims
+
+    def edits(self, model: nn.Module, target: Target | None = None) -> Edits:
+        writer, _ = around(model)[self.layer]
+
+        def empty(z: Tensor) -> Tensor:
+            return z * z.new_tensor([float(dim not in self.dims) for dim in range(z.shape[-1])])
+
+        return {writer: empty}
+
+    @abstractmethod
+    def changed(self, model: nn.Module) -> nn.Module:
+        """One replica without those weights; the replica itself stays as it is."""
+
+
+class Ablate(_OfWeights):
+    """Zeroes the weights that write `dims` (rows and biases) and that read them.
+
+    They are the weights around the layer, whichever side of a normalisation it is on: what is left is normalised again.
     """
 
-    kind: Literal["ablate", "prune", "suppress", "repel", "leace"] = "ablate"
-    layer: str = "encoder"
+    kind: Literal["ablate"] = "ablate"
+
+    def changed(self, model: nn.Module) -> nn.Module:
+        ablated = copy.deepcopy(model)
+        writer, reader = weights_around(ablated, self.layer)
+        dims = list(self.dims)
+        with torch.no_grad():
+            writer.weight[dims] = 0
+            reader.weight[:, dims] = 0
+            if writer.bias is not None:
+                writer.bias[dims] = 0
+        return ablated
+
+
+class Prune(_OfWeights):
+    """Removes those weights: the same outputs as `ablate`, from a smaller model."""
+
+    kind: Literal["prune"] = "prune"
+
+    def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
+        super().check(width, around, concept)
+        _expect_some_left(self.dims, width, self.kind)
+
+    def changed(self, model: nn.Module) -> nn.Module:
+        return prune(model, self.layer, self.dims)
+
+
+class _OfActivations(Ablation):
+    """Acts on what lies along some dims, or along a direction instead.
+
+    The alignment of an activation is the share of its length that lies along the dims, or the cosine with the
+    direction, of which only positive ones are touched.
+    """
+
     dims: Dims = (0, 1)
-    direction: Point | None = None  # instead of dims
+    direction: Point | None = None
     start: Annotated[Share, Field(lt=1)] = 0
+
+    @model_validator(mode="after")
+    def _direction_has_a_length(self) -> _OfActivations:
+        if self.direction is not None and not any(self.direction):
+            raise ValueError("direction: found a direction of length 0, expected another")
+        return self
+
+    def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
+        if self.direction is None:
+            check_dims(self.dims, width)
+        elif len(self.direction) != width:
+            raise ValueError(f"direction: found {len(self.direction)} coordinates, expected {width}")
+
+    @property
+    def removed(self) -> tuple[int, ...]:
+        return self.dims if self.direction is None else ()
+
+    def basis(self, like: Tensor) -> Tensor:
+        """Orthonormal rows that span what is taken away of activations `like` these, [n, K]."""
+        if self.direction is None:
+            return torch.eye(like.shape[-1], dtype=like.dtype)[list(self.dims)]
+        direction = like.new_tensor([self.direction])
+        return direction / direction.norm()
+
+
+class Suppress(_OfActivations):
+    """Takes away, at run time, what of an activation lies along the dims (or the direction).
+
+    All of it by default; otherwise by the bounded falloff `amount ((x - start)/(1 - start))^power` of its alignment x.
+    """
+
+    kind: Literal["suppress"] = "suppress"
     amount: Share = 1
     power: Annotated[Real, Field(ge=0)] = 0
+
+    def edits(self, model: nn.Module, target: Target | None = None) -> Edits:
+        gate = partial(falloff, start=self.start, amount=self.amount, power=self.power)
+        signed = self.direction is not None
+        return {self.layer: lambda z: suppress(z, self.basis(z), gate, signed)}
+
+
+class Repel(_OfActivations):
+    """Turns activations away from the dims (or the direction), keeping their length.
+
+    Alignments above `start` end up between `start` and `end`, by a `linear` or a `bezier` mapping; by default all at 0.
+    """
+
+    kind: Literal["repel"] = "repel"
     end: Share = 0
     mapping: Literal["linear", "bezier"] = "linear"
 
     @model_validator(mode="after")
-    def _kinds_take_what_they_need(self) -> Ablation:
-        if self.direction is not None and self.kind in ("ablate", "prune"):
-            raise ValueError(
-                f"direction: found one with kind {self.kind!r}, expected dims (suppress and repel take one)"
-            )
-        if self.direction is not None and not any(self.direction):
-            raise ValueError("direction: found a direction of length 0, expected another")
-        if self.kind == "repel" and self.end < self.start:
+    def _the_end_is_not_before_the_start(self) -> Repel:
+        if self.end < self.start:
             raise ValueError(f"end: found {self.end}, expected start ({self.start}) or more for kind 'repel'")
         return self
 
-    def apply(self, model: ColorMLP) -> Outputs:
-        """The model's outputs without what is taken away; the model itself stays as it is."""
-        if self.kind == "ablate":
-            return self._without_weights(model)
-        if self.kind == "prune":
-            return prune(model, self.dims)
-        return partial(model, edits=self._edits(model))
-
-    def compare(self, model: ColorMLP) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        """The intact model's outputs, [N, 3] to [R, N, 3], and those of `apply`, for little more than either costs."""
-        return compare(model, self._edits(model))
-
-    def _edits(self, model: ColorMLP) -> Edits:
-        """What to do to the model's activations. Weights taken away leave the encoder's at 0."""
-        if self.kind in ("ablate", "prune"):
-            kept = [float(dim not in self.dims) for dim in range(model.config.bottleneck)]
-            return {"encoder": lambda z: z * z.new_tensor(kept)}
-        if self.kind == "leace":
-            return {self.layer: leace(model, self.layer)}
-        basis, signed = self._basis(model.config.bottleneck), self.direction is not None
-        if self.kind == "suppress":
-            gate = partial(falloff, start=self.start, amount=self.amount, power=self.power)
-            return {self.layer: partial(suppress, basis=basis, gate=gate, signed=signed)}
-        mapping = Mapping(self.mapping, self.start, self.end)
-        return {self.layer: partial(repel, basis=basis, mapping=mapping, signed=signed)}
-
-    def _basis(self, width: int) -> Tensor:
-        """Orthonormal rows that span what is taken away, [n, width]."""
+    def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
+        super().check(width, around, concept)
         if self.direction is None:
-            return torch.eye(width)[list(self.dims)]
-        direction = torch.tensor([self.direction])
-        return direction / direction.norm()
+            _expect_some_left(self.dims, width, self.kind)
 
-    def _without_weights(self, model: ColorMLP) -> ColorMLP:
-        dims = list(self.dims)
-        ablated = copy.deepcopy(model)
-        with torch.no_grad():
-            ablated.encoder.last.weight[:, :, dims] = 0
-            ablated.encoder.last.bias[:, :, dims] = 0
-            ablated.decoder.first.weight[:, dims, :] = 0
-        return ablated
-
-    def check(self, width: int) -> None:
-        """Raise ValueError, starting with the offending key, if this does not fit a layer of this width."""
-        if self.direction is None and self.kind != "leace":
-            check_dims(self.dims, width)
-        if self.direction is not None and len(self.direction) != width:
-            raise ValueError(f"direction: found {len(self.direction)} coordinates, expected {width}")
-        if self.kind in ("prune", "repel") and self.direction is None and len(self.dims) == width:
-            raise ValueError(f"dims: found all {width} dimensions, expected kind {self.kind!r} to leave some")
+    def edits(self, model: nn.Module, target: Target | None = None) -> Edits:
+        bend = Bend(self.mapping, self.start, self.end)
+        signed = self.direction is not None
+        return {self.layer: lambda z: repel(z, self.basis(z), bend, signed)}
 
 
-def compare(model: ColorMLP, edits: Edits) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The intact model's outputs, [N, 3] to [R, N, 3], and those with edited activations."""
+class Leace(Ablation):
+    """Erases, at run time, what a linear probe could read of the concept (Belrose et al. 2023), whatever the dims."""
 
-    def outputs(x: Tensor) -> tuple[Tensor, Tensor]:
-        z = model.encoder(x.expand(model.replicas, -1, 3))
-        intact, edited = (model.from_encoder(z, e)["output"].clamp(0, 1) for e in ({}, edits))
-        return intact, edited
+    kind: Literal["leace"] = "leace"
 
-    return outputs
+    def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
+        if not concept:
+            raise ValueError("kind: found 'leace', which erases a concept that this experiment does not name a target of")
+
+    def edits(self, model: nn.Module, target: Target | None = None) -> Edits:
+        assert target is not None  # as `check` sees to
+        return {self.layer: leace(model, self.layer, target)}
 
 
-def prune(model: ColorMLP, dims: Sequence[int]) -> ColorMLP:
-    """A smaller model without some bottleneck dims, whose outputs are those of the ablated one.
+ABLATIONS: tuple[type[Ablation], ...] = (Ablate, Prune, Suppress, Repel, Leace)
+"""The kinds of ablation that every experiment has."""
 
-    Raises ValueError if the model has no such dims.
+
+def around(model: nn.Module) -> Mapping[str, tuple[str, str]]:
+    """For each layer around which a model names weights, the Linear that writes it and the Linear that reads it.
+
+    A model says so by an attribute `around`: `{"encoder": ("encoder.2", "decoder.0")}`.
     """
-    check_dims(tuple(dims), model.config.bottleneck)
-    keep = [dim for dim in range(model.config.bottleneck) if dim not in dims]
-    config = model.config.model_copy(update={"bottleneck": len(keep)})
-    state = dict(model.state_dict())
-    writer, reader = f"encoder.layers.{config.depth}", "decoder.layers.0"
-    state[f"{writer}.weight"] = state[f"{writer}.weight"][:, :, keep]
-    state[f"{writer}.bias"] = state[f"{writer}.bias"][:, :, keep]
-    state[f"{reader}.weight"] = state[f"{reader}.weight"][:, keep, :]
-    pruned = ColorMLP(config, range(model.replicas))
-    pruned.load_state_dict(state)
+    return cast(Mapping[str, tuple[str, str]], getattr(model, "around", {}))
+
+
+def prune(model: nn.Module, layer: str, dims: Sequence[int]) -> nn.Module:
+    """A smaller model without some dims of a layer, whose outputs are those of the ablated one.
+
+    Raises:
+        ValueError: the layer has no such dims.
+    """
+    pruned = copy.deepcopy(model)
+    writer, reader = weights_around(pruned, layer)
+    check_dims(tuple(dims), writer.out_features)
+    keep = [dim for dim in range(writer.out_features) if dim not in dims]
+    writer.weight, reader.weight = nn.Parameter(writer.weight[keep]), nn.Parameter(reader.weight[:, keep])
+    if writer.bias is not None:
+        writer.bias = nn.Parameter(writer.bias[keep])
+    writer.out_features = reader.in_features = len(keep)
     return pruned
 
 
-@torch.no_grad()
-def leace(model: ColorMLP, layer: str) -> Callable[[Tensor], Tensor]:
-    """The smallest edit, in the least-squares sense, after which no linear map finds hue's point in a layer.
+def weights_around(model: nn.Module, layer: str) -> tuple[nn.Linear, nn.Linear]:
+    """The Linear that writes a layer of one replica, and the one that reads it."""
+    writer, reader = (model.get_submodule(name) for name in around(model)[layer])
+    assert isinstance(writer, nn.Linear)
+    assert isinstance(reader, nn.Linear)
+    return writer, reader
 
-    The point is (cos, sin) of hue, scaled by vibrancy, on an HSV grid, fitted replica by replica in double precision;
-    a replica that is not finite stays so.
-    """
-    with warnings.catch_warnings():  # the package compiles what we do not use by what PyTorch deprecates
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from concept_erasure import LeaceEraser
-    grid = colors.hsv_centres(36, 8, 8)
-    angle = 2 * math.pi * colors.cell_centres(36)
-    point = torch.stack([angle.cos(), angle.sin()], -1)[:, None, None] * colors.vibrancy(grid).unsqueeze(-1)
-    rgb = grid.reshape(1, -1, 3).expand(model.replicas, -1, 3)
-    latents = model.activations(rgb)[layer].double()
-    target = point.reshape(-1, 2).double()
-    erasers = [LeaceEraser.fit(z, target) if z.isfinite().all() else None for z in latents]
 
-    def edit(z: Tensor) -> Tensor:
-        edited = [
-            eraser(replica.double()) if eraser else torch.full_like(replica, torch.nan, dtype=torch.float64)
-            for eraser, replica in zip(erasers, z, strict=True)
-        ]
-        return torch.stack(edited).to(z.dtype)
-
-    return edit
+def _expect_some_left(dims: tuple[int, ...], width: int, kind: str) -> None:
+    if len(dims) == width:
+        raise ValueError(f"dims: found all {width} dimensions, expected kind {kind!r} to leave some")

@@ -34,7 +34,7 @@ def suppress(z: Tensor, basis: Tensor, gate: Callable[[Tensor], Tensor], signed:
 
 
 @dataclass(frozen=True)
-class Mapping:
+class Bend:
     """Where alignments above `start` go: between `start` and `end`; those up to it stay.
 
     `linear` shrinks [start, 1] to [start, end]. `bezier` is the cubic curve that leaves (start, start) with slope 1 and
@@ -75,7 +75,7 @@ class Mapping:
         return curve((low + high) / 2, a, inner_y, b)
 
 
-def repel(z: Tensor, basis: Tensor, mapping: Mapping, signed: bool = False) -> Tensor:
+def repel(z: Tensor, basis: Tensor, mapping: Bend, signed: bool = False) -> Tensor:
     """Turn activations away from the subspace, keeping their length, until their alignment is as mapped.
 
     Each turns in the plane of its part in the subspace and its part orthogonal to it; one without an orthogonal part

@@ -1,66 +1,104 @@
-"""How hard it is to win a concept back after its dimensions were pruned."""
+"""How hard it is to win a concept back after the weights of its dims were drawn anew."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from anchoring.sampling import Stream
-from anchoring.setting import Setting
-from excolor import colors
-from excolor.concepts import oracle
-from excolor.metrics import utility
-from excolor.models import ColorMLP
+from anchoring.ablation import weights_around
+from anchoring.replicas import Draws, Replicas, eager
+from anchoring.step import Step, controls
 
-EVERY, LIMIT = 5, 2000
+if TYPE_CHECKING:
+    from anchoring.experiment import AnchoredExperiment
+
+EVERY, LIMIT, RATE = 5, 2000, 0.002
 OTHER_SEEDS = 2**31  # added to replicas' seeds, so that weights and samples are none that training had
 
 
-def relearning(model: ColorMLP, setting: Setting, seeds: Sequence[int], *, reach: float = 0.9) -> Tensor:
-    """Steps that replicas need to win a concept back after its dims were drawn anew, over those of new replicas: [R].
+def relearning(
+    experiment: AnchoredExperiment,
+    model: Replicas,
+    setting: Any,
+    seeds: Sequence[int],
+    knows: Callable[[nn.Module], Tensor],
+    *,
+    reach: float = 0.9,
+) -> Tensor:
+    """Steps to relearn a concept after its dims are re-initialised, divided by the steps that new models need: [R].
 
-    Both learn reconstruction alone, by Adam from the same samples, until utility reaches `reach`; it is looked at every
-    5 steps. 1 for replicas that knew nothing, and less the more they can build on: what is left of it, and, since new
-    ones must learn that too, of all else. At most 2,000 steps count; NaN for a replica that diverged, or
-    if neither gets there. Raises ValueError if the model's bottleneck is not the setting's.
+    Both learn the task alone, by Adam from the same samples, until they know enough; it is looked at every 5 steps. 1
+    for replicas that knew nothing, and less the more they can build on: what is left of the concept, and, since new ones
+    must learn that too, of all else. At most 2,000 steps count; NaN for a replica that diverged, or if neither gets
+    there.
+
+    Args:
+        experiment: what the setting is one of.
+        model: the trained replicas, which stay as they are.
+        setting: whose ablation's dims are drawn anew.
+        seeds: the replicas'.
+        knows: how much of the task one replica knows, a scalar.
+        reach: how much is enough.
     """
-    if model.config != setting.model:
-        raise ValueError(f"relearning: found a model {model.config}, expected the setting's {setting.model}")
     others = [seed + OTHER_SEEDS for seed in seeds]
-    fresh = ColorMLP(setting.model, others)
-    rejoined = copy.deepcopy(model).requires_grad_()
-    dims = list(setting.ablation.dims)
-    with torch.no_grad():
-        rejoined.encoder.last.weight[:, :, dims] = fresh.encoder.last.weight[:, :, dims]
-        rejoined.encoder.last.bias[:, :, dims] = fresh.encoder.last.bias[:, :, dims]
-        rejoined.decoder.first.weight[:, dims, :] = fresh.decoder.first.weight[:, dims, :]
-    again, scratch = (train_until(m, setting, others, reach) for m in (rejoined, fresh))
+    fresh = experiment.model(setting, others)
+    layer, dims = setting.ablation.layer, list(setting.ablation.removed)
+    rejoined = Replicas.of([graft(one, new, layer, dims) for one, new in zip(model, fresh, strict=True)])
+    again, scratch = (train_until(experiment, m, setting, others, knows, reach) for m in (rejoined, fresh))
     neither = (again == LIMIT) & (scratch == LIMIT)
-    return (again / scratch).masked_fill(neither | ~rejoined.finite(), torch.nan)
+    return (again / scratch).masked_fill(neither | ~model.finite(), torch.nan)
 
 
-@torch.enable_grad()
-def train_until(model: ColorMLP, setting: Setting, seeds: Sequence[int], reach: float, lr: float = 0.002) -> Tensor:
-    """Train the model, in place, on reconstruction alone; steps until each replica's utility reaches `reach`: [R].
+@torch.no_grad()
+def graft(one: nn.Module, new: nn.Module, layer: str, dims: Sequence[int]) -> nn.Module:
+    """One replica with another's weights around some dims of a layer; both stay as they are."""
+    grafted = copy.deepcopy(one)
+    (writer, reader), (new_writer, new_reader) = weights_around(grafted, layer), weights_around(new, layer)
+    writer.weight[dims] = new_writer.weight[dims]
+    reader.weight[:, dims] = new_reader.weight[:, dims]
+    if writer.bias is not None:
+        writer.bias[dims] = new_writer.bias[dims]
+    return grafted
+
+
+def train_until(
+    experiment: AnchoredExperiment,
+    model: Replicas,
+    setting: Any,
+    seeds: Sequence[int],
+    knows: Callable[[nn.Module], Tensor],
+    reach: float,
+) -> Tensor:
+    """Train replicas, in place, on the task alone; steps until each knows enough: [R].
 
     At most 2,000, which is also the answer for a replica that does not get there.
     """
-    stream = Stream(setting.data.make(), {}, seeds, setting.data.batch)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-    probe = colors.rgb_centres(8)
-    o = oracle(probe, setting.concept)
-    steps = torch.full((model.replicas,), float(LIMIT))
-    for step in range(EVERY, LIMIT + 1, EVERY):
-        for x in stream.draw(EVERY)[0]:
-            optimizer.zero_grad()
-            (model.activations(x)["output"] - x).square().mean((-2, -1)).sum().backward()
-            optimizer.step()
+    data = experiment.data(setting)
+    draws = Draws(data, {}, seeds, setting.data.batch)
+    step = Step(model.one(), partial(_task, experiment, setting), (), (), data.targets is not None)
+    flat = model.flat()
+    state = [flat, torch.zeros_like(flat), torch.zeros_like(flat)]
+    moves = controls(np.arange(LIMIT), np.full(LIMIT, RATE), np.empty((LIMIT, 0)))
+    run = None
+    steps = torch.full((len(seeds),), float(LIMIT))
+    for start in range(0, LIMIT, EVERY):
+        batch = draws.next(EVERY)
+        run = run or eager(step, state, [part[0] for part in batch], moves[0])
+        state = list(run(state, batch, moves[start : start + EVERY]))
+        model.set_flat(state[0])
         with torch.no_grad():
-            there = utility(model(probe), probe, o) >= reach
-        steps = torch.where(there & (steps == LIMIT), float(step), steps)
+            there = model.map(knows) >= reach
+        steps = torch.where(there & (steps == LIMIT), float(start + EVERY), steps)
         if bool((steps < LIMIT).all()):
             break
     return steps
+
+
+def _task(experiment: AnchoredExperiment, setting: Any, output: Tensor, target: Tensor) -> Tensor:
+    return experiment.loss(output, target, setting)

@@ -1,15 +1,15 @@
-"""What each replica sees: its own stream of colours and label coin tosses, fixed by its seed alone."""
+"""What one replica sees: its own stream of samples and label coin tosses, fixed by its seed alone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from anchoring.data import Data
 from anchoring.labels import Label
-from excolor.colors import Cube
 
 INITIALISATION, SAMPLES = 0, 1  # what a seed's independent random streams are for
 
@@ -19,33 +19,46 @@ def generator(seed: int, purpose: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence((seed, purpose)))
 
 
-class Stream:
-    """The samples and labels of R replicas, drawn in order, as many steps at a time as you like.
+class Sampler:
+    """Turns uniform random numbers into samples of some data and their labels."""
 
-    Each replica has its own generator and each sample costs it the same number of draws, so what a replica sees
-    depends neither on the other replicas nor on where the stream is cut.
+    def __init__(self, data: Data, labels: Mapping[str, Label]):
+        self._labels = labels
+        self._probabilities = {name: label.probability(data.affinities[label.of]) for name, label in labels.items()}
+        weights = torch.ones(len(data.inputs)) if data.weights is None else data.weights
+        self._index = _Inverse(weights)
+        self.draws = 1 + len(labels)
+        """Numbers that a sample takes: one for itself and one for each label."""
+
+    def index(self, uniform: Tensor) -> Tensor:
+        """Which samples numbers in [0, 1) mean, of the same shape."""
+        return self._index(uniform)
+
+    def label(self, name: str, index: Tensor, uniform: Tensor) -> Tensor:
+        """Whether samples carry a label, 1 or 0, or its probability if it is soft; all of the same shape."""
+        p = self._probabilities[name][index]
+        return p if self._labels[name].soft else (uniform < p).float()
+
+
+class Stream:
+    """The samples and labels of one replica, drawn in order, as many steps at a time as you like.
+
+    Each sample costs the same number of draws, so what a replica sees does not depend on where the stream is cut.
     """
 
-    def __init__(self, cube: Cube, labels: dict[str, Label], seeds: Sequence[int], batch: int):
-        self._labels = labels
-        self._probabilities = {name: label.probability(cube.colors) for name, label in labels.items()}
-        self._channels = cube.colors.T.contiguous()
-        self._index = _Inverse(cube.weights)
-        self._generators = [generator(seed, SAMPLES) for seed in seeds]
+    def __init__(self, sampler: Sampler, labels: Mapping[str, Label], seed: int, batch: int):
+        self._sampler = sampler
+        self._names = list(labels)
+        self._generator = generator(seed, SAMPLES)
         self._batch = batch
 
-    def draw(self, steps: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The next steps: colours [steps, R, batch, 3] and, of each label, 1 or 0 (or its probability if it is soft)
-        [steps, R, batch]. A channel's samples lie side by side in memory."""
-        shape = (steps, self._batch, 1 + len(self._probabilities))
-        draws = np.stack([g.random(shape, dtype=np.float32) for g in self._generators], axis=1)
-        uniform = torch.from_numpy(draws)  # in [0, 1)
-        index = self._index(uniform[..., 0].contiguous())
-        labels = {}
-        for i, (name, probability) in enumerate(self._probabilities.items(), start=1):
-            p = probability[index]
-            labels[name] = p if self._labels[name].soft else (uniform[..., i] < p).float()
-        return torch.stack([channel[index] for channel in self._channels], 2).mT, labels
+    def draw(self, steps: int) -> tuple[Tensor, list[Tensor]]:
+        """The samples' indices [steps, batch] of the next steps and, in the order of the names, labels of that shape."""
+        shape = (steps, self._batch, self._sampler.draws)
+        uniform = torch.from_numpy(self._generator.random(shape, dtype=np.float32))  # in [0, 1)
+        index = self._sampler.index(uniform[..., 0].contiguous())
+        tossed = enumerate(self._names, start=1)
+        return index, [self._sampler.label(name, index, uniform[..., i]) for i, name in tossed]
 
 
 class _Inverse:
@@ -53,7 +66,8 @@ class _Inverse:
     outcome, and only in the others is it searched for."""
 
     def __init__(self, weights: Tensor):
-        self._cumulative = weights.double().cumsum(0).float()
+        cumulative = weights.double().cumsum(0)
+        self._cumulative = (cumulative / cumulative[-1]).float()
         self._cumulative[-1] = 1.0
         ends = torch.arange(2**16 + 1, dtype=torch.float64) / 2**16
         first = torch.searchsorted(self._cumulative, ends[:-1].float(), right=True)

@@ -1,109 +1,81 @@
-"""Settings: everything that fixes one training, read from a TOML file and the dopesheet CSV beside it."""
+"""Settings: everything that fixes one training but the seed, validated from plain data."""
 
 from __future__ import annotations
 
-import csv
-import math
 import re
-import stat
-import tomllib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, get_args
 
 import numpy as np
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
-from anchoring.ablation import Ablation
+from anchoring.ablation import ABLATIONS, Ablate, Ablation
 from anchoring.dopesheet import Dopesheet
-from anchoring.errors import InputError
 from anchoring.fields import Count, Table
 from anchoring.labels import Label
-from anchoring.terms import Regularizer
-from excolor.colors import Cube, hsv_cube, rgb_cube
-from excolor.concepts import Concept
-from excolor.models import ModelConfig
-
-Document = dict[str, Any]
-"""A setting as plain data: the TOML's tables, with `schedule` as `{"file": name, "rows": cells}`."""
-
-LARGEST, LONGEST_LINE, DEEPEST = 100_000, 2_000, 10  # bytes and characters of a file, tables within tables
-MOST_COLORS = 10_000_000  # of a cube
+from anchoring.terms import TERMS, Term
 
 
-class DataConfig(Table):
-    """Which cube is sampled: `hsv`, weighted against grays, or `rgb`, uniformly, and how many at a time.
+class Sampling(Table):
+    """How many samples a step sees. An experiment's own table of its data adds keys."""
 
-    `size` is hues, saturations and values, 36 x 10 x 10, or the RGB cube's edge, 8.
-    """
-
-    cube: Literal["hsv", "rgb"] = "hsv"
-    size: tuple[Count, ...] = ()
     batch: Annotated[Count, Field(le=1_000_000)] = 64
 
-    @model_validator(mode="after")
-    def _size_is_the_cubes(self) -> DataConfig:
-        if len(self.size) not in (0, 3 if self.cube == "hsv" else 1):
-            raise ValueError(f"size: found {list(self.size)}, expected [hues, saturations, values], or [edge] of rgb")
-        colors = math.prod(self.size) if self.cube == "hsv" else math.prod(self.size) ** 3
-        if colors > MOST_COLORS:
-            raise ValueError(f"size: found {list(self.size)}, {colors:,} colours, expected at most {MOST_COLORS:,}")
-        return self
 
-    def make(self) -> Cube:
-        return (hsv_cube if self.cube == "hsv" else rgb_cube)(*self.size)
+def _terms(tables: Any, info: ValidationInfo) -> Any:
+    known = {term.__name__: term for term in (info.context or {}).get("terms", TERMS)}
+    if not isinstance(tables, Mapping):
+        raise ValueError(f"found {tables!r}, expected a table of terms")
+    return {name: _chosen(known, "term", table, name) for name, table in tables.items()}
+
+
+def _ablation(table: Any, info: ValidationInfo) -> Any:
+    kinds = (info.context or {}).get("ablations", ABLATIONS)
+    known = {kind.model_fields["kind"].default: kind for kind in kinds}
+    table = {"kind": Ablate.model_fields["kind"].default, **table} if isinstance(table, Mapping) else table
+    return _chosen(known, "kind", table, "")
 
 
 class Setting(Table):
-    """Everything that fixes one training but the seed."""
+    """What the settings of all experiments have. An experiment's own class adds tables, its model's and its data's.
+
+    Terms and kinds of ablation are those of `TERMS` and `ABLATIONS` unless the validation's context names others, as an
+    experiment's `setting` does.
+    """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     title: str = ""
-    concept: Concept = "hue"
     schedule: Dopesheet
-    model: ModelConfig = ModelConfig()
-    data: DataConfig = DataConfig()
+    data: SerializeAsAny[Sampling] = Sampling()
     labels: dict[str, Label] = {}
-    regularizers: dict[str, Regularizer] = {}
-    ablation: Annotated[Ablation, Field(default_factory=Ablation)]
+    regularizers: Annotated[dict[str, SerializeAsAny[Term]], BeforeValidator(_terms)] = {}
+    ablation: Annotated[SerializeAsAny[Ablation], BeforeValidator(_ablation), Field(default_factory=Ablate)]
 
     @field_validator("schedule", mode="before")
     @classmethod
     def _parse_schedule(cls, schedule: Any) -> Dopesheet:
         return Dopesheet.parse(schedule["rows"], schedule["file"])
 
-    @model_validator(mode="after")
-    def _parts_fit_together(self) -> Setting:
-        widths = self.model.layers
-        for table, names in (("labels", self.labels), ("regularizers", self.regularizers)):
-            for name in names:
-                if not re.fullmatch(r"\w[\w. -]{0,99}", name):
-                    raise ValueError(f"{table}: found {name!r}, expected a name of letters, digits, '_', '-' and '.'")
-        for name, term in self.regularizers.items():
-            for layer in term.layers:
-                _expect_one_of(widths, layer, f"regularizers.{name}.layers")
-                _at(f"regularizers.{name}", term.check, widths[layer])
-            for label in term.labels or {}:
-                _expect_one_of(self.labels, label, f"regularizers.{name}.labels")
-        _expect_one_of(widths, self.ablation.layer, "ablation.layer")
-        _at("ablation", self.ablation.check, widths[self.ablation.layer])
-        if self.ablation.kind == "leace" and self.concept != "hue":
-            raise ValueError(f"ablation.kind: found 'leace', which erases hue, expected another of {self.concept}")
-        columns = {column.name: column for column in self.schedule.properties}
-        if "lr" not in columns:
-            raise InputError(f"{self.schedule.file}: found no column lr, expected one (the learning rate)")
-        for name, column in columns.items():
-            if name not in ("lr", *self.regularizers):
-                known = ", ".join(["lr", *self.regularizers])
-                where = f"{self.schedule.file}: row 1, column {name}"
-                raise InputError(f"{where}: found no such term, expected one of {known}")
-            if min(column.values) < 0:
-                raise InputError(f"{self.schedule.file}: column {name}: found {min(column.values)}, expected 0 or more")
-        return self
+    @field_validator("labels", "regularizers")
+    @classmethod
+    def _names_are_names(cls, named: Any) -> Any:
+        for name in named:
+            if not re.fullmatch(r"\w[\w. -]{0,99}", name):
+                raise ValueError(f"found {name!r}, expected a name of letters, digits, '_', '-' and '.'")
+        return named
 
     @property
-    def trained(self) -> dict[str, Regularizer]:
+    def trained(self) -> dict[str, Term]:
         """The terms that act in training."""
         return {name: term for name, term in self.regularizers.items() if term.when != "validation"}
 
@@ -115,109 +87,21 @@ class Setting(Table):
         return weights
 
 
-def read_document(path: Path) -> Document:
-    """Read a setting's, or a search space's, TOML file and its CSV, without checking what they say.
-
-    Raises InputError if either cannot be read.
-    """
-    text = _read(path, "a TOML file; `study spaces` lists some")
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: of a number of 5,000 digits, say
-        raise InputError(f'{path}: is not TOML: {error}; a range is written in quotes, "log(1, 2)"') from None
-    _expect_shallow(document, path)
-    name = document.get("schedule")
-    if not isinstance(name, str) or Path(name).name != name or not name:
-        raise InputError(f"{path}: schedule: found {name!r}, expected the name of a CSV file beside it")
-    schedule = path.parent / name
-    try:
-        rows = list(csv.reader(_read(schedule, f"the CSV file that {path} names").splitlines(), strict=True))
-    except csv.Error as error:
-        raise InputError(f"{schedule}: is not CSV: {error}") from None
-    return {**document, "schedule": {"file": str(schedule), "rows": rows}}
-
-
-def validate(document: Document, file: str | Path = "setting") -> Setting:
-    """The setting that a document describes. Raises InputError, naming file and key, if it describes none."""
-    try:
-        return Setting.model_validate(document)
-    except ValidationError as error:
-        raise InputError(f"{file}: {_first(error)}") from None
-
-
-def load(path: str | Path) -> Setting:
-    """Read a setting from its TOML file. Raises InputError, which says where the files are wrong."""
-    return validate(read_document(Path(path)), path)
-
-
-def _read(path: Path, expected: str) -> str:
-    """A file's text. Large ones and long lines, which parsers take minutes over, are none of a setting's."""
-    try:
-        if not stat.S_ISREG((found := path.stat()).st_mode):  # a pipe would be waited for
-            reason = "is a folder" if path.is_dir() else "is not a file"
-        elif found.st_size > LARGEST:
-            reason = f"has {found.st_size:,} bytes, more than {LARGEST:,}"
-        else:
-            text = path.read_text(encoding="utf-8-sig")  # as Excel writes it, too
-            longest = max(map(len, text.splitlines()), default=0)
-            if longest <= LONGEST_LINE:
-                return text
-            reason = f"has a line of {longest:,} characters, more than {LONGEST_LINE:,}"
-    except FileNotFoundError:
-        reason = "no such file"
-    except UnicodeDecodeError:
-        reason = "not UTF-8"
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-    raise InputError(f"{path}: {reason}, expected {expected}")
-
-
-def _expect_shallow(document: Document, path: Path) -> None:
-    level: list[Any] = [document]
-    for _ in range(DEEPEST):
-        children = (node.values() if isinstance(node, dict) else node for node in level)
-        level = [child for nodes in children for child in nodes if isinstance(child, dict | list)]
-    if level:
-        raise InputError(f"{path}: found tables more than {DEEPEST} deep, expected the keys of docs/settings.md")
-
-
-def _expect_one_of(known: Any, found: str, where: str) -> None:
-    if found not in known:
-        raise ValueError(f"{where}: found {found!r}, expected {'one of ' + ', '.join(known) if known else 'none'}")
-
-
-def _at(where: str, check: Any, *arguments: Any) -> None:
-    """Run a check whose complaint starts with a key, and put before it where that key is."""
-    try:
-        check(*arguments)
-    except ValueError as error:
-        raise ValueError(f"{where}.{error}") from None
-
-
-def _first(error: ValidationError) -> str:
-    """Pydantic's first complaint, in one line: where, what was found and what was expected."""
+def first_problem(error: ValidationError, kind: type[BaseModel]) -> str:
+    """The first complaint about a table of a kind, in one line: where, what was found and what was expected."""
     errors = error.errors()  # of which a mistyped key explains a missing one
     details = next((details for details in errors if details["type"] == "extra_forbidden"), errors[0])
-    # pydantic adds the chosen term to the path of a term's key; a person did not write it
-    path = [str(part) for part in details["loc"]]
-    if path[:1] == ["regularizers"] and len(path) > 2:
-        del path[2]
-    where = ".".join(path)
+    where = ".".join(str(part) for part in details["loc"])
     context = details.get("ctx", {})
     match details["type"]:
         case "value_error":
             message = str(context["error"])
-            return f"{where}.{message}" if where else message
+            separator = ": " if message.startswith("found ") else "."
+            return f"{where}{separator}{message}" if where else message
         case "extra_forbidden":
-            return f"{where}: unknown key, expected one of {', '.join(_keys_beside(details['loc']))}"
+            return f"{where}: unknown key, expected one of {', '.join(_keys(kind, details['loc'][:-1]))}"
         case "missing":
             return f"{where}: found nothing, expected a value"
-        case "union_tag_invalid":
-            return f"{where}.term: found {context['tag']!r}, expected one of {context['expected_tags']}".replace(
-                "'", ""
-            )
-        case "union_tag_not_found":
-            return f"{where}.term: found nothing, expected the name of a term"
         case _:
             message = re.sub("^Input should (be )?", "", details["msg"]).replace("a valid tuple", "a list")
             if details["type"] == "too_short":
@@ -225,12 +109,32 @@ def _first(error: ValidationError) -> str:
             return f"{where}: found {details['input']!r}, expected {message}"
 
 
-def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that a table may have, of which there is an unknown one at pydantic's path `loc`."""
-    if loc[0] == "regularizers":
-        table = next(term for term in get_args(get_args(Regularizer)[0]) if term.__name__ == loc[2])
-    elif len(loc) > 1:
-        table = {"model": ModelConfig, "data": DataConfig, "ablation": Ablation, "labels": Label}[str(loc[0])]
-    else:
-        table = Setting
-    return list(table.model_fields)
+def expect_one_of(known: Any, found: str, where: str) -> None:
+    """Raise ValueError, which says where, unless what was found is known."""
+    if found not in known:
+        raise ValueError(f"{where}: found {found!r}, expected {'one of ' + ', '.join(known) if known else 'none'}")
+
+
+def _chosen(known: Mapping[str, type[Table]], key: str, table: Any, where: str) -> Table:
+    """A table validated by the class that its `key` names. Raises ValueError, starting with where in the table."""
+    if isinstance(table, Table):
+        return table
+    prefix = f"{where}." if where else ""
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{where}: found {table!r}, expected a table" if where else f"found {table!r}, expected a table")
+    name = table.get(key)
+    if name not in known:
+        found = "nothing" if name is None else repr(name)
+        raise ValueError(f"{prefix}{key}: found {found}, expected one of {', '.join(known)}")
+    try:
+        return known[name].model_validate(table)
+    except ValidationError as error:
+        raise ValueError(f"{prefix}{first_problem(error, known[name])}") from None
+
+
+def _keys(kind: Any, path: Sequence[int | str]) -> list[str]:
+    """The keys that a table may have which is at a path in a table of a kind."""
+    for part in path:
+        is_table = isinstance(kind, type) and issubclass(kind, BaseModel)
+        kind = kind.model_fields[str(part)].annotation if is_table else get_args(kind)[-1]
+    return list(kind.model_fields)

@@ -1,65 +1,79 @@
-"""One optimizer step of all replicas, as a pure function of tensors."""
+"""One training step of one replica, as a pure function of tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, grad
 
-from anchoring.terms import Term
-from excolor.models import ColorMLP
-
-if TYPE_CHECKING:
-    from anchoring.setting import Setting
+from anchoring.layers import Edits, activations
+from anchoring.terms import Seen, Term
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's, as torch.optim.Adam has them
 
-
-class State(NamedTuple):
-    """What a step changes: all parameters of a replica in a row, and Adam's two moments of them, [R, P] each."""
-
-    parameters: Tensor
-    first: Tensor
-    second: Tensor
+Task = Callable[[Tensor, Tensor], Tensor]
+"""The task's loss of each sample [B], from outputs [B, ...] and what they should be [B, ...]."""
 
 
 class Step:
-    """A step of Adam down each replica's loss: the reconstruction error and the terms, each times its weight.
+    """A step of Adam down a replica's loss: the task's mean loss and the terms, each times its weight.
 
-    No replica's loss depends on another's parameters, so the gradient of the sum of losses is each replica's own, and
-    one that diverges leaves the others alone.
+    Args:
+        model: of the architecture; its own weights are not used.
+        task: the task's loss.
+        terms: those that act.
+        labels: the labels' names, in the order in which the batch has them.
+        targets: whether the batch has targets, or they are the inputs.
     """
 
-    def __init__(self, model: ColorMLP, terms: Sequence[Term]):
-        self._loss = _Loss(model, terms)
-        self._names = [f"model.{name}" for name, _ in model.named_parameters()]
-        self._parameters = list(model.parameters())
+    def __init__(self, model: nn.Module, task: Task, terms: Sequence[Term], labels: Sequence[str], targets: bool):
+        self._model = model
+        self._task = task
+        self._terms = tuple(terms)
+        self._labels = tuple(labels)
+        self._targets = targets
+        self._shapes = {name: p.shape for name, p in model.named_parameters()}
 
-    def __call__(self, state: State, x: Tensor, labels: dict[str, Tensor], controls: Tensor) -> State:
-        """The next state, by colours [R, B, 3], labels [R, B] each, and `controls` [2 + terms]."""
+    def __call__(self, parameters: Tensor, first: Tensor, second: Tensor, *batch_and_controls: Tensor) -> Any:
+        """The next state.
+
+        Args:
+            parameters, first, second: all parameters in a row, and Adam's moments of them, [P] each.
+            batch_and_controls: inputs [B, ...], targets if there are some, labels [B] each, and `controls` [2 + terms].
+        """
+        *batch, controls = batch_and_controls
         rate, correction, *weights = controls.unbind()
-        parameters = [p.detach().requires_grad_() for p in unflatten(state.parameters, self._parameters)]
-        with torch.enable_grad():
-            named = dict(zip(self._names, parameters, strict=True))
-            loss = torch.func.functional_call(self._loss, named, (x, labels, weights))
-            gradient = flatten(torch.autograd.grad(loss.sum(), parameters))
-        first = state.first.lerp(gradient, 1 - BETA1)
-        second = (state.second * BETA2).addcmul(gradient, gradient, value=1 - BETA2)
-        return State(state.parameters - rate * first / (second.sqrt() / correction + EPSILON), first, second)
+        gradient = grad(self._loss)(parameters, batch, weights)
+        first = first.lerp(gradient, 1 - BETA1)
+        second = (second * BETA2).addcmul(gradient, gradient, value=1 - BETA2)
+        return parameters - rate * first / (second.sqrt() / correction + EPSILON), first, second
 
+    def _loss(self, parameters: Tensor, batch: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+        named = self._named(parameters)
+        x, *rest = batch
+        target = rest.pop(0) if self._targets else x
 
-def flatten(parameters: Sequence[Tensor]) -> Tensor:
-    """A model's parameters, [R, ...] each, as rows [R, P]."""
-    return torch.cat([p.flatten(1) for p in parameters], 1)
+        def run(edits: Edits) -> dict[str, Tensor]:
+            return _activations(self._model, named, x, edits)
 
+        def task(output: Tensor) -> Tensor:
+            return self._task(output, target)
 
-def unflatten(rows: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
-    """Rows [R, P] as tensors of the shapes of a model's parameters, but of as many replicas as there are rows."""
-    parts = rows.split([p.shape[1:].numel() for p in parameters], 1)
-    return [part.unflatten(1, p.shape[1:]) for part, p in zip(parts, parameters, strict=True)]
+        layers = run({})
+        loss = task(layers["output"]).mean()
+        seen = Seen(layers, dict(zip(self._labels, rest, strict=True)), run, task)
+        for weight, term in zip(weights, self._terms, strict=True):
+            loss = loss + weight * term.total(seen)
+        return loss
+
+    def _named(self, parameters: Tensor) -> dict[str, Tensor]:
+        parts = parameters.split([math.prod(shape) for shape in self._shapes.values()])
+        return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
 
 
 def controls(steps: np.ndarray, rates: np.ndarray, weights: np.ndarray) -> Tensor:
@@ -69,29 +83,15 @@ def controls(steps: np.ndarray, rates: np.ndarray, weights: np.ndarray) -> Tenso
     return torch.from_numpy(np.column_stack([rates / first, second, weights])).float()
 
 
-def step_kind(setting: Setting, acting: Sequence[bool]) -> str:
-    """What a step computes when those of the terms act in it, but for the values of its arguments."""
-    terms = [term.model_dump_json() for term, acts in zip(setting.trained.values(), acting, strict=True) if acts]
-    return "\n".join([setting.model.model_dump_json(), str(setting.data.batch), *setting.labels, *terms])
-
-
-def step_kinds(setting: Setting) -> set[str]:
-    """The kinds of step that a setting's training takes, each of which would be compiled by itself."""
-    weights = setting.weights_in_training(setting.schedule.table())
-    return {step_kind(setting, acting) for acting in np.unique(weights != 0, axis=0)}
-
-
-class _Loss(nn.Module):
-    """Each replica's loss [R]."""
-
-    def __init__(self, model: ColorMLP, terms: Sequence[Term]):
+class _Activations(nn.Module):
+    def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
-        self._terms = tuple(terms)
 
-    def forward(self, x: Tensor, labels: dict[str, Tensor], weights: Sequence[Tensor]) -> Tensor:
-        layers = self.model.activations(x)
-        loss = (layers["output"] - x).square().mean((-2, -1))
-        for weight, term in zip(weights, self._terms, strict=True):
-            loss = loss + weight * term.total(layers, labels, self.model.decode)
-        return loss
+    def forward(self, x: Tensor, edits: Edits) -> dict[str, Tensor]:
+        return activations(self.model, x, edits)
+
+
+def _activations(model: nn.Module, parameters: dict[str, Tensor], x: Tensor, edits: Edits) -> dict[str, Tensor]:
+    named = {f"model.{name}": p for name, p in parameters.items()}
+    return functional_call(_Activations(model), named, (x, edits))  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""The terms that press structure onto a layer's activations: per-sample losses on activations [R, B, K].
+"""The terms that press structure onto a layer's activations: losses of one replica's samples, from activations [B, K].
 
 Unless a term says otherwise it is that of the published experiments (arXiv 2512.12469).
 """
@@ -6,7 +6,8 @@ Unless a term says otherwise it is that of the published experiments (arXiv 2512
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
@@ -15,9 +16,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anchoring.fields import Dims, Point, Real, Table, check_dims
+from anchoring.layers import Edits
 
-Decode = Callable[[Tensor], Tensor]
-"""Encoder activations [R, B, K] to outputs [R, B, 3]."""
+
+@dataclass(frozen=True)
+class Seen:
+    """What a term may look at: one replica's batch as the model sees it.
+
+    Args:
+        layers: the activations of every layer, `input` and `output` among them, [B, ...] each.
+        labels: [B] each.
+        rerun: the layers of the same inputs with some activations edited.
+        task: the task's loss of each sample [B], of outputs [B, ...].
+    """
+
+    layers: Mapping[str, Tensor]
+    labels: Mapping[str, Tensor]
+    rerun: Callable[[Edits], Mapping[str, Tensor]]
+    task: Callable[[Tensor], Tensor]
 
 
 def _affinities(layers: Any) -> Any:
@@ -37,30 +53,27 @@ class Term(Table):
 
     @abstractmethod
     def per_sample(self, z: Tensor) -> Tensor:
-        """Loss of each sample: [R, B, K] to [R, B]."""
+        """The loss of each sample, [B], from a layer's activations, [B, ...]."""
 
     def check(self, width: int) -> None:
         """Raise ValueError, starting with the offending key, if the term does not fit a layer of this width."""
 
-    def total(self, layers: dict[str, Tensor], labels: dict[str, Tensor], decode: Decode) -> Tensor:
-        """The term's loss of each replica [R]: over its layers, the sum of their losses times their affinity.
-
-        `layers` are the model's activations, [R, B, K] each; `labels` are [R, B] each; `decode` is the model's.
-        """
-        losses = [self.mean(self.per_sample(layers[name]), labels) * weight for name, weight in self.layers.items()]
+    def total(self, seen: Seen) -> Tensor:
+        """The term's loss, a scalar: over its layers, the sum of their losses times their affinity."""
+        losses = [self.mean(self.per_sample(seen.layers[name]), seen) * scale for name, scale in self.layers.items()]
         return sum(losses[1:], losses[0])
 
-    def mean(self, losses: Tensor, labels: dict[str, Tensor]) -> Tensor:
-        """Mean loss of each replica [R], of losses and labels [R, B].
+    def mean(self, losses: Tensor, seen: Seen) -> Tensor:
+        """The mean of samples' losses [B], a scalar.
 
         Without labels the batch mean. With them, affinities `a = clip(sum of label x affinity, 0, 1)` weight a mean
         over the labelled samples, `sum(a l) / (sum(a) + 1e-8)`, which is 0 in a batch that has none.
         """
         if self.labels is None:
-            return losses.mean(-1)
-        terms = [labels[name] if scale == 1 else labels[name] * scale for name, scale in self.labels.items()]
+            return losses.mean()
+        terms = [seen.labels[name] if scale == 1 else seen.labels[name] * scale for name, scale in self.labels.items()]
         affinity = sum(terms[1:], terms[0]).clamp(0, 1)
-        return (affinity * losses).sum(-1) / (affinity.sum(-1) + 1e-8)
+        return (affinity * losses).sum() / (affinity.sum() + 1e-8)
 
 
 class Anchor(Term):
@@ -169,11 +182,11 @@ class Separate(Term):
 
 
 class Fallback(Term):
-    """`||decode(z with dims empty) - x||^2`, the mean over channels: teaches the decoder to do without the dims.
+    """The task's loss with the dims empty: teaches what reads the layer to do without them.
 
-    The answer that this is least for is the mean of the colours that the other dims cannot tell apart, which is the
-    hue-blind oracle if they hold all but hue. Only the decoder learns by it: a gradient to the encoder would move hue
-    into the other dims. It needs no labels. Not among the published terms.
+    The loss is smallest when the model answers with the best guess from the remaining dims. If those encode everything
+    but the concept, that is the concept-blind oracle. Only what comes after the layer learns by it: a gradient to what
+    comes before would move the concept into the other dims. It needs no labels. Not among the published terms.
     """
 
     term: Literal["Fallback"] = "Fallback"
@@ -181,22 +194,23 @@ class Fallback(Term):
 
     def check(self, width: int) -> None:
         check_dims(self.dims, width)
-        if list(self.layers) != ["encoder"]:
-            raise ValueError(f"layers: found {list(self.layers)}, expected encoder, which is what the decoder reads")
+        if len(self.layers) != 1:
+            raise ValueError(f"layers: found {list(self.layers)}, expected one")
 
     def per_sample(self, z: Tensor) -> Tensor:
-        raise TypeError("Fallback's losses are of the decoder's answers; total gives them")
+        raise TypeError("Fallback's losses are of the model's answers; total gives them")
 
-    def total(self, layers: dict[str, Tensor], labels: dict[str, Tensor], decode: Decode) -> Tensor:
-        emptied = layers["encoder"].detach().clone()
-        emptied[..., list(self.dims)] = 0
-        losses = (decode(emptied) - layers["input"]).square().mean(-1)
-        return self.mean(losses, labels) * self.layers["encoder"]
+    def total(self, seen: Seen) -> Tensor:
+        ((layer, scale),) = self.layers.items()
+
+        def emptied(z: Tensor) -> Tensor:
+            return z.detach() * z.new_tensor([float(dim not in self.dims) for dim in range(z.shape[-1])])
+
+        return self.mean(seen.task(seen.rerun({layer: emptied})["output"]), seen) * scale
 
 
-Regularizer = Annotated[
-    Anchor | AngularAnchor | AntiAnchor | Fallback | Separate | Subspace | Unitarity, Field(discriminator="term")
-]
+TERMS: tuple[type[Term], ...] = (Anchor, AngularAnchor, AntiAnchor, Fallback, Separate, Subspace, Unitarity)
+"""The terms that every experiment has."""
 
 
 def check_direction(point: tuple[float, ...], width: int) -> None:

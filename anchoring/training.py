@@ -1,45 +1,48 @@
-"""Training R replicas of a setting at once, as one LightningModule, and measuring them at every rung."""
+"""Training the replicas of a setting at once, as one LightningModule, and measuring them at every rung."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import groupby, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from torch import Tensor
+from torch import Tensor, nn
 
-from anchoring.compilation import Advance, compile_step
+from anchoring.errors import reason
+from anchoring.kinds import step_kind
+from anchoring.layers import activations
 from anchoring.motion import Motion
-from anchoring.sampling import Stream
-from anchoring.setting import Setting
-from anchoring.step import State, Step, controls, flatten, step_kind, unflatten
-from excolor import colors
-from excolor.metrics import Metrics, evaluate
-from excolor.models import ColorMLP
+from anchoring.native import Unsupported, compile_steps
+from anchoring.replicas import Draws, Replicas, Run, Tensors, eager
+from anchoring.step import Step, controls
+from anchoring.terms import Seen
+
+if TYPE_CHECKING:
+    from anchoring.experiment import AnchoredExperiment
 
 SAMPLES_AT_ONCE = 2**20  # of all replicas; at some 20 bytes each they and their labels fit anywhere
 
 
 @dataclass(frozen=True)
 class Rung:
-    """Metrics of every replica, [R] each, after `step` of `steps` optimizer steps."""
+    """What replicas measured after `step` of `steps` optimizer steps: every metric, and which have diverged, [R] each.
+
+    A replica has diverged if a parameter of it is no longer finite, or its objective no number.
+    """
 
     step: int
     steps: int
-    metrics: Metrics
-
-    @property
-    def diverged(self) -> Tensor:
-        """Which replicas' outputs or parameters are no longer finite: [R]."""
-        return self.metrics["utility"].isnan()
+    metrics: Mapping[str, Tensor]
+    diverged: Tensor
 
 
 def rung_steps(steps: int, rungs: int) -> list[int]:
@@ -54,12 +57,11 @@ class Segment:
     start: int
     phase: str
     actions: tuple[str, ...]  # of the first of its steps
-    colors: Tensor  # [steps, R, batch, 3]
-    labels: dict[str, Tensor]  # [steps, R, batch] each
+    batch: list[Tensor]  # inputs, targets if there are some, and each label, [steps, R, B, ...] each
 
     @property
     def end(self) -> int:
-        return self.start + len(self.colors)
+        return self.start + len(self.batch[0])
 
 
 class _Segments(torch.optim.Optimizer):
@@ -72,36 +74,46 @@ class _Segments(torch.optim.Optimizer):
 class Training(lightning.LightningModule):
     """Replicas of a setting under training. Each of Lightning's batches is a segment of many steps.
 
-    `compiled` steps are native code, which takes some seconds to make when a machine first meets such a step.
+    `compiled` steps are native code, which takes a second or two to make when a machine first meets such a step.
     """
 
     moments: Tensor  # Adam's first and second, [2, R, P]
     labelled: Tensor  # samples of each replica that carried a label of a term [R]; soft ones in part
 
-    def __init__(self, setting: Setting, seeds: Sequence[int], rungs: int = 10, compiled: bool = False):
+    def __init__(
+        self,
+        experiment: AnchoredExperiment,
+        setting: Any,
+        seeds: Sequence[int],
+        rungs: int = 10,
+        compiled: bool = False,
+    ):
         super().__init__()
         self.automatic_optimization = False
+        self.experiment = experiment
         self.setting = setting
         self.seeds = list(seeds)
         self.rung_steps = rung_steps(len(setting.schedule), rungs)
-        self.model = ColorMLP(setting.model, seeds)
-        parameters = flatten(list(self.model.parameters())).detach()
-        self.register_buffer("moments", torch.zeros_like(parameters).repeat(2, 1, 1))
+        self.model = experiment.model(setting, seeds)
+        self._data = experiment.data(setting)
+        self.register_buffer("moments", torch.zeros_like(self.model.flat()).repeat(2, 1, 1))
         self.register_buffer("labelled", torch.zeros(len(self.seeds)))
         self._compiled = compiled
-        self._steps: dict[tuple[bool, ...], Advance] = {}  # by which terms act in them
+        self._runs: dict[tuple[bool, ...], Run] = {}  # by which terms act in them
         self._moved: dict[str, tuple[int, Motion]] = {}  # what `retarget` has begun, and when
         self._table = setting.schedule.table()
+        used = {name for term in setting.trained.values() for name in term.labels or {}}
+        self._used = [i for i, name in enumerate(setting.labels) if name in used]
 
     def segments(self) -> Iterator[Segment]:
         """The data of the whole training, drawn as needed: up to a rung, a step with actions, or as much as fits."""
-        schedule = self.setting.schedule
-        stream = Stream(self.setting.data.make(), self.setting.labels, self.seeds, self.setting.data.batch)
+        schedule, size = self.setting.schedule, self.setting.data.batch
+        draws = Draws(self._data, self.setting.labels, self.seeds, size)
         actions = schedule.actions()
-        at_once = max(1, SAMPLES_AT_ONCE // (len(self.seeds) * self.setting.data.batch))
+        at_once = max(1, SAMPLES_AT_ONCE // (len(self.seeds) * size))
         cuts = sorted({*range(0, len(schedule), at_once), *self.rung_steps, *actions})
         for start, end in pairwise(cuts):
-            yield Segment(start, schedule.phase(start), actions.get(start, ()), *stream.draw(end - start))
+            yield Segment(start, schedule.phase(start), actions.get(start, ()), draws.next(end - start))
 
     def retarget(self, name: str, target: float, steps: int, now: int) -> None:
         """Move a property (`lr` or a term's weight) to a target from step `now` on, and leave it there.
@@ -125,96 +137,137 @@ class Training(lightning.LightningModule):
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         optimizer.step(closure=lambda: self.advance(segment))
-        labels = {name for term in self.setting.trained.values() for name in term.labels or {}}
-        if labels:
-            self.labelled += torch.stack([segment.labels[name] for name in sorted(labels)]).amax(0).sum((0, 2))
+        if self._used:
+            labels = segment.batch[len(segment.batch) - len(self.setting.labels) :]
+            self.labelled += torch.stack([labels[i] for i in self._used]).amax(0).sum((0, 2))
 
     @torch.no_grad()
     def advance(self, segment: Segment) -> None:
         """Take a segment's steps, each with the terms whose weight is not 0 in it."""
-        parameters = list(self.model.parameters())
-        state = State(flatten(parameters), *self.moments)
+        state: Tensors = [self.model.flat(), *self.moments]
         weights = self.setting.weights_in_training(self._table)
-        batches = zip(segment.colors, *segment.labels.values(), strict=True)
-        for acting, run in groupby(range(segment.start, segment.end), lambda step: tuple(weights[step] != 0)):
-            steps = np.array(list(run))
-            moves = controls(steps, self._table["lr"][steps], weights[np.ix_(steps, acting)]).to(self.device)
-            for move, (x, *labels) in zip(moves, batches, strict=False):
-                arguments = state, x, dict(zip(segment.labels, labels, strict=True)), move
-                state = self._step(acting, *arguments)(*arguments)
-        self.moments = torch.stack([state.first, state.second])
-        for parameter, values in zip(parameters, unflatten(state.parameters, parameters), strict=True):
-            parameter.copy_(values)
+        for acting, together in groupby(range(segment.start, segment.end), lambda step: tuple(weights[step] != 0)):
+            steps = np.array(list(together))
+            moves = controls(steps, self._table["lr"][steps], weights[np.ix_(steps, acting)])
+            here = slice(steps[0] - segment.start, steps[-1] + 1 - segment.start)
+            batch = [part[here] for part in segment.batch]
+            state = self._run(acting, state, batch, moves)(state, batch, moves)
+        self.model.set_flat(state[0])
+        self.moments = torch.stack([*state[1:]])
 
-    def _step(self, acting: tuple[bool, ...], *arguments: Any) -> Advance:
-        """The step in which those terms act, for arguments like these."""
-        if acting not in self._steps:
+    def _run(self, acting: tuple[bool, ...], state: Tensors, batch: Tensors, moves: Tensor) -> Run:
+        """Steps in which those terms act, for arguments like these."""
+        if acting not in self._runs:
             terms = [term for term, acts in zip(self.setting.trained.values(), acting, strict=True) if acts]
-            step = Step(self.model, terms)
-            native = self._compiled and len(self.seeds) > 1
-            kind = step_kind(self.setting, acting)
-            self._steps[acting] = compile_step(step, kind, *arguments) if native else step
-        return self._steps[acting]
+            task = partial(_task, self.experiment, self.setting)
+            step = Step(self.model.one(), task, terms, list(self.setting.labels), self._data.targets is not None)
+            first = [part[0] for part in batch]
+            self._runs[acting] = self._native(step, acting, state, first, moves[0]) or eager(step, state, first, moves[0])
+        return self._runs[acting]
+
+    def _native(
+        self, step: Step, acting: tuple[bool, ...], state: Tensors, batch: Tensors, moves: Tensor
+    ) -> Run | None:
+        """The steps as native code, if that is asked for and can be made."""
+        if not self._compiled:
+            return None
+        try:
+            own = [part[0] for part in state], [part[0] for part in batch]
+            return compile_steps(step, *own, moves, name=step_kind(self.setting, acting))
+        except (Unsupported, OSError) as error:
+            _say_once(reason(error))
+            return None
 
     @torch.no_grad()
     def validation_losses(self) -> dict[str, Tensor]:
-        """The terms that act in validation, unweighted, on colours off the grid; their labels are probabilities.
+        """The terms that act in validation, unweighted, [R] each; their labels are probabilities.
 
-        The mean over batches of the colours, as large as those in training, in an order that mixes them.
+        The mean over batches of the experiment's validation data, as large as those in training, in a fixed order that
+        mixes them.
         """
         terms = {name: term for name, term in self.setting.regularizers.items() if term.when != "training"}
-        if not terms:
+        data = self.experiment.validation(self.setting) if terms else None
+        if data is None:
             return {}
-        grid = colors.validation_grid()
-        grid = grid[torch.randperm(len(grid), generator=torch.Generator().manual_seed(0))].to(self.device)
-        losses: dict[str, list[Tensor]] = {name: [] for name in terms}
-        for x in grid.split(self.setting.data.batch):
-            labels = {n: label.probability(x).expand(len(self.seeds), -1) for n, label in self.setting.labels.items()}
-            layers = self.model.activations(x.expand(len(self.seeds), -1, 3))
-            for name, term in terms.items():
-                losses[name].append(term.total(layers, labels, self.model.decode))
-        return {f"loss.{name}": torch.stack(values).mean(0) for name, values in losses.items()}
+        order = torch.randperm(len(data.inputs), generator=torch.Generator().manual_seed(0))
+        labels = {n: label.probability(data.affinities[label.of])[order] for n, label in self.setting.labels.items()}
+        targets = data.inputs if data.targets is None else data.targets
+
+        def losses(one: nn.Module) -> dict[str, Tensor]:
+            parts: dict[str, list[Tensor]] = {name: [] for name in terms}
+            for start in range(0, len(order), self.setting.data.batch):
+                here = slice(start, start + self.setting.data.batch)
+                x, target = data.inputs[order][here], targets[order][here]
+                task = partial(self.experiment.loss, target=target, setting=self.setting)
+                seen = Seen(
+                    activations(one, x), {n: p[here] for n, p in labels.items()}, partial(activations, one, x), task
+                )
+                for name, term in terms.items():
+                    parts[name].append(term.total(seen))
+            return {f"loss.{name}": torch.stack(values).mean() for name, values in parts.items()}
+
+        return self.model.map(losses)  # type: ignore[no-any-return]
+
+    def rung(self, step: int) -> Rung:
+        """Ablate and measure the replicas as they are."""
+        declared = self.experiment.metrics(self.setting)
+        objective = next(iter(declared))
+        metrics = self.experiment.measured(self.model, self.setting)
+        more = {"labelled": self.labelled.clone(), **self.validation_losses()}
+        metrics |= {name: metric for name, metric in more.items() if name in declared}
+        diverged = ~self.model.finite() | metrics[objective].isnan()
+        useless = {objective: declared[objective].diverged}
+        return Rung(
+            step,
+            self.rung_steps[-1],
+            {n: m.detach().masked_fill(diverged, useless.get(n, torch.nan)) for n, m in metrics.items()},
+            diverged,
+        )
 
 
 class Rungs(Callback):
-    """Ablates and measures the replicas at the end of each segment that ends at a rung."""
+    """Measures the replicas at the end of each segment that ends at a rung."""
 
-    def __init__(self, on_rung: Callable[[Rung, ColorMLP], None] | None = None):
+    def __init__(self, on_rung: Callable[[Rung, Replicas], None] | None = None):
         self.rungs: list[Rung] = []
         self._on_rung = on_rung
 
     def on_train_batch_end(self, trainer, training, outputs, segment, batch_idx):  # type: ignore[no-untyped-def]
         if segment.end not in training.rung_steps:
             return
-        compared = training.setting.ablation.compare(training.model)
-        metrics = evaluate(compared, training.model.finite(), training.device, training.setting.concept)
-        more = {"labelled": training.labelled, **training.validation_losses()}
-        diverged = metrics["utility"].isnan().cpu()
-        metrics |= {name: metric.cpu().masked_fill(diverged, torch.nan) for name, metric in more.items()}
-        rung = Rung(segment.end, training.rung_steps[-1], {name: metric.cpu() for name, metric in metrics.items()})
-        self.rungs.append(rung)
+        self.rungs.append(training.rung(segment.end))
         if self._on_rung:
-            self._on_rung(rung, training.model)
+            self._on_rung(self.rungs[-1], training.model)
 
 
 def train(
-    setting: Setting,
+    experiment: AnchoredExperiment,
+    setting: Any,
     seeds: Sequence[int],
     *,
     rungs: int = 10,
     compiled: bool = False,
-    on_rung: Callable[[Rung, ColorMLP], None] | None = None,
+    on_rung: Callable[[Rung, Replicas], None] | None = None,
     callbacks: Sequence[Callback] = (),
     **flags: Any,
-) -> tuple[ColorMLP, list[Rung]]:
-    """Train one replica of the setting for each seed; return the models and what they measured at each rung.
+) -> tuple[Replicas, list[Rung]]:
+    """Train one replica of a setting for each seed.
 
-    `compiled` pays in all but short trainings. `on_rung` is called with each rung and the models as they are then; what
-    it raises ends the training and is raised here. `callbacks` are Lightning's, whose batches are segments; so are
-    `flags`, of its Trainer, say `accelerator="cuda"`.
+    Args:
+        experiment: what the setting is one of.
+        setting: what is trained.
+        seeds: one for each replica.
+        rungs: how often the replicas are measured.
+        compiled: as native code, which pays in all but short trainings.
+        on_rung: called with each rung and the replicas as they are then; what it raises ends the training.
+        callbacks: Lightning's, whose batches are segments.
+        flags: of Lightning's Trainer.
+
+    Returns:
+        The replicas, and what they measured at each rung.
     """
     measured = Rungs(on_rung)
-    training = Training(setting, seeds, rungs, compiled)
+    training = Training(experiment, setting, seeds, rungs, compiled)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
@@ -223,3 +276,12 @@ def train(
         trainer = lightning.Trainer(max_epochs=1, callbacks=[*callbacks, measured], **flags)
         trainer.fit(training)
     return training.model, measured.rungs
+
+
+def _task(experiment: AnchoredExperiment, setting: Any, output: Tensor, target: Tensor) -> Tensor:
+    return experiment.loss(output, target, setting)
+
+
+@cache
+def _say_once(why: str) -> None:
+    warnings.warn(f"training goes on uncompiled, several times slower: {why}", RuntimeWarning, stacklevel=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -137,3 +138,16 @@ def magentaness(rgb: Tensor) -> Tensor:
 def yellowness(rgb: Tensor) -> Tensor:
     """As `cyanness`, of yellow."""
     return blueness(1 - rgb)
+
+
+AFFINITIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "redness": redness,
+    "greenness": greenness,
+    "blueness": blueness,
+    "cyanness": cyanness,
+    "magentaness": magentaness,
+    "yellowness": yellowness,
+    "vibrancy": vibrancy,
+    "desaturation": desaturation,
+}
+"""What labels may be given for: functions of colours, [..., 3] to [...] in [0, 1]."""

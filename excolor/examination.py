@@ -1,27 +1,119 @@
-"""A closer look at a few trained models: what takes too long to be measured at every rung."""
+"""A closer look at where hue is in a trained replica: what takes too long to be measured at every rung."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from anchoring.probes import probe_gap, wheel
+import torch
+from torch import Tensor, nn
+
+from anchoring.erasure import Target
+from anchoring.layers import activations
+from anchoring.probes import probe_r2
 from anchoring.relearning import relearning
-from anchoring.setting import Setting
-from excolor.metrics import Metrics
-from excolor.models import ColorMLP
+from anchoring.replicas import Replicas
+from excolor import colors
+from excolor.concepts import Concept, oracle
+from excolor.metrics import utility
+from excolor.setting import ColorSetting
+
+if TYPE_CHECKING:
+    from excolor.experiment import Colors
+
+LEAST_VIBRANCY = 0.2
 
 
-def examine(model: ColorMLP, setting: Setting, seeds: Sequence[int]) -> Metrics:
+def examine(experiment: Colors, model: Replicas, setting: ColorSetting, seeds: Sequence[int]) -> Mapping[str, Tensor]:
     """relearning and, of hue, probe_gap and, of two dims, wheel and winding, of every replica: [R] each.
 
-    They are about dims, so there are none if a direction, or whatever LEACE finds, is taken away instead.
+    They are about dims around which the model names weights, so there are none if something else is taken away.
     """
-    layer, dims = setting.ablation.layer, setting.ablation.dims
-    if setting.ablation.direction is not None or setting.ablation.kind == "leace":
+    layer, dims = setting.ablation.layer, setting.ablation.removed
+    if not dims:
         return {}
-    measured = {"relearning": relearning(model, setting, seeds)}
+
+    def knows(one: nn.Module) -> Tensor:
+        return knowledge(one, setting.concept)
+
+    measured = {"relearning": relearning(experiment, model, setting, seeds, knows)}
     if setting.concept == "hue":
-        measured["probe_gap"] = probe_gap(model, layer, dims)
+        measured["probe_gap"] = model.map(lambda one: probe_gap(one, layer, dims))
     if setting.concept == "hue" and len(dims) == 2:
-        measured["wheel"], measured["winding"] = wheel(model, layer, (dims[0], dims[1]))
+        pair = dims[0], dims[1]
+        measured["wheel"], measured["winding"] = model.map(lambda one: wheel(one, layer, pair))
     return measured
+
+
+def knowledge(one: nn.Module, concept: Concept) -> Tensor:
+    """The utility of one replica, on the cell centres of an 8^3 RGB grid."""
+    x = colors.rgb_centres(8)
+    return utility(one(x), x, oracle(x, concept))
+
+
+def hue_target() -> Target:
+    """Hue's point on the colour wheel, (cos, sin) scaled by vibrancy, of an HSV grid: what erasure is fitted to."""
+    grid = colors.hsv_centres(36, 8, 8)
+    angle = 2 * math.pi * colors.cell_centres(36)
+    point = torch.stack([angle.cos(), angle.sin()], -1)[:, None, None] * colors.vibrancy(grid).unsqueeze(-1)
+    return Target(grid.reshape(-1, 3), point.reshape(-1, 2))
+
+
+def probe_gap(one: nn.Module, layer: str, dims: Sequence[int]) -> Tensor:
+    """How much better a nonlinear probe reads hue from the dims than from the rest: 1 if hue is in the dims alone.
+
+    The difference of two R², each of `hue_r2`. About 0 where hue is spread evenly.
+    """
+    width = activations(one, torch.zeros(1, 3))[layer].shape[-1]
+    rest = [dim for dim in range(width) if dim not in dims]
+    return hue_r2(one, layer, dims) - hue_r2(one, layer, rest)
+
+
+def hue_r2(one: nn.Module, layer: str, dims: Sequence[int]) -> Tensor:
+    """Held-out R² of a nonlinear probe from some dims of a layer to hue; 0 is the least, and that of no dims.
+
+    Hue is the cosines and sines of its first three harmonics, of colours with vibrancy above 0.2. The probe
+    (`anchoring.probes.probe_r2`) is fitted on every second hue and tested on those between.
+    """
+    grid = colors.hsv_centres(72, 8, 8)
+    angle = 2 * math.pi * colors.cell_centres(72)
+    harmonics = torch.stack([f(k * angle) for k in (1, 2, 3) for f in (torch.cos, torch.sin)], -1)
+    vivid = colors.vibrancy(grid) > LEAST_VIBRANCY
+    target = harmonics[:, None, None].expand(*grid.shape[:-1], 6)[vivid]
+    fitted = (torch.arange(72) % 2 == 0)[:, None, None].expand(grid.shape[:-1])[vivid]
+    return probe_r2(activations(one, grid[vivid])[layer][:, list(dims)], target, fitted)
+
+
+@torch.no_grad()
+def wheel(one: nn.Module, layer: str, dims: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Whether the pure hues go once around the plane of two dims, as a wheel: correlation and winding number.
+
+    The correlation is the absolute T-linear circular correlation of latent angle and hue (Fisher and Lee, 1983), in
+    [0, 1]; the winding number is how often the angle goes around while hue does once, 1 or -1 for a wheel.
+    """
+    hue = 2 * math.pi * torch.arange(360, dtype=torch.float64) / 360
+    z = activations(one, colors.pure_hues(360))[layer][..., list(dims)].double()
+    angle = torch.atan2(z[..., 1], z[..., 0])
+    steps = angle.roll(-1, -1) - angle
+    steps = torch.remainder(steps + math.pi, 2 * math.pi) - math.pi
+    winding = (steps.sum(-1) / (2 * math.pi)).round()
+    return circular_correlation(angle, hue).abs().float(), winding.float()
+
+
+def circular_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """T-linear correlation of angles in radians, [..., N] to [...] in [-1, 1] (Fisher and Lee, 1983).
+
+    The sum over pairs of `sin(a_i - a_j) sin(b_i - b_j)`, over the root of the sums of their squares; 0 of a constant.
+    """
+    n = a.shape[-1]
+
+    def both(f: Tensor, g: Tensor) -> Tensor:
+        return (f * g).sum(-1)
+
+    cross = both(a.cos(), b.cos()) * both(a.sin(), b.sin()) - both(a.cos(), b.sin()) * both(a.sin(), b.cos())
+
+    def spread(angle: Tensor) -> Tensor:
+        return (n**2 - (2 * angle).cos().sum(-1) ** 2 - (2 * angle).sin().sum(-1) ** 2).clamp(min=0)
+
+    return 4 * cross / (spread(a) * spread(b)).sqrt().clamp(min=1e-6 * n**2)

@@ -1,124 +1,66 @@
-"""The experiment with colours, as studies know it."""
+"""The experiment with colours: hue, or one of the six hues at the corners of the RGB cube, in a tiny autoencoder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from anchoring import setting as settings
-from anchoring.compilation import compiler
-from anchoring.setting import Setting
-from anchoring.step import step_kinds
-from excolor.concepts import blindness_of
-from excolor.models import ColorMLP
-from study.experiment import Metric, OnRung
+from anchoring.data import Data
+from anchoring.erasure import Target
+from anchoring.experiment import AnchoredExperiment
+from anchoring.layers import Edited
+from anchoring.replicas import Replicas
+from excolor import colors, metrics
+from excolor.examination import examine, hue_target
+from excolor.setting import ColorSetting, data_of
+from study.experiment import Metric
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 REFERENCES = {"hue": ("published", "seed"), "red": ("seed-red",)}
 
 
-class Colors:
-    """Hue, or one of the six hues at the corners of the RGB cube, in a tiny autoencoder."""
+class Colors(AnchoredExperiment):
+    """A ColorMLP reproduces colours; the concept is what it is to be blind to once it is ablated."""
 
     name = "excolor"
+    Setting = ColorSetting
+    affinities = tuple(colors.AFFINITIES)
 
-    def setting(self, document: dict[str, Any], file: str | Path) -> Setting:
-        return settings.validate(document, file)
+    def build(self, setting: ColorSetting) -> nn.Module:
+        return setting.model.make()
 
-    def metrics(self, setting: Setting) -> Mapping[str, Metric]:
-        concept = setting.concept
-        measured = {
-            "isolation": Metric(
-                "utility x blindness to the concept, both at least 0: the usual objective", diverged=0.0, failure=0.5
-            ),
-            "utility": Metric(
-                "how well the intact model reproduces colours: 1 perfectly, 0 no better than without the concept",
-                diverged=0.0,
-            ),
-            blindness_of(concept): Metric(
-                f"how close the ablated output is to the {concept}-blind oracle: 1 there, 0 if {concept} is untouched",
-                diverged=0.0,
-            ),
-            "gray_collateral": Metric(
-                "what ablation costs on grays: 0 nothing, 1 as much as answering one gray for all",
-                ideal=0.0,
-                higher_is_better=False,
-                diverged=1.0,
-            ),
-            "lightness_kept": Metric(
-                "R² of the ablated output's lightness with the oracle's (1 is best)", diverged=0.0
-            ),
-        }
-        if concept == "hue":
-            measured |= {
-                "hue_residual": Metric(
-                    "share of the outputs' variation with hue that is left after ablation (0 is best)",
-                    ideal=0.0,
-                    higher_is_better=False,
-                    diverged=1.0,
-                ),
-                "vibrancy_r2": Metric(
-                    "r² of ablated error and vibrancy^2.3, the published measure; not to choose by",
-                    ideal=None,
-                    not_an_objective="rotating all hues scores 0.942 on it",
-                ),
-            }
-        measured["labelled"] = Metric(
-            "samples seen in training that carried a label: what the supervision cost",
-            ideal=None,
-            higher_is_better=False,
-        )
-        for name, term in setting.regularizers.items():
-            if term.when != "training":
-                measured[f"loss.{name}"] = Metric(
-                    "a term, unweighted, on colours off the training grid", ideal=0.0, higher_is_better=False
-                )
-        if concept == "hue":
-            measured |= {
-                "probe_gap": Metric(
-                    "R² of a probe for hue in the ablated dims, minus in the others: 1 if hue is only there",
-                    examined=True,
-                ),
-                "wheel": Metric(
-                    "circular correlation of hue and the angle in the two ablated dims (1 is best)", examined=True
-                ),
-                "winding": Metric(
-                    "how often that angle goes around while hue does once (1 or -1 for a wheel)",
-                    ideal=None,
-                    examined=True,
-                ),
-            }
-        measured["relearning"] = Metric(
-            "steps to learn the concept again, over steps from scratch: less than 1 the more is left to build on",
-            examined=True,
-        )
-        return measured
+    def data(self, setting: ColorSetting) -> Data:
+        return setting.data.samples()
 
-    def train(self, setting: Setting, seeds: Sequence[int], *, rungs: int, compiled: bool, on_rung: OnRung) -> ColorMLP:
-        from anchoring.training import train
+    def example(self, setting: ColorSetting) -> Tensor:
+        return torch.zeros(2, 3)
 
-        model, _ = train(setting, seeds, rungs=rungs, compiled=compiled, on_rung=on_rung)
-        return model
+    def validation(self, setting: ColorSetting) -> Data:
+        grid = colors.validation_grid()
+        return data_of(colors.Cube(grid, torch.ones(len(grid))))
 
-    def model(self, setting: Setting, seeds: Sequence[int]) -> ColorMLP:
-        return ColorMLP(setting.model, seeds)
+    def metrics(self, setting: ColorSetting) -> Mapping[str, Metric]:
+        watched = [name for name, term in setting.regularizers.items() if term.when != "training"]
+        meaning = "a term, unweighted, on colours off the training grid"
+        losses = {f"loss.{name}": Metric(meaning, ideal=0.0, higher_is_better=False) for name in watched}
+        return metrics.declared(setting.concept) | losses
 
-    def references(self, setting: Setting) -> Sequence[Path]:
-        return [SPACES / f"{name}.toml" for name in REFERENCES.get(setting.concept, ())]
+    def measure(self, intact: Edited, ablated: Edited, setting: ColorSetting) -> Mapping[str, Tensor]:
+        return metrics.evaluate(intact, ablated, setting.concept)
 
-    def examine(self, model: ColorMLP, setting: Setting, seeds: Sequence[int]) -> Mapping[str, Tensor]:
-        from excolor.examination import examine
+    def target(self, setting: ColorSetting) -> Target | None:
+        return hue_target() if setting.concept == "hue" else None
 
-        return examine(model, setting, seeds)
+    def references(self, setting: ColorSetting) -> Sequence[Path]:
+        files = (SPACES / f"{name}.toml" for name in REFERENCES.get(setting.concept, ()))
+        return [file for file in files if file.is_file()]
 
-    def step_kinds(self, setting: Setting) -> set[str]:
-        return step_kinds(setting)
-
-    def cannot_compile(self) -> str:
-        return "" if compiler() else "found no C++ compiler (g++, or what CXX names)"
+    def examine(self, model: Replicas, setting: ColorSetting, seeds: Sequence[int]) -> Mapping[str, Tensor]:
+        """relearning and, of hue, probe_gap, wheel and winding; see `excolor.examination.examine`."""
+        return examine(self, model, setting, seeds)
 
 
 experiment = Colors()

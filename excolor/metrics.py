@@ -1,14 +1,13 @@
-"""How well a concept was isolated: measures of intact and ablated replicas on colours that no training grid holds (but
-for vibrancy_r2, which is on the published grid).
+"""How well a concept was isolated: measures of one replica, intact and ablated, on colours that no training grid holds
+(but for vibrancy_r2, which is on the published grid).
 
-x are colours, y the intact output, y' the output after ablation, o the concept-blind oracle (excolor.concepts), of hue
-unless a setting says otherwise, M(a, b) the mean squared error, and M(x, o) the concept's energy. Every measure is a
-vector [R].
+x are colours [N, 3], y the intact output, y' the output after ablation, o the concept-blind oracle (excolor.concepts), of
+hue unless a setting says otherwise, M(a, b) the mean squared error, and M(x, o) the concept's energy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import torch
@@ -16,10 +15,66 @@ from torch import Tensor
 
 from excolor import colors
 from excolor.concepts import Concept, blindness_of, oracle
+from study.experiment import Metric
 
-Metrics = dict[str, Tensor]
+Outputs = Callable[[Tensor], Tensor]
+"""Colours [N, 3] to outputs [N, 3] in [0, 1]."""
 
-AT_ONCE = 1024  # colours at a time: what they take stays in a processor's cache
+
+def declared(concept: Concept) -> dict[str, Metric]:
+    """What is measured of a concept, by name, and how it counts; the objective first."""
+    metrics = {
+        "isolation": Metric(
+            "utility x blindness to the concept, both at least 0: the usual objective", diverged=0.0, failure=0.5
+        ),
+        "utility": Metric(
+            "how well the intact model reproduces colours: 1 perfectly, 0 no better than without the concept",
+            diverged=0.0,
+        ),
+        blindness_of(concept): Metric(
+            f"how close the ablated output is to the {concept}-blind oracle: 1 there, 0 if {concept} is untouched",
+            diverged=0.0,
+        ),
+        "gray_collateral": Metric(
+            "what ablation costs on grays: 0 nothing, 1 as much as answering one gray for all",
+            ideal=0.0,
+            higher_is_better=False,
+            diverged=1.0,
+        ),
+        "lightness_kept": Metric("R² of the ablated output's lightness with the oracle's", diverged=0.0),
+    }
+    if concept == "hue":
+        metrics |= {
+            "hue_residual": Metric(
+                "share of the outputs' variation with hue that is left after ablation",
+                ideal=0.0,
+                higher_is_better=False,
+                diverged=1.0,
+            ),
+            "vibrancy_r2": Metric(
+                "r² of ablated error and vibrancy^2.3, the published measure; not to choose by",
+                ideal=None,
+                not_an_objective="rotating all hues scores 0.942 on it",
+            ),
+            "probe_gap": Metric(
+                "R² of a probe for hue in the ablated dims, minus in the others: 1 if hue is only there", examined=True
+            ),
+            "wheel": Metric("circular correlation of hue and the angle in the two ablated dims", examined=True),
+            "winding": Metric(
+                "how often that angle goes around while hue does once: 1 or -1 for a wheel", ideal=None, examined=True
+            ),
+        }
+    return metrics | {
+        "relearning": Metric(
+            "steps to learn the concept again, over steps from scratch: less than 1 the more is left to build on",
+            examined=True,
+        ),
+        "labelled": Metric(
+            "samples seen in training that carried a label: what the supervision cost",
+            ideal=None,
+            higher_is_better=False,
+        ),
+    }
 
 
 def utility(y: Tensor, x: Tensor, o: Tensor) -> Tensor:
@@ -71,50 +126,36 @@ def vibrancy_r2(ablated: Tensor, x: Tensor) -> Tensor:
     return _r2((ablated - x).square().mean(-1), colors.vibrancy(x).pow(2.3))
 
 
-@torch.no_grad()
-def evaluate(
-    outputs: Callable[[Tensor], tuple[Tensor, Tensor]],
-    finite: Tensor | None = None,
-    device: torch.device | str = "cpu",
-    concept: Concept = "hue",
-) -> Metrics:
-    """Every metric of every replica, [R] each, on 16^3 RGB cell centres where a metric does not name its own colours.
+def evaluate(intact: Outputs, ablated: Outputs, concept: Concept = "hue") -> Mapping[str, Tensor]:
+    """Every metric of one replica, scalars, on 16^3 RGB cell centres where a metric does not name its own colours.
 
     The blindness is named by the concept, `hue_blindness`; hue_residual and vibrancy_r2 are measured of hue only.
-    `outputs` maps colours [N, 3] to intact and to ablated outputs, [R, N, 3] each in [0, 1]. A replica has diverged if
-    an output is not a number or, as `finite` [R] says, a parameter is not finite: its isolation is 0 and every other
-    metric NaN.
     """
-    x, hues, grays, corners = grids = _grids(torch.device(device))
+    x, hues, grays, corners = grids = _grids()
     everything = torch.cat([grid.reshape(-1, 3) for grid in grids])
-    parts = zip(*map(outputs, everything.split(AT_ONCE)), strict=True)
-    y, a = (torch.cat([y.mT for y in part], 2).mT.split([grid.numel() // 3 for grid in grids], 1) for part in parts)
-    (y_x, y_hues, y_grays, _), (a_x, a_hues, a_grays, a_corners) = y, a
+    sizes = [grid.numel() // 3 for grid in grids]
+    y, y_hues, y_grays, _ = intact(everything).split(sizes)
+    a, a_hues, a_grays, a_corners = ablated(everything).split(sizes)
     o = oracle(x, concept)
+    good, blind = utility(y, x, o), blindness(a, x, o)
     metrics = {
-        "utility": utility(y_x, x, o),
-        blindness_of(concept): blindness(a_x, x, o),
+        "isolation": isolation(good, blind),
+        "utility": good,
+        blindness_of(concept): blind,
         "gray_collateral": gray_collateral(y_grays, a_grays, grays),
-        "lightness_kept": lightness_kept(a_x, o),
+        "lightness_kept": lightness_kept(a, o),
     }
     if concept == "hue":
-        metrics |= {
-            "hue_residual": hue_residual(y_hues.unflatten(1, hues.shape[:3]), a_hues.unflatten(1, hues.shape[:3])),
-            "vibrancy_r2": vibrancy_r2(a_corners, corners),
-        }
-    diverged = torch.stack(list(metrics.values())).isnan().any(0)
-    if finite is not None:
-        diverged |= ~finite
-    metrics = {name: metric.masked_fill(diverged, torch.nan) for name, metric in metrics.items()}
-    return {"isolation": isolation(metrics["utility"], metrics[blindness_of(concept)]).nan_to_num(0.0), **metrics}
+        residual = hue_residual(y_hues.unflatten(0, hues.shape[:3]), a_hues.unflatten(0, hues.shape[:3]))
+        metrics |= {"hue_residual": residual, "vibrancy_r2": vibrancy_r2(a_corners, corners)}
+    return metrics
 
 
 @cache
-def _grids(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _grids() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Cell centres [4096, 3], an HSV grid [24, 6, 6, 3], the gray axis [64, 3] and the 8^3 corners [512, 3]."""
     grays = colors.cell_centres(64).unsqueeze(-1).expand(-1, 3)
-    grids = colors.rgb_centres(16), colors.hsv_centres(24, 6, 6), grays, colors.rgb_cube(8).colors
-    return tuple(grid.to(device) for grid in grids)  # type: ignore[return-value]
+    return colors.rgb_centres(16), colors.hsv_centres(24, 6, 6), grays, colors.rgb_cube(8).colors
 
 
 def _mse(a: Tensor, b: Tensor) -> Tensor:

@@ -1,0 +1,202 @@
+"""The base of experiments that are built on this method: what an author writes, and what every such experiment gets."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from anchoring.ablation import ABLATIONS, Ablation, around
+from anchoring.data import Data
+from anchoring.erasure import Target
+from anchoring.errors import InputError
+from anchoring.layers import UNEDITED, Edited, Edits, widths
+from anchoring.native import compiler
+from anchoring.replicas import Replicas, initialised
+from anchoring.setting import Setting, expect_one_of, first_problem
+from anchoring.terms import TERMS, Term
+
+S = TypeVar("S", bound=Setting)
+
+
+class AnchoredExperiment(ABC):
+    """A model, data and measures. Everything is written for one replica, and trained as many at once.
+
+    An author gives a name, the class of its settings, and the methods that are abstract; what else may be given has a
+    default. `study.experiment` says what studies ask of an experiment.
+    """
+
+    name: ClassVar[str]
+    Setting: ClassVar[type[Setting]] = Setting
+    affinities: ClassVar[Sequence[str]] = ()
+    """What labels may be given for: the keys of `Data.affinities`."""
+    terms: ClassVar[Sequence[type[Term]]] = TERMS
+    """The classes of terms that a setting may name: `(*TERMS, MyTerm)` adds one."""
+    ablations: ClassVar[Sequence[type[Ablation]]] = ABLATIONS
+    """The kinds of ablation that a setting may name."""
+
+    # What an author writes
+
+    @abstractmethod
+    def build(self, setting: Any) -> nn.Module:
+        """One model. Its submodules are its layers; a forward takes [B, ...] and returns [B, ...]."""
+
+    @abstractmethod
+    def data(self, setting: Any) -> Data:
+        """What it is trained on."""
+
+    @abstractmethod
+    def metrics(self, setting: Any) -> Mapping[str, Any]:
+        """What `measure` measures, by name (`study.experiment.Metric`), the objective first.
+
+        Two more are measured if they are named: `labelled`, the samples that carried a label of a term in training, and
+        `loss.<term>` of each term that acts in validation.
+        """
+
+    @abstractmethod
+    def measure(self, intact: Edited, ablated: Edited, setting: Any) -> Mapping[str, Tensor]:
+        """The metrics of one replica: scalars, by name. Each model is a function from inputs to outputs."""
+
+    def loss(self, output: Tensor, target: Tensor, setting: Any) -> Tensor:
+        """The task's loss of each sample [B]; unless it says otherwise, the mean squared error."""
+        return (output - target).square().flatten(1).mean(1)
+
+    def validation(self, setting: Any) -> Data | None:
+        """Data that training does not see, for terms that act in validation."""
+        return None
+
+    def target(self, setting: Any) -> Target | None:
+        """What the concept is, for erasure and probes that are fitted to it."""
+        return None
+
+    def references(self, setting: Any) -> Sequence[Path]:
+        """Files of fixed settings to compare with."""
+        return ()
+
+    def check(self, setting: Any) -> None:
+        """Raise ValueError, starting with the offending key, if a setting's own tables do not fit together."""
+
+    def example(self, setting: Any) -> Tensor:
+        """Two inputs, by whose shape the layers' widths are found."""
+        return self.data(setting).inputs[:2]
+
+    # What studies ask
+
+    def setting(self, document: Mapping[str, Any], file: str | Path = "setting") -> Any:
+        """The setting that a document describes. Raises InputError, naming file and key, if it describes none."""
+        context = {"terms": self._distinct(self.terms), "ablations": self.ablations}
+        try:
+            setting = self.Setting.model_validate(document, context=context)
+        except ValidationError as error:
+            raise InputError(f"{file}: {first_problem(error, self.Setting)}") from None
+        try:
+            self.check(setting)
+            self._parts_fit_together(setting)
+        except ValueError as error:
+            raise InputError(f"{file}: {error}") from None
+        return setting
+
+    def model(self, setting: Any, seeds: Sequence[int]) -> Replicas:
+        """Untrained replicas, one for each seed."""
+        return Replicas(partial(self.build, setting), seeds)
+
+    def train(
+        self,
+        setting: Any,
+        seeds: Sequence[int],
+        *,
+        rungs: int = 10,
+        compiled: bool = False,
+        on_rung: Callable[..., None] | None = None,
+    ) -> Replicas:
+        """Train one replica for each seed; see `anchoring.training.train`."""
+        from anchoring.training import train  # Lightning takes seconds to import
+
+        return train(self, setting, seeds, rungs=rungs, compiled=compiled, on_rung=on_rung)[0]
+
+    def step_kinds(self, setting: Any) -> set[str]:
+        """The kinds of step that a setting's training takes, each of which is compiled by itself."""
+        from anchoring.kinds import step_kinds
+
+        return step_kinds(setting)
+
+    def cannot_compile(self) -> str:
+        """Why steps cannot be compiled here, or nothing."""
+        return "" if compiler() else "found no C++ compiler (g++, or what CXX names)"
+
+    # What notebooks ask
+
+    def edits(self, setting: Any) -> Callable[[nn.Module], Edits]:
+        """What a setting's ablation does to the activations of one replica."""
+        return partial(setting.ablation.edits, target=self.target(setting))
+
+    def measured(
+        self, model: Replicas, setting: Any, edits: Callable[[nn.Module], Edits] | None = None
+    ) -> dict[str, Tensor]:
+        """`measure`, of every replica, [R] each: ablated as the setting says or with other edits."""
+        edits = edits or self.edits(setting)
+
+        def both(one: nn.Module) -> dict[str, Tensor]:
+            return dict(self.measure(Edited(one, UNEDITED), Edited(one, edits(one)), setting))
+
+        with torch.no_grad():
+            return model.map(both)  # type: ignore[no-any-return]
+
+    def _parts_fit_together(self, setting: Setting) -> None:
+        layers, places = self._layers(setting)
+        for name, label in setting.labels.items():
+            expect_one_of(self.affinities, label.of, f"labels.{name}.of")
+        for name, term in setting.regularizers.items():
+            for layer in term.layers:
+                expect_one_of(layers, layer, f"regularizers.{name}.layers")
+                _at(f"regularizers.{name}", lambda term=term, layer=layer: term.check(layers[layer]))
+            for label_name in term.labels or {}:
+                expect_one_of(setting.labels, label_name, f"regularizers.{name}.labels")
+        ablation = setting.ablation
+        expect_one_of(layers, ablation.layer, "ablation.layer")
+        concept = self.target(setting) is not None
+        _at("ablation", lambda: ablation.check(layers[ablation.layer], places, concept))
+        file, columns = setting.schedule.file, {column.name: column for column in setting.schedule.properties}
+        if "lr" not in columns:
+            raise InputError(f"{file}: found no column lr, expected one (the learning rate)")
+        for name, column in columns.items():
+            if name not in ("lr", *setting.regularizers):
+                known = ", ".join(["lr", *setting.regularizers])
+                raise InputError(f"{file}: row 1, column {name}: found no such term, expected one of {known}")
+            if min(column.values) < 0:
+                raise InputError(f"{file}: column {name}: found {min(column.values)}, expected 0 or more")
+
+    def _layers(self, setting: Setting) -> tuple[dict[str, int], Mapping[str, Any]]:
+        """The layers of a setting's model with their widths, and the weights around some of them.
+
+        They are found without memory for weights, unless the model cannot be made so: a setting may ask for any size.
+        """
+        x = self.example(setting)
+        try:
+            with torch.device("meta"), torch.no_grad():
+                model = self.build(setting).eval()
+                return widths(model, x.to("meta")), around(model)
+        except (RuntimeError, NotImplementedError):
+            model = initialised(partial(self.build, setting), 0).eval()
+            with torch.no_grad():
+                return widths(model, x), around(model)
+
+    def _distinct(self, terms: Sequence[type[Term]]) -> Sequence[type[Term]]:
+        names = [term.__name__ for term in terms]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise InputError(f"experiment {self.name}: found two terms named {min(twice)}, expected distinct names")
+        return terms
+
+
+def _at(where: str, check: Callable[[], None]) -> None:
+    """Run a check whose complaint starts with a key, and put before it where that key is."""
+    try:
+        check()
+    except ValueError as error:
+        raise ValueError(f"{where}.{error}") from None

@@ -1,0 +1,90 @@
+"""A model's layers: its submodules, by the names that PyTorch gives them. They are read, and edited, by forward hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+
+from torch import Tensor, nn
+
+Edits = Mapping[str, Callable[[Tensor], Tensor]]
+"""What is done to the activations of layers, by the layers' names, before they are passed on."""
+
+UNEDITED: Edits = MappingProxyType({})
+
+
+def activations(model: nn.Module, x: Tensor, edits: Edits = UNEDITED) -> dict[str, Tensor]:
+    """Run a model and keep what its layers return.
+
+    Args:
+        model: any module whose forward takes one tensor and returns one.
+        x: its input, [B, ...].
+        edits: functions of activations, by layer.
+
+    Returns:
+        `input`, every submodule that returns a tensor, by its name (`encoder`, `decoder.0`), and `output`: the activations
+        as they were passed on.
+
+    Raises:
+        ValueError: `edits` names a layer that the model does not have.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+        >>> sorted(activations(model, torch.zeros(5, 3)))
+        ['0', '1', 'input', 'output']
+    """
+    seen = {"input": edits["input"](x) if "input" in edits else x}
+    with _watched(model, seen, edits):
+        output = model(seen["input"])
+    seen["output"] = edits["output"](output) if "output" in edits else output
+    if unknown := edits.keys() - seen.keys():
+        raise ValueError(f"layer: found {min(unknown)!r}, expected one of {', '.join(seen)}")
+    return seen
+
+
+def widths(model: nn.Module, x: Tensor) -> dict[str, int]:
+    """The size of the last axis of each layer's activations, by the layer's name, for inputs like `x` [B, ...]."""
+    return {name: z.shape[-1] for name, z in activations(model, x).items() if z.dim() > 1}
+
+
+class Edited:
+    """One replica with its edits: a function from inputs [B, ...] to the model's outputs.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+        >>> Edited(model, {"1": torch.zeros_like})(torch.rand(1, 3))
+        tensor([[0., 0.]], grad_fn=<...>)
+    """
+
+    def __init__(self, model: nn.Module, edits: Edits = UNEDITED):
+        self.model = model
+        self.edits = edits
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.activations(x)["output"] if self.edits else self.model(x)
+
+    def activations(self, x: Tensor) -> dict[str, Tensor]:
+        """As the function `activations`, edited."""
+        return activations(self.model, x, self.edits)
+
+
+@contextmanager
+def _watched(model: nn.Module, seen: dict[str, Tensor], edits: Edits) -> Iterator[None]:
+    """Within, each submodule's output is edited and goes to `seen`."""
+
+    def watch(name: str) -> Callable[..., Tensor | None]:
+        def hook(module: nn.Module, inputs: object, output: object) -> Tensor | None:
+            if not isinstance(output, Tensor):
+                return None
+            seen[name] = edits[name](output) if name in edits else output
+            return seen[name]
+
+        return hook
+
+    hooks = [module.register_forward_hook(watch(name)) for name, module in model.named_modules() if name]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

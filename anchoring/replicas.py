@@ -1,0 +1,217 @@
+"""Many replicas of one model: the only file that knows of an axis of replicas.
+
+Models, terms, labels and metrics are written for one replica. Here one becomes R: parameters are stacked on axis 0, and
+functions of one replica are mapped over them by `torch.func.vmap`, or one after another where vmap cannot. A training
+step is traced once, for all replicas, and then runs without the tracer's overhead; `anchoring.native` makes it machine
+code that takes one replica at a time.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+from anchoring.data import Data
+from anchoring.labels import Label
+from anchoring.layers import Edited, Edits, activations
+from anchoring.sampling import INITIALISATION, Sampler, Stream, generator
+from anchoring.step import Step
+
+Tensors = Sequence[Tensor]
+Run = Callable[[Tensors, Tensors, Tensor], Tensors]
+"""Steps on end: from state [R, ...], batches [S, R, B, ...] and controls [S, C] to the state after them."""
+
+
+class Replicas(nn.Module):
+    """R models of one architecture, of which each was initialised from its own seed.
+
+    Args:
+        make: makes one model, with PyTorch's global random numbers, which are seeded here and left as they were.
+        seeds: one for each replica.
+
+    Example:
+        >>> replicas = Replicas(lambda: nn.Linear(3, 2), seeds=[0, 1, 7])
+        >>> replicas(torch.zeros(5, 3)).shape
+        torch.Size([3, 5, 2])
+        >>> replicas[2]  # replica of seed 7, an ordinary module
+        Linear(in_features=3, out_features=2, bias=True)
+    """
+
+    def __init__(self, make: Callable[[], nn.Module], seeds: Sequence[int]):
+        super().__init__()
+        self._stack([initialised(make, seed) for seed in seeds])
+
+    @classmethod
+    def of(cls, models: Sequence[nn.Module]) -> Replicas:
+        """Replicas of models that are there already, all of one architecture."""
+        replicas = cls.__new__(cls)
+        nn.Module.__init__(replicas)
+        replicas._stack(models)
+        return replicas
+
+    def _stack(self, models: Sequence[nn.Module]) -> None:
+        self._one = [copy.deepcopy(models[0]).requires_grad_(False)]  # in a list, so that its tensors are not ours
+        stacked = {name: torch.stack([dict(m.named_parameters())[name].detach() for m in models]) for name in self.names}
+        self.stacked = copy.deepcopy(self._one[0]).eval()
+        for name, tensor in stacked.items():
+            *path, last = name.split(".")
+            setattr(self.stacked.get_submodule(".".join(path)), last, nn.Parameter(tensor))
+        self.register_state_dict_post_hook(_without_prefix)
+        self.register_load_state_dict_pre_hook(_with_prefix)
+
+    @property
+    def names(self) -> list[str]:
+        """The parameters' names."""
+        return [name for name, _ in self._one[0].named_parameters()]
+
+    def __len__(self) -> int:
+        return len(next(self.parameters()))
+
+    def __getitem__(self, replica: int) -> nn.Module:
+        """One replica, as an ordinary module that is evaluated."""
+        one = copy.deepcopy(self._one[0]).eval()
+        one.load_state_dict({name: p[replica] for name, p in self.stacked.named_parameters()}, strict=False)
+        return one
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return (self[replica] for replica in range(len(self)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The outputs [R, N, ...] of inputs [N, ...], the same for every replica."""
+        return self.map(lambda one: one(x))
+
+    def activations(self, x: Tensor) -> dict[str, Tensor]:
+        """Every layer's activations [R, N, ...], by name, for inputs [N, ...]: see `anchoring.layers.activations`."""
+        return self.map(lambda one: activations(one, x))
+
+    def edited(self, edits: Callable[[nn.Module], Edits]) -> Callable[[Tensor], Tensor]:
+        """The replicas with edits, which are made for each: a function from inputs [N, ...] to outputs [R, N, ...]."""
+        return lambda x: self.map(lambda one: Edited(one, edits(one))(x))
+
+    def map(self, function: Callable[[nn.Module], Any]) -> Any:
+        """Apply a function to every replica, and stack what it returns on axis 0.
+
+        Args:
+            function: of one replica, an `nn.Module`; returns a tensor, or a dict, list or tuple of them.
+
+        It is vectorised where `torch.func.vmap` can; what needs numbers, NumPy or branches on values is called for one
+        replica after another.
+        """
+        call = _Call(self.stacked, function)
+        parameters = {f"module.{name}": p for name, p in self.stacked.named_parameters()}
+        try:
+            return vmap(lambda own: functional_call(call, own, ()))(parameters)
+        except Exception:  # noqa: BLE001  # vmap says no in many ways; a fault of the function's own is raised below
+            each = [function(one) for one in self]
+        return pytree.tree_map(lambda *values: torch.stack([torch.as_tensor(v) for v in values]), *each)
+
+    def finite(self) -> Tensor:
+        """Which replicas' parameters are all finite: [R]."""
+        return torch.stack([p.isfinite().flatten(1).all(1) for p in self.parameters()]).all(0)
+
+    def flat(self) -> Tensor:
+        """All parameters of each replica in a row: [R, P]."""
+        return torch.cat([p.detach().flatten(1) for p in self.stacked.parameters()], 1)
+
+    @torch.no_grad()
+    def set_flat(self, rows: Tensor) -> None:
+        """Take all parameters from rows [R, P]."""
+        parameters = list(self.stacked.parameters())
+        for parameter, part in zip(parameters, rows.split([p[0].numel() for p in parameters], 1), strict=True):
+            parameter.copy_(part.view_as(parameter))
+
+    def one(self) -> nn.Module:
+        """One model of the architecture, in training mode and of no replica's weights: what a `Step` is made for."""
+        return copy.deepcopy(self._one[0]).train()
+
+
+class Draws:
+    """The samples and labels of R replicas, each from its seed's own stream, drawn in order."""
+
+    def __init__(self, data: Data, labels: Mapping[str, Label], seeds: Sequence[int], batch: int):
+        sampler = Sampler(data, labels)
+        self._streams = [Stream(sampler, labels, seed, batch) for seed in seeds]
+        self._labels = len(labels)
+        self._batch = batch
+        self._tables = [data.inputs, *([] if data.targets is None else [data.targets])]
+
+    def next(self, steps: int) -> list[Tensor]:
+        """The next steps' batch: inputs, targets if there are some, and each label, [S, R, B, ...] each.
+
+        A vector's samples lie side by side in memory, component by component.
+        """
+        shape = (steps, len(self._streams), self._batch)
+        drawn = [_empty(shape, table) for table in self._tables]
+        labels = [torch.empty(shape) for _ in range(self._labels)]
+        for r, stream in enumerate(self._streams):
+            index, own = stream.draw(steps)
+            for table, whole in zip(self._tables, drawn, strict=True):
+                if table.dim() == 2:
+                    for k in range(table.shape[1]):
+                        whole[:, r, :, k] = table[:, k][index]
+                else:
+                    whole[:, r] = table[index]
+            for label, whole in zip(own, labels, strict=True):
+                whole[:, r] = label
+        return [*drawn, *labels]
+
+
+def eager(step: Step, state: Tensors, batch: Tensors, controls: Tensor) -> Run:
+    """Steps of all replicas by PyTorch's operators, traced for tensors like these: [R, ...], [R, B, ...] and [C]."""
+    every = vmap(step, in_dims=(*[0] * (len(state) + len(batch)), None))
+    with torch.no_grad():
+        graph = make_fx(every)(*state, *batch, controls)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+
+    @torch.no_grad()
+    def run(state: Tensors, batch: Tensors, controls: Tensor) -> Tensors:
+        for s in range(len(controls)):
+            state = graph(*state, *[part[s] for part in batch], controls[s])
+        return state
+
+    return run
+
+
+def initialised(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """A model made with a seed's random numbers. PyTorch's global ones are left as they were."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(generator(seed, INITIALISATION).integers(2**63)))
+        return make()
+
+
+class _Call(nn.Module):
+    """Calls a function with a module, whose parameters `functional_call` can then give."""
+
+    def __init__(self, module: nn.Module, function: Callable[[nn.Module], Any]):
+        super().__init__()
+        self.module = module
+        self._function = function
+
+    def forward(self) -> Any:
+        return self._function(self.module)
+
+
+def _empty(shape: tuple[int, ...], table: Tensor) -> Tensor:
+    """Room for rows of a table; of a matrix, column by column."""
+    if table.dim() != 2:
+        return torch.empty(*shape, *table.shape[1:], dtype=table.dtype)
+    *outer, batch = shape
+    return torch.empty(*outer, table.shape[1], batch, dtype=table.dtype).mT
+
+
+def _without_prefix(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    for key in [key for key in state if key.startswith(f"{prefix}stacked.")]:
+        state[prefix + key.removeprefix(f"{prefix}stacked.")] = state.pop(key)
+
+
+def _with_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for key in [key for key in state if key.startswith(prefix) and not key.startswith(f"{prefix}stacked.")]:
+        state[f"{prefix}stacked.{key.removeprefix(prefix)}"] = state.pop(key)
