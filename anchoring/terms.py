@@ -79,7 +79,6 @@ class Term(Table):
 class Anchor(Term):
     """`||z - point||^2`: pins the activations to a point."""
 
-    term: Literal["Anchor"] = "Anchor"
     point: Point
 
     def check(self, width: int) -> None:
@@ -92,7 +91,6 @@ class Anchor(Term):
 class AngularAnchor(Term):
     """`1 - cos(z, point)`: draws activations towards a direction, whatever their length."""
 
-    term: Literal["AngularAnchor"] = "AngularAnchor"
     point: Point
 
     def check(self, width: int) -> None:
@@ -105,7 +103,6 @@ class AngularAnchor(Term):
 class AntiAnchor(Term):
     """`max(cos(z, point), 0)`, or over the `full` sphere `(cos(z, point) + 1)/2`: keeps activations off a direction."""
 
-    term: Literal["AntiAnchor"] = "AntiAnchor"
     point: Point
     full: bool = False
 
@@ -123,7 +120,6 @@ class Subspace(Term):
     Planarity, when dims are (0, 1): activations are drawn into the plane of the first two dimensions.
     """
 
-    term: Literal["Subspace"] = "Subspace"
     dims: Dims = (0, 1)
     invert: bool = False
 
@@ -140,8 +136,6 @@ class Subspace(Term):
 class Unitarity(Term):
     """`(||z|| - 1)^2`: draws activations to the unit sphere."""
 
-    term: Literal["Unitarity"] = "Unitarity"
-
     def per_sample(self, z: Tensor) -> Tensor:
         return (z.norm(dim=-1) - 1).square()
 
@@ -153,7 +147,6 @@ class Separate(Term):
     [-1, 1] to [0, 1] by `(c + 1)/2`.
     """
 
-    term: Literal["Separate"] = "Separate"
     channels: Dims | None = None  # all of them
     power: Annotated[Real, Field(ge=1)] = 10
     shift: bool = False
@@ -189,7 +182,6 @@ class Fallback(Term):
     comes before would move the concept into the other dims. It needs no labels. Not among the published terms.
     """
 
-    term: Literal["Fallback"] = "Fallback"
     dims: Dims = (0, 1)
 
     def check(self, width: int) -> None:
