@@ -15,6 +15,7 @@ from anchoring.layers import Edited
 from anchoring.replicas import Replicas
 from excolor import colors, metrics
 from excolor.examination import examine, hue_target
+from excolor.models import upgraded
 from excolor.setting import ColorSetting, data_of
 from study.experiment import Metric
 
@@ -61,6 +62,10 @@ class Colors(AnchoredExperiment):
     def examine(self, model: Replicas, setting: ColorSetting, seeds: Sequence[int]) -> Mapping[str, Tensor]:
         """relearning and, of hue, probe_gap, wheel and winding; see `excolor.examination.examine`."""
         return examine(self, model, setting, seeds)
+
+    def upgraded(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights as version 0.1 stored them, as they are now."""
+        return upgraded(weights)
 
 
 experiment = Colors()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -29,7 +30,7 @@ class ModelConfig(Table):
 class ColorMLP(nn.Module):
     """An autoencoder of RGB colours: [B, 3] to [B, 3] in [0, 1]. Its layers are `encoder` [B, k] and `decoder` [B, 3]."""
 
-    def __init__(self, config: ModelConfig = ModelConfig()):
+    def __init__(self, config: ModelConfig):
         super().__init__()
         hidden = [config.hidden] * config.depth
         self.encoder = mlp([3, *hidden, config.bottleneck])
@@ -47,7 +48,7 @@ class ColorMLP(nn.Module):
 class NormedColorMLP(ColorMLP):
     """Its bottleneck is on the unit sphere, the layer `bottleneck`; its output is linear, clamped when evaluated."""
 
-    def __init__(self, config: ModelConfig = ModelConfig()):
+    def __init__(self, config: ModelConfig):
         super().__init__(config)
         self.bottleneck = Normalize()
 
@@ -71,6 +72,20 @@ class Normalize(nn.Module):
 def mlp(widths: list[int]) -> nn.Sequential:
     """Linear layers of these widths with GELU between them."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.GELU()]
     return nn.Sequential(*layers[:-1])
+
+
+def upgraded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Replicas' weights as version 0.1 stored them, `encoder.layers.1.weight` [R, in, out], named as they are now."""
+    now = {}
+    for name, tensor in weights.items():
+        part, layers, index, kind = [*name.split("."), "", "", ""][:4]
+        if layers != "layers":
+            now[name] = tensor
+        elif kind == "weight":
+            now[f"{part}.{2 * int(index)}.weight"] = tensor.mT.contiguous()
+        else:
+            now[f"{part}.{2 * int(index)}.bias"] = tensor.squeeze(1)
+    return now
