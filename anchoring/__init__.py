@@ -1,6 +1,6 @@
 """The method: regularizers, under a schedule, that press a concept into chosen latent dimensions; and its ablation."""
 
 from anchoring.errors import InputError
-from anchoring.setting import Setting, load
+from anchoring.setting import Setting
 
-__all__ = ["InputError", "Setting", "load"]
+__all__ = ["InputError", "Setting"]

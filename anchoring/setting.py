@@ -1,12 +1,9 @@
-"""Settings: everything that fixes one training, read from a TOML file and the dopesheet CSV beside it."""
+"""Settings: everything that fixes one training but the seed."""
 
 from __future__ import annotations
 
-import csv
 import math
 import re
-import stat
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -27,7 +24,6 @@ from excolor.models import ModelConfig
 Document = dict[str, Any]
 """A setting as plain data: the TOML's tables, with `schedule` as `{"file": name, "rows": cells}`."""
 
-LARGEST, LONGEST_LINE, DEEPEST = 100_000, 2_000, 10  # bytes and characters of a file, tables within tables
 MOST_COLORS = 10_000_000  # of a cube
 
 
@@ -115,70 +111,12 @@ class Setting(Table):
         return weights
 
 
-def read_document(path: Path) -> Document:
-    """Read a setting's, or a search space's, TOML file and its CSV, without checking what they say.
-
-    Raises InputError if either cannot be read.
-    """
-    text = _read(path, "a TOML file; `study spaces` lists some")
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: of a number of 5,000 digits, say
-        raise InputError(f'{path}: is not TOML: {error}; a range is written in quotes, "log(1, 2)"') from None
-    _expect_shallow(document, path)
-    name = document.get("schedule")
-    if not isinstance(name, str) or Path(name).name != name or not name:
-        raise InputError(f"{path}: schedule: found {name!r}, expected the name of a CSV file beside it")
-    schedule = path.parent / name
-    try:
-        rows = list(csv.reader(_read(schedule, f"the CSV file that {path} names").splitlines(), strict=True))
-    except csv.Error as error:
-        raise InputError(f"{schedule}: is not CSV: {error}") from None
-    return {**document, "schedule": {"file": str(schedule), "rows": rows}}
-
-
 def validate(document: Document, file: str | Path = "setting") -> Setting:
     """The setting that a document describes. Raises InputError, naming file and key, if it describes none."""
     try:
         return Setting.model_validate(document)
     except ValidationError as error:
         raise InputError(f"{file}: {_first(error)}") from None
-
-
-def load(path: str | Path) -> Setting:
-    """Read a setting from its TOML file. Raises InputError, which says where the files are wrong."""
-    return validate(read_document(Path(path)), path)
-
-
-def _read(path: Path, expected: str) -> str:
-    """A file's text. Large ones and long lines, which parsers take minutes over, are none of a setting's."""
-    try:
-        if not stat.S_ISREG((found := path.stat()).st_mode):  # a pipe would be waited for
-            reason = "is a folder" if path.is_dir() else "is not a file"
-        elif found.st_size > LARGEST:
-            reason = f"has {found.st_size:,} bytes, more than {LARGEST:,}"
-        else:
-            text = path.read_text(encoding="utf-8-sig")  # as Excel writes it, too
-            longest = max(map(len, text.splitlines()), default=0)
-            if longest <= LONGEST_LINE:
-                return text
-            reason = f"has a line of {longest:,} characters, more than {LONGEST_LINE:,}"
-    except FileNotFoundError:
-        reason = "no such file"
-    except UnicodeDecodeError:
-        reason = "not UTF-8"
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-    raise InputError(f"{path}: {reason}, expected {expected}")
-
-
-def _expect_shallow(document: Document, path: Path) -> None:
-    level: list[Any] = [document]
-    for _ in range(DEEPEST):
-        children = (node.values() if isinstance(node, dict) else node for node in level)
-        level = [child for nodes in children for child in nodes if isinstance(child, dict | list)]
-    if level:
-        raise InputError(f"{path}: found tables more than {DEEPEST} deep, expected the keys of docs/settings.md")
 
 
 def _expect_one_of(known: Any, found: str, where: str) -> None:
