@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from anchoring.setting import load
+import study
 from anchoring.training import Training
 from benchmarks.figures import Row, Runs, seconds
 
@@ -35,7 +35,7 @@ def _in_fresh_process(cache: str) -> float:
 
 
 def _first_step() -> float:
-    setting = load(SEED)
+    setting = study.read(SEED).setting()
     training = Training(setting, range(16), rungs=len(setting.schedule), compiled=True)
     segment = next(training.segments())  # of one step, since each has a rung
     return seconds(lambda: training.advance(segment))

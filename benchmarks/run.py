@@ -10,7 +10,7 @@ import warnings
 import torch
 from rich.console import Console
 
-from anchoring.setting import load
+import study
 from benchmarks.compiling import SEED, compiling
 from benchmarks.figures import Runs, table
 from benchmarks.floors import floors
@@ -29,7 +29,7 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))[:CORES]
     _quiet()
     torch.set_num_threads(1)
-    setting = load(SEED)
+    setting = study.read(SEED).setting()
 
     def say(what: str) -> None:
         progress.print(f"{time.monotonic() - start:4.0f} s  {what}", highlight=False)

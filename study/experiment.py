@@ -27,7 +27,7 @@ class Metric:
         ideal: the value of a perfect model; None of a count, which has none.
         higher_is_better: the direction.
         diverged: what a diverged replica counts as, usually the value of a useless model; None: it is left out, and
-            the metric can be no objective.
+            the metric cannot be the first objective.
         failure: a replica worse than this has failed.
         not_an_objective: why nobody should choose by it, if so.
         examined: it is measured by `examine` alone, at confirmation.

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-import anchoring
+import study
 from anchoring import compilation
 from anchoring.dopesheet import Dopesheet
 from anchoring.step import flatten, step_kinds
@@ -23,7 +23,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def everything(spaces):
     """A short setting with every kind of term, some of which act in some steps only."""
-    setting = anchoring.load(spaces / "seed.toml")
+    setting = study.read(spaces / "seed.toml").setting()
     terms = setting.regularizers | {
         "towards": AngularAnchor(point=(1, 0, 0, 0), labels={"red": 1.0}),
         "away": AntiAnchor(point=(0, 1, 0, 0), labels={"vibrant": 0.5, "red": 2.0}),
@@ -69,5 +69,5 @@ def test_kinds_of_step_differ_by_what_is_computed_and_not_by_weights(everything,
         everything.model_copy(update={"regularizers": everything.regularizers | {"separate": separate}})
     )
     assert not others & kinds
-    assert len(step_kinds(anchoring.load(spaces / "published.toml"))) == 2
+    assert len(step_kinds(study.read(spaces / "published.toml").setting())) == 2
     assert len(step_kinds(everything.model_copy(update={"regularizers": {}}))) == 1

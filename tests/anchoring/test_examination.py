@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-import anchoring
+import study
 from anchoring.ablation import prune
 from anchoring.probes import circular_correlation, hue_r2, probe_gap, wheel
 from anchoring.relearning import relearning
@@ -115,7 +115,7 @@ def trained_to(model, target, dims=(), steps=600):
 
 def test_relearning_tells_hue_that_was_kept_from_hue_that_was_taken(spaces):
     """By hand: replicas whose other dims hold hue too, ones whose other dims answer gray, and ones that know nothing."""
-    setting = anchoring.load(spaces / "seed.toml")
+    setting = study.read(spaces / "seed.toml").setting()
     setting = setting.model_copy(update={"model": ModelConfig(bottleneck=6)})
     seeds = range(12)
     kept = trained_to(ColorMLP(setting.model, seeds), lambda x: x, dims=(0, 1))
@@ -128,7 +128,7 @@ def test_relearning_tells_hue_that_was_kept_from_hue_that_was_taken(spaces):
 
 
 def test_relearning_redraws_what_was_ablated_and_leaves_the_model_alone(spaces):
-    setting = anchoring.load(spaces / "seed.toml")
+    setting = study.read(spaces / "seed.toml").setting()
     model = ColorMLP(setting.model, range(2))
     before = [p.clone() for p in model.parameters()]
     model.requires_grad_(False)
@@ -141,7 +141,7 @@ def test_relearning_redraws_what_was_ablated_and_leaves_the_model_alone(spaces):
 
 
 def test_relearning_of_the_diverged_is_nothing_and_of_the_pruned_an_error(spaces):
-    setting = anchoring.load(spaces / "seed.toml")
+    setting = study.read(spaces / "seed.toml").setting()
     model = ColorMLP(setting.model, range(2))
     with torch.no_grad():
         model.encoder.first.weight[1] = torch.nan
@@ -151,17 +151,17 @@ def test_relearning_of_the_diverged_is_nothing_and_of_the_pruned_an_error(spaces
 
 
 def test_what_is_not_about_dims_is_not_examined(spaces):
-    setting = anchoring.load(spaces / "unregularized.toml")
+    setting = study.read(spaces / "unregularized.toml").setting()
     assert examine(ColorMLP(setting.model, [0]), setting, [0]) == {}
 
 
 def test_a_closer_look_measures_every_replica(spaces):
-    setting = anchoring.load(spaces / "seed.toml")
+    setting = study.read(spaces / "seed.toml").setting()
     measured = examine(ColorMLP(setting.model, [0, 1]), setting, [0, 1])
     assert set(measured) == {"probe_gap", "relearning", "wheel", "winding"}
     assert all(metric.shape == (2,) and metric.isfinite().all() for metric in measured.values())
 
 
 def test_of_red_relearning_is_measured(spaces):
-    setting = anchoring.load(spaces / "seed-red.toml")
+    setting = study.read(spaces / "seed-red.toml").setting()
     assert set(examine(ColorMLP(setting.model, [0]), setting, [0])) == {"relearning"}

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import anchoring
+import study
 from anchoring.dopesheet import Dopesheet, Property
 from anchoring.motion import TIMINGS, Motion
 from anchoring.training import Training
@@ -55,7 +55,7 @@ def training_of(setting, rows):
 
 
 def test_a_schedule_retargeted_in_flight_has_no_kink_and_keeps_its_past(spaces):
-    setting = anchoring.load(spaces / "seed.toml")
+    setting = study.read(spaces / "seed.toml").setting()
     training = training_of(setting, [["STEP", "lr:log"], ["0", "0.01"], ["100", "1"], ["149", "1"]])
     planned = list(training._table["lr"])
     training.retarget("lr", 0.001, 40, now=50)
@@ -72,7 +72,7 @@ def test_a_schedule_retargeted_in_flight_has_no_kink_and_keeps_its_past(spaces):
 
 def test_retargeting_before_the_first_key_moves_from_rest(spaces):
     rows = [["STEP", "lr::linear"], ["0", ""], ["50", "1"], ["59", "2"]]
-    training = training_of(anchoring.load(spaces / "seed.toml"), rows)
+    training = training_of(study.read(spaces / "seed.toml").setting(), rows)
     training.retarget("lr", 3.0, 10, now=10)
     table = list(training._table["lr"])
     assert table[:11] == [1.0] * 11

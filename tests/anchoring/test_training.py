@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import nn
 from torch.testing import assert_close
 
-import anchoring
+import study
 from anchoring.ablation import Ablation
 from anchoring.dopesheet import Dopesheet, rescale
 from anchoring.labels import Label
@@ -21,7 +21,7 @@ from excolor.models import ColorMLP, ModelConfig
 
 @pytest.fixture(scope="module")
 def seed_setting(spaces):
-    return anchoring.load(spaces / "seed.toml")
+    return study.read(spaces / "seed.toml").setting()
 
 
 @pytest.fixture(scope="module")
@@ -354,7 +354,7 @@ def test_the_published_distribution_is_reproduced(spaces):
     With 24 seeds the standard error of the mean is 0.011, of the two means' difference 0.013: three of those are
     allowed. `study train search_spaces/published.toml --seeds 60` is held to 0.02.
     """
-    _, rungs = train(anchoring.load(spaces / "published.toml"), range(24), rungs=1)
+    _, rungs = train(study.read(spaces / "published.toml").setting(), range(24), rungs=1)
     metrics = rungs[-1].metrics
     assert metrics["vibrancy_r2"].mean().item() == pytest.approx(0.825, abs=0.04)
     assert 0.03 < metrics["vibrancy_r2"].std().item() < 0.09
