@@ -9,7 +9,7 @@ from rich.console import Console
 
 from anchoring.errors import FailedError, InputError, visible
 
-from study.cli import search, confirm, submit, train, status, look, dashboard  # noqa: F401  # isort: skip
+from study.cli import search, confirm, submit, train, status, look, new, dashboard  # noqa: F401  # isort: skip
 from study.cli.options import app, console
 
 __all__ = ["app", "console", "main"]
