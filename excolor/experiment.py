@@ -19,7 +19,9 @@ from excolor.models import upgraded
 from excolor.setting import ColorSetting, data_of
 from study.experiment import Metric
 
-SPACES = Path(__file__).parents[1] / "search_spaces"
+_HERE = Path(__file__).parent
+SPACES = next(folder for folder in (_HERE / "search_spaces", _HERE.parent / "search_spaces") if folder.is_dir())
+"""The shipped spaces: beside this file in an installed package, beside the package in a checkout."""
 REFERENCES = {"hue": ("published", "seed"), "red": ("seed-red",)}
 
 
@@ -29,6 +31,7 @@ class Colors(AnchoredExperiment):
     name = "excolor"
     Setting = ColorSetting
     affinities = tuple(colors.AFFINITIES)
+    spaces = SPACES
 
     def build(self, setting: ColorSetting) -> nn.Module:
         return setting.model.make()

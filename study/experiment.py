@@ -94,6 +94,7 @@ class Experiment(Protocol):
     - `sections(model, setting, replica)`: `Section`s of the report on a trained model, of which one replica is typical.
     - `step_kinds(setting)`: the kinds of native code that its training runs, by name; without it nothing is compiled.
     - `cannot_compile()`: why native code cannot be made here, or nothing.
+    - `spaces`: the folder of search spaces that come with it.
     - `upgraded(weights)`: weights that an earlier version stored, as `model` names and shapes them now.
     """
 
