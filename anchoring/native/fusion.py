@@ -13,11 +13,14 @@ def fuse(statements: Sequence[Statement], results: Collection[Buffer]) -> list[S
     """The same results by fewer loops."""
     merged: list[Statement] = []
     for statement in _needed(statements, results):
-        at = _place(merged, statement)
-        if at is None:
-            merged.append(statement)
+        loops = _loops_for(merged, statement)
+        if loops is None:
+            merged.insert(_earliest(merged, statement), statement)
         else:
-            merged[at] = replace(merged[at], stores=(*merged[at].stores, *statement.stores))  # type: ignore[union-attr]
+            found = merged[loops]
+            assert isinstance(found, Map)
+            assert isinstance(statement, Map)
+            merged[loops] = replace(found, stores=(*found.stores, *statement.stores))
     return _kept_local(merged, results)
 
 
@@ -32,19 +35,24 @@ def _needed(statements: Sequence[Statement], results: Collection[Buffer]) -> lis
     return kept[::-1]
 
 
-def _place(earlier: Sequence[Statement], statement: Statement) -> int | None:
+def _loops_for(earlier: Sequence[Statement], statement: Statement) -> int | None:
     """The loops that could do a statement's work, too: the last ones that come after everything that it reads."""
     if type(statement) is not Map:
         return None
-    reads = {e.buffer for e in statement.loads}
     for at in reversed(range(len(earlier))):
         other = earlier[at]
-        depends = {e for e in statement.loads if e.buffer in other.written}
-        if type(other) is Map and other.sizes == statement.sizes and depends <= {load_of(s) for s in other.stores}:
+        reads = {e for e in statement.loads if e.buffer in other.written}
+        if type(other) is Map and other.sizes == statement.sizes and reads <= {load_of(s) for s in other.stores}:
             return at
-        if reads & other.written:
+        if reads:
             return None
     return None
+
+
+def _earliest(earlier: Sequence[Statement], statement: Statement) -> int:
+    """Where a statement may stand: after the last one that writes what it reads, or a part of what it writes."""
+    needs = {e.buffer for e in statement.loads} | statement.written
+    return next((at + 1 for at in reversed(range(len(earlier))) if earlier[at].written & needs), 0)
 
 
 def _kept_local(statements: Sequence[Statement], results: Collection[Buffer]) -> list[Statement]:

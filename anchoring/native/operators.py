@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from anchoring.native.expressions import Expr, Index, Kind, Unsupported, Value, apply, constant, load, to, variable
-from anchoring.native.program import Program, contiguous, position
+from anchoring.native.expressions import Buffer, Expr, Index, Kind, Unsupported, Value, apply, constant, load, to, variable
+from anchoring.native.program import Program, contiguous, in_memory, position
 from anchoring.native.trace import name_of
 
 KINDS: dict[torch.dtype, Kind] = {torch.float32: "float", torch.int64: "int", torch.bool: "bool"}
@@ -84,7 +84,8 @@ class Lowering:
         if value.dtype not in KINDS:
             raise Unsupported(f"{name} makes {value.dtype}, expected float32, int64 or bool")
         result = self.tensor(name, tuple(value.shape), KINDS[value.dtype], args, kwargs)
-        return self.program.keep(result) if name not in VIEWS | FILLS and _worth_keeping(node) else result
+        computes = name not in VIEWS | FILLS and not in_memory(result)
+        return self.program.keep(result) if computes and _worth_keeping(node) else result
 
     def tensor(self, name: str, shape: tuple[int, ...], kind: Kind, args: Any, kwargs: Any) -> Value:
         """The value of an operator that makes one tensor."""
@@ -405,8 +406,34 @@ class Lowering:
         source: Value,
         add: bool = False,
     ) -> Value:
+        if (found := _single_constant(indices)) is not None and len(set(found[1])) == len(found[1]):
+            return self._put(shape, kind, value, *found, source.expand(_indexed(shape, indices)), add)
         at = _indexing(shape, indices)
         return self.program.scatter(value, source.expand(_indexed(shape, indices)), at, add)
+
+    def _put(
+        self, shape: tuple[int, ...], kind: Kind, value: Value, axis: int, found: list[int], source: Value, add: bool
+    ) -> Value:
+        """A tensor into which another is put at known places of an axis, each at most once: a choice for each element."""
+        size = shape[axis]
+        found = [i % size for i in found]
+        places = [found.index(i) if i in found else -1 for i in range(size)]
+        table = self.program.value(*self._table(places))
+
+        def at(ix: Sequence[Index]) -> Expr:
+            place = table.at([ix[axis]])
+            there = source.at([*ix[:axis], _look_up(place, len(found)), *ix[axis + 1 :]])
+            old = value.at(ix)
+            new = apply("add", kind, old, there) if add else there
+            if (known := _known(place)) is not None:
+                return new if known >= 0 else old
+            return apply("where", kind, apply("ge", "bool", place, constant(0, "int")), new, old)
+
+        return Value(shape, kind, at)
+
+    def _table(self, values: Sequence[int]) -> tuple[Buffer, tuple[int, ...], list[int]]:
+        buffer, strides = self.program.contiguous("int", (len(values),), values)
+        return buffer, (len(values),), strides
 
     op_unsafe_index_put = op_index_put
     op_unsafe_index = op_index
@@ -528,9 +555,26 @@ def _common(args: Sequence[Any]) -> Kind:
 def _look_up(expr: Expr, size: int) -> Index:
     """A position that is computed. Negative ones count from the end; what is out of bounds is taken to the nearest end."""
     number = to("int", expr)
-    if number.buffer and number.buffer.values and not number.index.terms and not number.index.looked_up:
-        return Index(int(number.buffer.values[number.index.constant]) % size)
+    if (known := _known(number)) is not None:
+        return Index(known % size)
     return Index(0, (), ((apply("within", "int", number, constant(size, "int")), 1),))
+
+
+def _known(expr: Expr) -> int | None:
+    """The number that an element of a constant is, at an index that is a number."""
+    if expr.buffer and expr.buffer.values is not None and not expr.index.terms and not expr.index.looked_up:
+        return int(expr.buffer.values[expr.index.constant])
+    return None
+
+
+def _single_constant(indices: Sequence[Value | None]) -> tuple[int, list[int]] | None:
+    """The axis that a tensor is indexed along, and its numbers, if there is one and they are known."""
+    given = [(axis, index) for axis, index in enumerate(indices) if index is not None]
+    if len(given) != 1 or len(given[0][1].shape) != 1:
+        return None
+    axis, index = given[0]
+    found = [_known(index.at([Index(i)])) for i in range(index.shape[0])]
+    return None if None in found else (axis, [i for i in found if i is not None])
 
 
 def _indexed(shape: Sequence[int], indices: Sequence[Value | None]) -> tuple[int, ...]:

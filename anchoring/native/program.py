@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from anchoring.native.expressions import LANES, Buffer, Expr, Index, Kind, Value, apply, load, positions, variable
@@ -93,6 +94,8 @@ class Program:
         self.batch = batch
         self.buffers: list[Buffer] = []
         self.statements: list[Statement] = []
+        self._symmetric: set[Buffer] = set()
+        self._products: dict[object, Value] = {}
 
     def new(self, kind: Kind, shape: Sequence[int]) -> tuple[Buffer, list[int]]:
         """A buffer for a tensor, and the strides of its axes. The batch's axis, if it has one, is innermost."""
@@ -136,10 +139,16 @@ class Program:
 
     def keep(self, value: Value, side_by_side: bool = False) -> Value:
         """The value computed once, into a buffer: as `new` makes it, or `contiguous`."""
+        varying = value.at([variable(f"a{axis}") for axis in range(len(value.shape))]).variables
+        shape = tuple(n if f"a{axis}" in varying else 1 for axis, n in enumerate(value.shape))
+        if shape != value.shape and not side_by_side:
+            return self.keep(Value(shape, value.kind, value.at)).expand(value.shape)
         make = self.contiguous if side_by_side else self.new
         buffer, strides = make(value.kind, value.shape)
         order = list(range(len(value.shape))) if side_by_side else self.order(value.shape)
         self.write(buffer, value, lambda ix: position(ix, strides), order)
+        if self._is_symmetric(value):
+            self._symmetric.add(buffer)
         return self.value(buffer, value.shape, strides)
 
     def write(self, buffer: Buffer, value: Value, to: Callable[[Sequence[Index]], Index], order: Sequence[int]) -> None:
@@ -204,36 +213,73 @@ class Program:
         """`bias + a @ b`, of [..., M, K] and [..., K, N] and a bias that is the same for all M, if there is one."""
         *lead, m, k = a.shape
         n = b.shape[-1]
+        if bias is None and k <= UNROLLED < min(m, n):  # an outer product, which is best computed where it is used
+            return self._outer(a, b)
         loops, at = self.loops(lead, range(len(lead)))
         a, b = self._in_memory(a), self._in_memory(b)
+        if _strides(a, at)[0] != 1 and self._is_symmetric(a):
+            a = swap(a)
         am, ak, bk, bn = *_strides(a, at), *_strides(b, at)
-        along = [(m, "m")] * (am == 1 or m == 1) + [(n, "n")] * (bn == 1 or n == 1) + [(k, "k")] * (ak == bk == 1)
+        along = [(m, 2, "m")] * (am == 1 or m == 1) + [(n, 1, "n")] * (bn == 1 or n == 1) + [(k, 0, "k")] * (ak == bk == 1)
         if not along:  # as a product of rows, for lack of a better way
             return self.product(self.keep(a, side_by_side=True), swap(self.keep(swap(b), side_by_side=True)), bias)
-        way = max(along)[1]
+        way = max(along)[2]
         pitch = whole(m) if way == "m" else whole(n) if way == "n" else n
         cm, cn = (1, pitch) if way == "m" else (pitch, 1)
-        size = pitch * (n if way == "m" else m)
-        buffer = self.buffer("float", math.prod(lead) * size)
-        strides = [*(stride * size for stride in contiguous(lead)), cm, cn]
-        result = self.value(buffer, (*lead, m, n), strides)
+        if way == "k" and m == self.batch:
+            cm, cn = 1, m
         first, second = (x.at([*at, Index(), Index()]) for x in (a, b))
         added = None
         if way == "m":
-            added, stride = self._bias(bias, result.shape, at)
-            operands = first, second
+            added, stride = self._bias(bias, (*lead, m, n), at)
             template = f"product<{m}, {n}, {k}, {ak}, {bk}, {bn}, {cn}, {stride}>"
         elif way == "n":
-            operands = second, first
+            first, second = second, first
             template = f"product<{n}, {m}, {k}, {bk}, {ak}, {am}, {cm}, 0>"
         else:
-            operands = first, second
             template = f"dots<{k}, {m}, {n}, {am}, {bn}, {cm}, {cn}>"
-        self.statements.append(Product(loops, template, (buffer, position(at, strides[:-2])), operands, added))
+        key = loops, template, first, second, added
+        if key not in self._products:
+            size = pitch * (n if way == "m" else m)
+            strides = [*(stride * size for stride in contiguous(lead)), cm, cn]
+            buffer = self.buffer("float", math.prod(lead) * size)
+            out = buffer, position(at, strides[:-2])
+            self.statements.append(Product(loops, template, out, (first, second), added))
+            self._products[key] = self.value(buffer, (*lead, m, n), strides)
+        result = self._products[key]
         if bias is None or added is not None:
             return result
         rest = bias.expand(result.shape)
         return Value(result.shape, "float", lambda ix: apply("add", "float", result.at(ix), rest.at(ix)))
+
+    def _is_symmetric(self, value: Value) -> bool:
+        """Whether a matrix is its own transpose, to the last bit, by how it is computed."""
+        if len(value.shape) != 2 or value.shape[0] != value.shape[1]:
+            return False
+        here, there = (variable("x"), variable("y")), (variable("y"), variable("x"))
+        return self._canonical(value.at(here)) == self._canonical(value.at(there))
+
+    def _canonical(self, expr: Expr) -> Expr:
+        """An expression in an order that does not depend on which operand, or index of a symmetric matrix, is first."""
+        if expr.buffer in self._symmetric and {name for name, _ in expr.index.terms} == {"x", "y"}:
+            swapped = expr.substitute({"x": variable("y"), "y": variable("x")})
+            return min(expr, swapped, key=repr)
+        args = [self._canonical(arg) for arg in expr.args]
+        if expr.op in ("add", "mul"):
+            args.sort(key=hash)
+        return replace(expr, args=tuple(args))
+
+    def _outer(self, a: Value, b: Value) -> Value:
+        a, b = self._in_memory(a), self._in_memory(b)
+        *lead, m, k = a.shape
+
+        def at(ix: Sequence[Index]) -> Expr:
+            terms = [
+                apply("mul", "float", a.at([*ix[:-1], Index(j)]), b.at([*ix[:-2], Index(j), ix[-1]])) for j in range(k)
+            ]
+            return functools.reduce(lambda total, term: apply("add", "float", total, term), terms)
+
+        return Value((*lead, m, b.shape[-1]), "float", at)
 
     def _bias(self, bias: Value | None, shape: Sequence[int], at: Sequence[Index]) -> tuple[Expr | None, int]:
         """Where a product along m finds a bias that depends on n alone, and its stride."""
@@ -246,8 +292,13 @@ class Program:
 
     def _in_memory(self, value: Value) -> Value:
         """The value, computed if it is not simply read from memory at an index that every axis moves evenly."""
-        expr = value.at([variable(f"a{axis}") for axis in range(len(value.shape))])
-        return value if expr.op == "load" and not expr.index.looked_up else self.keep(value)
+        return value if in_memory(value) else self.keep(value)
+
+
+def in_memory(value: Value) -> bool:
+    """Whether it is simply read from memory, at an index that every axis moves evenly."""
+    expr = value.at([variable(f"a{axis}") for axis in range(len(value.shape))])
+    return expr.op == "load" and not expr.index.looked_up
 
 
 def whole(size: int) -> int:

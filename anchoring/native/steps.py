@@ -168,5 +168,5 @@ def _copy(program: Program, buffer: Buffer, shape: Sequence[int], strides: Seque
     inner, size = sizes[-1] if sizes else ("0", 1)
     step = f"strides[{at + 2 + axes[inner]}]" if sizes else "1"
     to = emission.position(position(ix, strides).substitute({inner: Index()}))
-    body = f"copy_row(s.{buffer.name} + {to}, {start}, {step}, {size});\n"
+    body = f"copy_row(s.{buffer.name} + {to}, {start}, {step}, {size}, strides[{at}]);\n"
     return emission.nest(sizes[:-1], body)

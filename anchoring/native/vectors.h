@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #if defined(__AVX512F__)
 constexpr int W = 16;
@@ -18,7 +19,7 @@ typedef int M __attribute__((vector_size(4 * W)));
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 
-INLINE V splat(float x) { return V{} + x; }
+INLINE V splat(float x) { return x - V{}; }  // x + 0 would not be folded, for -0 + 0 is 0
 INLINE M splat(int x) { return M{} + x; }
 INLINE M splat(bool x) { return M{} - (int)x; }
 INLINE V load(const float* p) { V v; memcpy(&v, p, sizeof v); return v; }
@@ -41,13 +42,29 @@ INLINE float to_float(int64_t i) { return (float)i; }
 INLINE M not_(M m) { return ~m; }
 INLINE bool not_(bool m) { return !m; }
 
+#if defined(__AVX512F__)  // what compilers do not find by themselves
+#include <immintrin.h>
+INLINE V at_least(V x, V low) { return (V)_mm512_max_ps((__m512)low, (__m512)x); }  // of a NaN and a number: the second
+INLINE V at_most(V x, V high) { return (V)_mm512_min_ps((__m512)high, (__m512)x); }
+INLINE V sqrt_(V x) { return (V)_mm512_sqrt_ps((__m512)x); }
+INLINE V scale(V x, V n) { return (V)_mm512_scalef_ps((__m512)x, (__m512)n); }  // x 2^n
+#else
+INLINE V at_least(V x, V low) { return low > x ? low : x; }
+INLINE V at_most(V x, V high) { return high < x ? high : x; }
+INLINE V sqrt_(V x) { for (int l = 0; l < W; l++) x[l] = std::sqrt(x[l]); return x; }
+INLINE V scale(V x, V n) {
+  M i = __builtin_convertvector(n == n ? n : splat(0.f), M), half = i >> 1;
+  return x * (V)((half + 127) << 23) * (V)((i - half + 127) << 23);  // in two steps, for denormal results
+}
+#endif
+INLINE float at_least(float x, float low) { return low > x ? low : x; }
+INLINE float at_most(float x, float high) { return high < x ? high : x; }
 INLINE V max_(V a, V b) { return ((a > b) | (a != a)) ? a : b; }
 INLINE V min_(V a, V b) { return ((a < b) | (a != a)) ? a : b; }
 template <class T> INLINE T max_(T a, T b) { return a > b || a != a ? a : b; }
 template <class T> INLINE T min_(T a, T b) { return a < b || a != a ? a : b; }
 INLINE V abs_(V x) { return (V)((M)x & 0x7fffffff); }
 INLINE float abs_(float x) { return std::fabs(x); }
-INLINE V sqrt_(V x) { for (int l = 0; l < W; l++) x[l] = std::sqrt(x[l]); return x; }
 INLINE float sqrt_(float x) { return std::sqrt(x); }
 template <class T> INLINE T sign_(T x) { return where(x > 0, x * 0 + 1, where(x < 0, x * 0 - 1, x * 0)); }
 template <int K, class T> INLINE T power(T x) {
@@ -57,8 +74,7 @@ template <int K, class T> INLINE T power(T x) {
 }
 
 INLINE V exp_(V x) {  // as Cephes' expf
-  V t = x > 89.f ? splat(89.f) : x;
-  t = t < -104.f ? splat(-104.f) : t;
+  V t = at_least(at_most(x, splat(89.f)), splat(-105.f));
   V n = (t * 1.44269504088896341f + 12582912.f) - 12582912.f;
   V r = (t - n * 0.693359375f) + n * 2.12194440e-4f;
   V p = 1.9875691500e-4f * r + 1.3981999507e-3f;
@@ -66,11 +82,7 @@ INLINE V exp_(V x) {  // as Cephes' expf
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  p = (p * r) * r + r + 1.f;
-  M i = __builtin_convertvector(x == x ? n : splat(0.f), M);
-  M half = i >> 1;
-  p = p * (V)((half + 127) << 23) * (V)((i - half + 127) << 23);  // in two steps, for denormal results
-  return x == x ? p : x;
+  return scale((p * r) * r + r + 1.f, n);
 }
 INLINE V log_(V x) {  // as Cephes' logf
   M tiny = x < 1.17549435e-38f;
@@ -98,7 +110,7 @@ INLINE V log_(V x) {  // as Cephes' logf
   return (x < 0.f) | (x != x) ? splat(__builtin_nanf("")) : r;
 }
 INLINE V tanh_(V x) {  // Eigen's rational approximation
-  V t = max_(min_(x, splat(7.90531110763549805f)), splat(-7.90531110763549805f));
+  V t = at_least(at_most(x, splat(7.90531110763549805f)), splat(-7.90531110763549805f));
   V z = t * t;
   V p = z * -2.76076847742355e-16f + 2.00018790482477e-13f;
   p = p * z - 8.60467152213735e-11f;
@@ -112,7 +124,7 @@ INLINE V tanh_(V x) {  // Eigen's rational approximation
   return abs_(x) < 0.0004f ? x : t * p / q;
 }
 INLINE V erf_(V x) {  // Eigen's rational approximation
-  V t = max_(min_(x, splat(4.f)), splat(-4.f));
+  V t = at_least(at_most(x, splat(4.f)), splat(-4.f));
   V z = t * t;
   V p = z * -2.72614225801306e-10f + 2.77068142495902e-08f;
   p = p * z - 2.10102402082508e-06f;
@@ -140,7 +152,8 @@ BY_LANES(floor) BY_LANES(ceil) BY_LANES(sinh) BY_LANES(cosh) BY_LANES(log2) BY_L
 INLINE float pow_(float x, float y) { return std::pow(x, y); }
 INLINE V pow_(V x, V y) { return lanes([&](int l) { return std::pow(x[l], y[l]); }); }
 
-template <class T> INLINE void copy_row(T* to, const T* from, int64_t stride, int n) {
+template <class T> INLINE void copy_row(T* to, const T* from, int64_t stride, int n, int64_t next) {
+  for (int i = 0; i < n; i += 64 / sizeof(T)) __builtin_prefetch(from + next + i * stride);  // the next step's
   if (stride == 1) memcpy(to, from, sizeof(T) * n);
   else for (int i = 0; i < n; i++) to[i] = from[i * stride];
 }
@@ -162,11 +175,28 @@ struct Least {
   static constexpr float start = __builtin_inff();
   template <class T> INLINE T of(T a, T b) { return min_(a, b); }
 };
-template <class R> INLINE float across(V v) {
-  float a[W];
-  memcpy(a, &v, sizeof a);
-  for (int n = W / 2; n; n /= 2) for (int l = 0; l < n; l++) a[l] = R::of(a[l], a[l + n]);
-  return a[0];
+#if defined(__clang__) || __GNUC__ >= 12
+template <int... L> INLINE V shuffle(V a, V b) { return __builtin_shufflevector(a, b, L...); }
+#else
+template <int... L> INLINE V shuffle(V a, V b) { return __builtin_shuffle(a, b, M{L...}); }
+#endif
+template <int G, int... L> INLINE V fold_pair(V a, V b, std::integer_sequence<int, L...>) {
+  // in groups of G lanes: the halves of a's added, then the halves of b's
+  return shuffle<(L % G < G / 2 ? L : W + L - G / 2)...>(a, b) + shuffle<(L % G < G / 2 ? L + G / 2 : W + L)...>(a, b);
+}
+template <int G = W> INLINE V sums_across(V* v) {  // of W vectors: lane l is the sum of v[l]'s lanes
+  V half[G / 2];
+  UNROLL for (int i = 0; i < G / 2; i++) half[i] = fold_pair<G>(v[i], v[i + G / 2], std::make_integer_sequence<int, W>());
+  if constexpr (G == 2) return half[0];
+  else return sums_across<G / 2>(half);
+}
+template <class R, int H, int... L> INLINE V turn(V v, std::integer_sequence<int, L...>) {
+  return R::of(v, shuffle<((L + H) % W)...>(v, v));
+}
+template <class R, int H = W / 2> INLINE float across(V v) {
+  v = turn<R, H>(v, std::make_integer_sequence<int, W>());
+  if constexpr (H == 1) return v[0];
+  else return across<R, H / 2>(v);
 }
 
 // c[n][v] = bias[n] + sum over k of a[k][v] b[k][n], in vectors of v. Strides are A, BK, BN, C and BIAS.
@@ -217,7 +247,14 @@ INLINE void dots_tile(float* c, const float* a, const float* b) {
     }
     UNROLL for (int t = 0; t < T; t++) UNROLL for (int u = 0; u < U; u++) sum[t][u] += x[t] * y[u];
   }
-  UNROLL for (int t = 0; t < T; t++) UNROLL for (int u = 0; u < U; u++) c[t * CM + u * CN] = across<Sum>(sum[t][u]);
+  constexpr int groups = (T * U + W - 1) / W;
+  V all[groups * W] = {};
+  UNROLL for (int t = 0; t < T; t++) UNROLL for (int u = 0; u < U; u++) all[t * U + u] = sum[t][u];
+  UNROLL for (int g = 0; g < groups; g++) {
+    V totals = sums_across(all + g * W);
+    UNROLL for (int l = 0; l < W; l++)
+      if (int i = g * W + l; i < T * U) c[i / U * CM + i % U * CN] = totals[l];
+  }
 }
 template <int T, int SIZE, int N, int A, int B, int CM, int CN>
 INLINE void dots_rows(float* c, const float* a, const float* b) {
