@@ -156,24 +156,25 @@ class Training(lightning.LightningModule):
         self.moments = torch.stack([*state[1:]])
 
     def _run(self, acting: tuple[bool, ...], state: Tensors, batch: Tensors, moves: Tensor) -> Run:
-        """Steps in which those terms act, for arguments like these."""
+        """Steps in which those terms act, for arguments like these; made once in a process for all of its trainings."""
         if acting not in self._runs:
-            terms = [term for term, acts in zip(self.setting.trained.values(), acting, strict=True) if acts]
-            task = partial(_task, self.experiment, self.setting)
-            step = Step(self.model.one(), task, terms, list(self.setting.labels), self._data.targets is not None)
-            first = [part[0] for part in batch]
-            self._runs[acting] = self._native(step, acting, state, first, moves[0]) or eager(step, state, first, moves[0])
+            kind = self.experiment, step_kind(self.setting, acting)
+            native = self._compiled and _made((*kind, "native"), lambda: self._native(acting, state, batch, moves))
+            self._runs[acting] = native or _made(
+                (*kind, len(state[0])), lambda: eager(self._step(acting), state, [part[0] for part in batch], moves[0])
+            )
         return self._runs[acting]
 
-    def _native(
-        self, step: Step, acting: tuple[bool, ...], state: Tensors, batch: Tensors, moves: Tensor
-    ) -> Run | None:
-        """The steps as native code, if that is asked for and can be made."""
-        if not self._compiled:
-            return None
+    def _step(self, acting: tuple[bool, ...]) -> Step:
+        terms = [term for term, acts in zip(self.setting.trained.values(), acting, strict=True) if acts]
+        task = partial(_task, self.experiment, self.setting)
+        return Step(self.model.one(), task, terms, list(self.setting.labels), self._data.targets is not None)
+
+    def _native(self, acting: tuple[bool, ...], state: Tensors, batch: Tensors, moves: Tensor) -> Run | None:
+        """The steps as native code, if it can be made."""
         try:
-            own = [part[0] for part in state], [part[0] for part in batch]
-            return compile_steps(step, *own, moves, name=step_kind(self.setting, acting))
+            own = [part[0] for part in state], [part[0, 0] for part in batch]
+            return compile_steps(self._step(acting), *own, moves[0], name=step_kind(self.setting, acting))
         except (Unsupported, OSError) as error:
             _say_once(reason(error))
             return None
@@ -280,6 +281,19 @@ def train(
 
 def _task(experiment: AnchoredExperiment, setting: Any, output: Tensor, target: Tensor) -> Tensor:
     return experiment.loss(output, target, setting)
+
+
+_MADE: dict[tuple[Any, ...], Any] = {}
+MOST = 200  # steps whose code a process keeps
+
+
+def _made(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    """What was made for a key in this process, or is made now."""
+    if key not in _MADE:
+        while len(_MADE) >= MOST:
+            _MADE.pop(next(iter(_MADE)))
+        _MADE[key] = make()
+    return _MADE[key]
 
 
 @cache
