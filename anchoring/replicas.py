@@ -108,7 +108,7 @@ class Replicas(nn.Module):
         parameters = {f"module.{name}": p for name, p in self.stacked.named_parameters()}
         try:
             return vmap(lambda own: functional_call(call, own, ()))(parameters)
-        except Exception:  # noqa: BLE001  # vmap says no in many ways; a fault of the function's own is raised below
+        except Exception:  # vmap says no in many ways; a fault of the function's own is raised below
             each = [function(one) for one in self]
         return pytree.tree_map(lambda *values: torch.stack([torch.as_tensor(v) for v in values]), *each)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, Strict, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -86,6 +86,19 @@ class Anchor(Term):
 
     def per_sample(self, z: Tensor) -> Tensor:
         return (z - z.new_tensor(self.point)).square().sum(-1)
+
+
+class Pin(Term):
+    """`(z_dim - at)^2`: draws one dimension to a value and leaves the others free. Not among the published terms."""
+
+    dim: Annotated[int, Strict(), Field(ge=0)] = 0
+    at: Real = 1.0
+
+    def check(self, width: int) -> None:
+        check_dims((self.dim,), width, "dim")
+
+    def per_sample(self, z: Tensor) -> Tensor:
+        return (z[..., self.dim] - self.at).square()
 
 
 class AngularAnchor(Term):
@@ -201,7 +214,7 @@ class Fallback(Term):
         return self.mean(seen.task(seen.rerun({layer: emptied})["output"]), seen) * scale
 
 
-TERMS: tuple[type[Term], ...] = (Anchor, AngularAnchor, AntiAnchor, Fallback, Separate, Subspace, Unitarity)
+TERMS: tuple[type[Term], ...] = (Anchor, AngularAnchor, AntiAnchor, Fallback, Pin, Separate, Subspace, Unitarity)
 """The terms that every experiment has."""
 
 

@@ -9,7 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from anchoring.native.expressions import Buffer, Expr, Index, Kind, Unsupported, Value, apply, constant, load, to, variable
+from anchoring.native.expressions import (
+    Buffer,
+    Expr,
+    Index,
+    Kind,
+    Unsupported,
+    Value,
+    apply,
+    constant,
+    load,
+    to,
+    variable,
+)
 from anchoring.native.program import Program, contiguous, in_memory, position
 from anchoring.native.trace import name_of
 
