@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -148,7 +149,7 @@ class Training(lightning.LightningModule):
         weights = self.setting.weights_in_training(self._table)
         for acting, together in groupby(range(segment.start, segment.end), lambda step: tuple(weights[step] != 0)):
             steps = np.array(list(together))
-            moves = controls(steps, self._table["lr"][steps], weights[np.ix_(steps, acting)])
+            moves = controls(steps, self._table["lr"][steps], weights[np.ix_(steps, acting)]).to(self.device)
             here = slice(steps[0] - segment.start, steps[-1] + 1 - segment.start)
             batch = [part[here] for part in segment.batch]
             state = self._run(acting, state, batch, moves)(state, batch, moves)
@@ -160,9 +161,11 @@ class Training(lightning.LightningModule):
         if acting not in self._runs:
             terms = [term for term, acts in zip(self.setting.trained.values(), acting, strict=True) if acts]
             task = partial(_task, self.experiment, self.setting)
-            step = Step(self.model.one(), task, terms, list(self.setting.labels), self._data.targets is not None)
+            model, labels = self.model.one().to(self.device), list(self.setting.labels)
+            step = Step(model, task, terms, labels, self._data.targets is not None)
             first = [part[0] for part in batch]
-            self._runs[acting] = self._native(step, acting, state, first, moves[0]) or eager(step, state, first, moves[0])
+            arguments = state, first, moves[0]
+            self._runs[acting] = self._native(step, acting, *arguments) or eager(step, *arguments)
         return self._runs[acting]
 
     def _native(
@@ -179,7 +182,7 @@ class Training(lightning.LightningModule):
             return None
 
     @torch.no_grad()
-    def validation_losses(self) -> dict[str, Tensor]:
+    def validation_losses(self, model: Replicas) -> dict[str, Tensor]:
         """The terms that act in validation, unweighted, [R] each; their labels are probabilities.
 
         The mean over batches of the experiment's validation data, as large as those in training, in a fixed order that
@@ -206,23 +209,20 @@ class Training(lightning.LightningModule):
                     parts[name].append(term.total(seen))
             return {f"loss.{name}": torch.stack(values).mean() for name, values in parts.items()}
 
-        return self.model.map(losses)  # type: ignore[no-any-return]
+        return model.map(losses)
 
     def rung(self, step: int) -> Rung:
-        """Ablate and measure the replicas as they are."""
+        """Ablate and measure the replicas as they are, on the CPU."""
+        model = self.model if self.device.type == "cpu" else copy.deepcopy(self.model).cpu()
         declared = self.experiment.metrics(self.setting)
         objective = next(iter(declared))
-        metrics = self.experiment.measured(self.model, self.setting)
-        more = {"labelled": self.labelled.clone(), **self.validation_losses()}
+        metrics = self.experiment.measured(model, self.setting)
+        more = {"labelled": self.labelled.cpu().clone(), **self.validation_losses(model)}
         metrics |= {name: metric for name, metric in more.items() if name in declared}
-        diverged = ~self.model.finite() | metrics[objective].isnan()
+        diverged = ~model.finite() | metrics[objective].isnan()
         useless = {objective: declared[objective].diverged}
-        return Rung(
-            step,
-            self.rung_steps[-1],
-            {n: m.detach().masked_fill(diverged, useless.get(n, torch.nan)) for n, m in metrics.items()},
-            diverged,
-        )
+        counted = {n: m.masked_fill(diverged, useless.get(n, torch.nan)) for n, m in metrics.items()}
+        return Rung(step, self.rung_steps[-1], counted, diverged)
 
 
 class Rungs(Callback):

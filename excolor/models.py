@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -26,10 +27,16 @@ class ModelConfig(Table):
         return NormedColorMLP(self) if self.kind == "NormedColorMLP" else ColorMLP(self)
 
 
-class ColorMLP(nn.Module):
-    """An autoencoder of RGB colours: [B, 3] to [B, 3] in [0, 1]. Its layers are `encoder` [B, k] and `decoder` [B, 3]."""
+DEFAULT = ModelConfig()
 
-    def __init__(self, config: ModelConfig = ModelConfig()):
+
+class ColorMLP(nn.Module):
+    """An autoencoder of RGB colours: [B, 3] to [B, 3] in [0, 1].
+
+    Its layers are `encoder` [B, k], `decoder` [B, 3] and what they are made of.
+    """
+
+    def __init__(self, config: ModelConfig = DEFAULT):
         super().__init__()
         hidden = [config.hidden] * config.depth
         self.encoder = mlp([3, *hidden, config.bottleneck])
@@ -47,7 +54,7 @@ class ColorMLP(nn.Module):
 class NormedColorMLP(ColorMLP):
     """Its bottleneck is on the unit sphere, the layer `bottleneck`; its output is linear, clamped when evaluated."""
 
-    def __init__(self, config: ModelConfig = ModelConfig()):
+    def __init__(self, config: ModelConfig = DEFAULT):
         super().__init__(config)
         self.bottleneck = Normalize()
 
@@ -71,6 +78,6 @@ class Normalize(nn.Module):
 def mlp(widths: list[int]) -> nn.Sequential:
     """Linear layers of these widths with GELU between them."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.GELU()]
     return nn.Sequential(*layers[:-1])
