@@ -54,7 +54,7 @@ class Edited:
     Example:
         >>> model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
         >>> Edited(model, {"1": torch.zeros_like})(torch.rand(1, 3))
-        tensor([[0., 0.]], grad_fn=<...>)
+        tensor([[0., 0.]])
     """
 
     def __init__(self, model: nn.Module, edits: Edits = UNEDITED):

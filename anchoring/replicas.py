@@ -86,7 +86,7 @@ class Replicas(nn.Module):
 
     def __getitem__(self, replica: int) -> nn.Module:
         """One replica, as an ordinary module that is evaluated."""
-        one = copy.deepcopy(self._one[0]).eval().requires_grad_(False)
+        one = copy.deepcopy(self._one[0]).eval()
         one.load_state_dict({name: p[replica] for name, p in self.stacked.named_parameters()}, strict=False)
         return one
 
@@ -118,7 +118,7 @@ class Replicas(nn.Module):
         parameters = {f"module.{name}": p for name, p in self.stacked.named_parameters()}
         with suppress(Exception):  # vmap says no in many ways; an error of the function's own comes again below
             return vmap(lambda own: functional_call(call, own, ()))(parameters)
-        each = [function(one) for one in self]
+        each = [function(one.requires_grad_(False)) for one in self]
         return pytree.tree_map(lambda *values: torch.stack([torch.as_tensor(v) for v in values]), *each)
 
     def finite(self) -> Tensor:
