@@ -175,6 +175,10 @@ class AnchoredExperiment(ABC):
             for layer in term.layers:
                 expect_one_of(layers, layer, f"regularizers.{name}.layers")
                 _at(f"regularizers.{name}", partial(term.check, layers[layer]))
+            if term.when != "training" and self.validation(setting) is None:
+                raise ValueError(
+                    f"regularizers.{name}.when: found {term.when!r}, expected 'training': no data to validate"
+                )
             for label_name in term.labels or {}:
                 expect_one_of(setting.labels, label_name, f"regularizers.{name}.labels")
         ablation = setting.ablation

@@ -30,14 +30,14 @@ from anchoring.terms import Seen
 if TYPE_CHECKING:
     from anchoring.experiment import AnchoredExperiment
 
-SAMPLES_AT_ONCE = 2**20  # of all replicas; at some 20 bytes each they and their labels fit anywhere
+BYTES_AT_ONCE = 20_000_000  # of all replicas' samples and labels
 
 
 @dataclass(frozen=True)
 class Rung:
     """What replicas measured after `step` of `steps` optimizer steps: every metric, and which have diverged, [R] each.
 
-    A replica has diverged if a parameter of it is no longer finite, or its objective no number.
+    A replica has diverged if a parameter of it, or its objective, is no longer finite.
     """
 
     step: int
@@ -111,7 +111,9 @@ class Training(lightning.LightningModule):
         schedule, size = self.setting.schedule, self.setting.data.batch
         draws = Draws(self._data, self.setting.labels, self.seeds, size)
         actions = schedule.actions()
-        at_once = max(1, SAMPLES_AT_ONCE // (len(self.seeds) * size))
+        tables = [self._data.inputs, *([] if self._data.targets is None else [self._data.targets])]
+        sample = sum(table[0].nbytes for table in tables) + 4 * len(self.setting.labels)
+        at_once = max(1, BYTES_AT_ONCE // (len(self.seeds) * size * sample))
         cuts = sorted({*range(0, len(schedule), at_once), *self.rung_steps, *actions})
         for start, end in pairwise(cuts):
             yield Segment(start, schedule.phase(start), actions.get(start, ()), draws.next(end - start))
@@ -172,7 +174,7 @@ class Training(lightning.LightningModule):
         self, step: Step, acting: tuple[bool, ...], state: Tensors, batch: Tensors, moves: Tensor
     ) -> Run | None:
         """The steps as native code, if that is asked for and can be made."""
-        if not self._compiled:
+        if not self._compiled or self.device.type != "cpu":
             return None
         try:
             own = [part[0] for part in state], [part[0] for part in batch]
@@ -219,9 +221,10 @@ class Training(lightning.LightningModule):
         metrics = self.experiment.measured(model, self.setting)
         more = {"labelled": self.labelled.cpu().clone(), **self.validation_losses(model)}
         metrics |= {name: metric for name, metric in more.items() if name in declared}
-        diverged = ~model.finite() | metrics[objective].isnan()
-        useless = {objective: declared[objective].diverged}
-        counted = {n: m.masked_fill(diverged, useless.get(n, torch.nan)) for n, m in metrics.items()}
+        diverged = ~model.finite() | ~metrics[objective].isfinite()
+        counted = {name: metric.masked_fill(diverged, torch.nan) for name, metric in metrics.items()}
+        if (useless := declared[objective].diverged) is not None:
+            counted[objective] = metrics[objective].masked_fill(diverged, useless)
         return Rung(step, self.rung_steps[-1], counted, diverged)
 
 

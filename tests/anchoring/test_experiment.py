@@ -209,6 +209,10 @@ WRONG = [
         {"regularizers": {"a": {**ANCHOR, "labels": {"one": 1.0}}}},
         "s.toml: regularizers.a.labels: found 'one', expected one of zero",
     ),
+    (
+        {"regularizers": {"a": {"term": "Sparse", "when": "both"}}},
+        "s.toml: regularizers.a.when: found 'both', expected 'training'",
+    ),
     ({"labels": {}}, "s.toml: regularizers.anchor.labels: found 'zero', expected none"),
     ({"labels": {"zero": {"of": "redness"}}}, "s.toml: labels.zero.of: found 'redness', expected one of zero"),
     (
@@ -351,6 +355,32 @@ def test_measures_may_be_numbers_of_any_kind():
     )
 
 
+@pytest.mark.parametrize("useless", [None, -1.0])
+def test_a_replica_whose_objective_is_infinite_has_diverged(useless):
+    def metrics(self, setting):
+        return {"margin": Metric("of logits", ideal=None, diverged=useless), "share": Metric("of it")}
+
+    def measure(self, intact, ablated, setting):
+        first = intact(self.data(setting).inputs).sum()
+        return {"margin": torch.where(first > 0, torch.inf, first), "share": first * 0 + 0.5}
+
+    other = type("Other", (Blobs,), {"metrics": metrics, "measure": measure})()
+    _, (rung,) = train(other, changed(), range(8), rungs=1)
+    assert 0 < rung.diverged.sum() < 8
+    margin, share = rung.metrics["margin"], rung.metrics["share"]
+    assert margin[~rung.diverged].max() < 0
+    assert margin[rung.diverged].isnan().all() if useless is None else (margin[rung.diverged] == useless).all()
+    assert torch.equal(share.isnan(), rung.diverged)
+
+
+def test_segments_are_cut_by_the_bytes_that_samples_take(monkeypatch):
+    setting = changed()
+    monkeypatch.setattr("anchoring.training.BYTES_AT_ONCE", 2 * 32 * (2 * 4 + 8 + 4) * 7)
+    segments = list(Training(blobs, setting, [0, 1], rungs=1).segments())
+    assert [len(segment.batch[0]) for segment in segments] == [7] * 8 + [4]
+    assert sum(part[0].nbytes for part in segments[0].batch) == 2 * 32 * (2 * 4 + 8 + 4)
+
+
 def color_setting(**model):
     schedule = {"file": "s.csv", "rows": [["STEP", "lr"], ["0", "1"]]}
     return colors.setting({"schedule": schedule, "model": model}, "s.toml")
@@ -387,5 +417,8 @@ def test_a_model_that_cannot_be_made_without_memory_is_made():
 def test_data_have_a_row_for_each_sample():
     with pytest.raises(ValueError, match="zero: found 3 rows, expected 4, one for each sample"):
         Data(torch.zeros(4, 2), {"zero": torch.zeros(3)})
+    for weights in ([1.0, -1, 1, 1], [0.0] * 4, [1.0, torch.nan, 1, 1]):
+        with pytest.raises(ValueError, match="weights: found some that are not 0 or more, or all 0"):
+            Data(torch.zeros(4, 2), weights=torch.tensor(weights))
     with pytest.raises(ValueError, match="targets: found 1 rows, expected 4"):
         Data(torch.zeros(4, 2), targets=torch.zeros(1))
