@@ -1,7 +1,7 @@
 """Kinds of ablation: what is taken away from a trained replica, by its weights or from its activations at run time.
 
-Every kind is a table of the setting, found by its `kind`. What a kind does is a set of edits of layers' activations; the
-two kinds that change weights also say how, and their edits give the same outputs.
+Every kind is a table of the setting, found by its `kind`. What a kind does is a set of edits of layers' activations;
+the two kinds that change weights also say how, and their edits give the same outputs.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class Leace(Ablation):
 
     def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
         if not concept:
-            raise ValueError("kind: found 'leace', which erases a concept that this experiment does not name a target of")
+            raise ValueError("kind: found 'leace', which needs a target of the concept, expected another kind")
 
     def edits(self, model: nn.Module, target: Target | None = None) -> Edits:
         assert target is not None  # as `check` sees to

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 
@@ -29,3 +30,5 @@ class Data:
         for name, tensor in named.items():
             if tensor is not None and len(tensor) != len(self.inputs):
                 raise ValueError(f"{name}: found {len(tensor)} rows, expected {len(self.inputs)}, one for each sample")
+        if self.weights is not None and not (self.weights.min() >= 0 and 0 < self.weights.sum() < torch.inf):
+            raise ValueError("weights: found some that are not 0 or more, or all 0, expected how likely samples are")

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, SupportsFloat
 
 import torch
 from pydantic import ValidationError
@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from anchoring.ablation import ABLATIONS, Ablation, around
 from anchoring.data import Data
 from anchoring.erasure import Target
-from anchoring.errors import InputError
+from anchoring.errors import InputError, reason
+from anchoring.fields import Table
 from anchoring.layers import UNEDITED, Edited, Edits, widths
 from anchoring.native import compiler
 from anchoring.replicas import Replicas, initialised
 from anchoring.setting import Setting, expect_one_of, first_problem
 from anchoring.terms import TERMS, Term
-
-S = TypeVar("S", bound=Setting)
 
 
 class AnchoredExperiment(ABC):
@@ -65,7 +64,7 @@ class AnchoredExperiment(ABC):
 
     def loss(self, output: Tensor, target: Tensor, setting: Any) -> Tensor:
         """The task's loss of each sample [B]; unless it says otherwise, the mean squared error."""
-        return (output - target).square().flatten(1).mean(1)
+        return (output - target).square().reshape(len(output), -1).mean(1)
 
     def validation(self, setting: Any) -> Data | None:
         """Data that training does not see, for terms that act in validation."""
@@ -79,7 +78,7 @@ class AnchoredExperiment(ABC):
         """Files of fixed settings to compare with."""
         return ()
 
-    def check(self, setting: Any) -> None:
+    def check(self, setting: Any) -> None:  # noqa: B027  # may be given
         """Raise ValueError, starting with the offending key, if a setting's own tables do not fit together."""
 
     def example(self, setting: Any) -> Tensor:
@@ -90,7 +89,8 @@ class AnchoredExperiment(ABC):
 
     def setting(self, document: Mapping[str, Any], file: str | Path = "setting") -> Any:
         """The setting that a document describes. Raises InputError, naming file and key, if it describes none."""
-        context = {"terms": self._distinct(self.terms), "ablations": self.ablations}
+        self._expect_names()
+        context = {"terms": self.terms, "ablations": self.ablations}
         try:
             setting = self.Setting.model_validate(document, context=context)
         except ValidationError as error:
@@ -139,29 +139,52 @@ class AnchoredExperiment(ABC):
     def measured(
         self, model: Replicas, setting: Any, edits: Callable[[nn.Module], Edits] | None = None
     ) -> dict[str, Tensor]:
-        """`measure`, of every replica, [R] each: ablated as the setting says or with other edits."""
+        """`measure`, of every replica, [R] each: ablated as the setting says or with other edits.
+
+        Raises:
+            InputError: `measure` returns what `metrics` does not declare, or a metric that is not a number.
+        """
         edits = edits or self.edits(setting)
 
         def both(one: nn.Module) -> dict[str, Tensor]:
-            return dict(self.measure(Edited(one, UNEDITED), Edited(one, edits(one)), setting))
+            metrics = self.measure(Edited(one, UNEDITED), Edited(one, edits(one)), setting)
+            self._expect_declared(metrics, setting)
+            return dict(metrics)
 
         with torch.no_grad():
-            return model.map(both)  # type: ignore[no-any-return]
+            return {name: metric.float() for name, metric in model.map(both).items()}
 
-    def _parts_fit_together(self, setting: Setting) -> None:
+    def _expect_declared(self, metrics: Mapping[str, Any], setting: Any) -> None:
+        declared, where = self.metrics(setting), f"experiment {self.name}: measure"
+        if next(iter(declared)) not in metrics:
+            raise InputError(f"{where}: found no metric {next(iter(declared))!r}, the first that is declared")
+        for name, metric in metrics.items():
+            if name not in declared:
+                known = ", ".join(declared)
+                raise InputError(f"{where}: found metric {name!r}, which is not declared, expected one of {known}")
+            if not isinstance(metric, Tensor | SupportsFloat):
+                raise InputError(f"{where}: {name}: found {metric!r}, expected a number")
+            if isinstance(metric, Tensor) and metric.dim():
+                raise InputError(f"{where}: {name}: found a tensor {list(metric.shape)}, expected a single number")
+
+    def _parts_fit_together(self, setting: Any) -> None:
         layers, places = self._layers(setting)
         for name, label in setting.labels.items():
             expect_one_of(self.affinities, label.of, f"labels.{name}.of")
         for name, term in setting.regularizers.items():
             for layer in term.layers:
                 expect_one_of(layers, layer, f"regularizers.{name}.layers")
-                _at(f"regularizers.{name}", lambda term=term, layer=layer: term.check(layers[layer]))
+                _at(f"regularizers.{name}", partial(term.check, layers[layer]))
+            if term.when != "training" and self.validation(setting) is None:
+                raise ValueError(
+                    f"regularizers.{name}.when: found {term.when!r}, expected 'training': no data to validate"
+                )
             for label_name in term.labels or {}:
                 expect_one_of(setting.labels, label_name, f"regularizers.{name}.labels")
         ablation = setting.ablation
         expect_one_of(layers, ablation.layer, "ablation.layer")
         concept = self.target(setting) is not None
-        _at("ablation", lambda: ablation.check(layers[ablation.layer], places, concept))
+        _at("ablation", partial(ablation.check, layers[ablation.layer], places, concept))
         file, columns = setting.schedule.file, {column.name: column for column in setting.schedule.properties}
         if "lr" not in columns:
             raise InputError(f"{file}: found no column lr, expected one (the learning rate)")
@@ -172,7 +195,7 @@ class AnchoredExperiment(ABC):
             if min(column.values) < 0:
                 raise InputError(f"{file}: column {name}: found {min(column.values)}, expected 0 or more")
 
-    def _layers(self, setting: Setting) -> tuple[dict[str, int], Mapping[str, Any]]:
+    def _layers(self, setting: Any) -> tuple[dict[str, int], Mapping[str, Any]]:
         """The layers of a setting's model with their widths, and the weights around some of them.
 
         They are found without memory for weights, unless the model cannot be made so: a setting may ask for any size.
@@ -182,16 +205,25 @@ class AnchoredExperiment(ABC):
             with torch.device("meta"), torch.no_grad():
                 model = self.build(setting).eval()
                 return widths(model, x.to("meta")), around(model)
-        except (RuntimeError, NotImplementedError):
+        except (RuntimeError, NotImplementedError) as error:
+            if "overflow" in str(error):
+                raise ValueError(f"model: cannot be made: {reason(error)}") from None
             model = initialised(partial(self.build, setting), 0).eval()
             with torch.no_grad():
                 return widths(model, x), around(model)
 
-    def _distinct(self, terms: Sequence[type[Term]]) -> Sequence[type[Term]]:
-        names = [term.__name__ for term in terms]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise InputError(f"experiment {self.name}: found two terms named {min(twice)}, expected distinct names")
-        return terms
+    def _expect_names(self) -> None:
+        """Terms are found by their `term`, kinds of ablation by their `kind`: each needs one of its own."""
+        classes: tuple[tuple[str, Sequence[type[Table]]], ...] = (("term", self.terms), ("kind", self.ablations))
+        for key, of_key in classes:
+            names = [getattr(each.model_fields.get(key), "default", None) for each in of_key]
+            for each, name in zip(of_key, names, strict=True):
+                where = f"experiment {self.name}: {each.__name__}.{key}"
+                if not isinstance(name, str) or (key == "term" and name != each.__name__):
+                    wanted = each.__name__ if key == "term" else each.__name__.lower()
+                    raise InputError(f'{where}: found {name!r}, expected {key}: Literal["{wanted}"] = "{wanted}"')
+                if names.count(name) > 1:
+                    raise InputError(f"{where}: found {name!r} twice, expected distinct names")
 
 
 def _at(where: str, check: Callable[[], None]) -> None:

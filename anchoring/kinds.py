@@ -1,4 +1,4 @@
-"""Kinds of training step: what a step computes when some of the terms act in it, but for the values of its arguments."""
+"""Kinds of training step: what a step computes when some of the terms act in it, whatever its arguments are."""
 
 from __future__ import annotations
 

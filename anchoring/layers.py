@@ -1,4 +1,4 @@
-"""A model's layers: its submodules, by the names that PyTorch gives them. They are read, and edited, by forward hooks."""
+"""A model's layers: its submodules, by the names that PyTorch gives them. Forward hooks read and edit them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def activations(model: nn.Module, x: Tensor, edits: Edits = UNEDITED) -> dict[st
         edits: functions of activations, by layer.
 
     Returns:
-        `input`, every submodule that returns a tensor, by its name (`encoder`, `decoder.0`), and `output`: the activations
-        as they were passed on.
+        `input`, every submodule that returns a tensor, by its name (`encoder`, `decoder.0`), and `output`: the
+        activations as they were passed on. Of a submodule that is called more than once, those of the last call.
 
     Raises:
-        ValueError: `edits` names a layer that the model does not have.
+        ValueError: `edits` names a layer that the model does not have, or a submodule of it is called input or output.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
@@ -54,7 +54,7 @@ class Edited:
     Example:
         >>> model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
         >>> Edited(model, {"1": torch.zeros_like})(torch.rand(1, 3))
-        tensor([[0., 0.]], grad_fn=<...>)
+        tensor([[0., 0.]])
     """
 
     def __init__(self, model: nn.Module, edits: Edits = UNEDITED):
@@ -82,6 +82,8 @@ def _watched(model: nn.Module, seen: dict[str, Tensor], edits: Edits) -> Iterato
 
         return hook
 
+    if taken := {"input", "output"} & {name for name, _ in model.named_modules()}:
+        raise ValueError(f"layer: found a submodule named {min(taken)!r}, expected another name: it is the model's own")
     hooks = [module.register_forward_hook(watch(name)) for name, module in model.named_modules() if name]
     try:
         yield

@@ -34,9 +34,9 @@ def relearning(
     """Steps to relearn a concept after its dims are re-initialised, divided by the steps that new models need: [R].
 
     Both learn the task alone, by Adam from the same samples, until they know enough; it is looked at every 5 steps. 1
-    for replicas that knew nothing, and less the more they can build on: what is left of the concept, and, since new ones
-    must learn that too, of all else. At most 2,000 steps count; NaN for a replica that diverged, or if neither gets
-    there.
+    for replicas that knew nothing, and less the more they can build on: what is left of the concept, and, since new
+    ones must learn that too, of all else. At most 2,000 steps count; NaN for a replica that diverged, or if neither
+    gets there.
 
     Args:
         experiment: what the setting is one of.
@@ -45,9 +45,15 @@ def relearning(
         seeds: the replicas'.
         knows: how much of the task one replica knows, a scalar.
         reach: how much is enough.
+
+    Raises:
+        ValueError: the replicas are not of the setting's architecture.
     """
     others = [seed + OTHER_SEEDS for seed in seeds]
     fresh = experiment.model(setting, others)
+    found, expected = ({name: tuple(p.shape[1:]) for name, p in m.state_dict().items()} for m in (model, fresh))
+    if found != expected:
+        raise ValueError(f"relearning: found a model of {found}, expected the setting's: {expected}")
     layer, dims = setting.ablation.layer, list(setting.ablation.removed)
     rejoined = Replicas.of([graft(one, new, layer, dims) for one, new in zip(model, fresh, strict=True)])
     again, scratch = (train_until(experiment, m, setting, others, knows, reach) for m in (rejoined, fresh))

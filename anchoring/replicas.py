@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -57,19 +58,28 @@ class Replicas(nn.Module):
         return replicas
 
     def _stack(self, models: Sequence[nn.Module]) -> None:
-        self._one = [copy.deepcopy(models[0]).requires_grad_(False)]  # in a list, so that its tensors are not ours
-        stacked = {name: torch.stack([dict(m.named_parameters())[name].detach() for m in models]) for name in self.names}
-        self.stacked = copy.deepcopy(self._one[0]).eval()
-        for name, tensor in stacked.items():
-            *path, last = name.split(".")
-            setattr(self.stacked.get_submodule(".".join(path)), last, nn.Parameter(tensor))
+        first, *others = models
+        for name, constant in first.named_buffers():
+            if not all(torch.equal(constant, other.get_buffer(name)) for other in others):
+                raise ValueError(f"buffer {name}: found another in every replica, expected a constant, or a parameter")
+        self._one = [copy.deepcopy(first)]  # in a list, so that its tensors are not ours
+        self.stacked = copy.deepcopy(first).eval()
+        whole: dict[nn.Parameter, tuple[str, nn.Parameter]] = {}  # by the first model's, of which some are tied
+        self._tied: dict[str, str] = {}  # further names of parameters, and their first
+        for name, parameter in first.named_parameters(remove_duplicate=False):
+            if parameter in whole:
+                self._tied[name] = whole[parameter][0]
+            else:
+                own = torch.stack([m.get_parameter(name).detach() for m in models])
+                whole[parameter] = name, nn.Parameter(own, parameter.requires_grad)
+            path, _, last = name.rpartition(".")
+            setattr(self.stacked.get_submodule(path), last, whole[parameter][1])
         self.register_state_dict_post_hook(_without_prefix)
         self.register_load_state_dict_pre_hook(_with_prefix)
 
-    @property
-    def names(self) -> list[str]:
-        """The parameters' names."""
-        return [name for name, _ in self._one[0].named_parameters()]
+    def train(self, mode: bool = True) -> Replicas:
+        """Replicas are always evaluated; a model that trains is `one`."""
+        return super().train(False)
 
     def __len__(self) -> int:
         return len(next(self.parameters()))
@@ -101,15 +111,14 @@ class Replicas(nn.Module):
         Args:
             function: of one replica, an `nn.Module`; returns a tensor, or a dict, list or tuple of them.
 
-        It is vectorised where `torch.func.vmap` can; what needs numbers, NumPy or branches on values is called for one
-        replica after another.
+        It is vectorised where `torch.func.vmap` can. A function that needs numbers, NumPy or branches on values is
+        called again, for one replica after another, without gradients.
         """
         call = _Call(self.stacked, function)
         parameters = {f"module.{name}": p for name, p in self.stacked.named_parameters()}
-        try:
+        with suppress(Exception):  # vmap says no in many ways; an error of the function's own comes again below
             return vmap(lambda own: functional_call(call, own, ()))(parameters)
-        except Exception:  # vmap says no in many ways; a fault of the function's own is raised below
-            each = [function(one) for one in self]
+        each = [function(one.requires_grad_(False)) for one in self]
         return pytree.tree_map(lambda *values: torch.stack([torch.as_tensor(v) for v in values]), *each)
 
     def finite(self) -> Tensor:
@@ -207,11 +216,17 @@ def _empty(shape: tuple[int, ...], table: Tensor) -> Tensor:
     return torch.empty(*outer, table.shape[1], batch, dtype=table.dtype).mT
 
 
-def _without_prefix(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+def _without_prefix(module: Any, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    """Of a state to be saved, give tensors the names that one model has, and save tied ones once."""
     for key in [key for key in state if key.startswith(f"{prefix}stacked.")]:
-        state[prefix + key.removeprefix(f"{prefix}stacked.")] = state.pop(key)
+        name = key.removeprefix(f"{prefix}stacked.")
+        tensor = state.pop(key)
+        if name not in module._tied:
+            state[prefix + name] = tensor
 
 
-def _with_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    for key in [key for key in state if key.startswith(prefix) and not key.startswith(f"{prefix}stacked.")]:
-        state[f"{prefix}stacked.{key.removeprefix(prefix)}"] = state.pop(key)
+def _with_prefix(module: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Undo that in a state to be loaded."""
+    own = {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
+    own |= {name: own[first] for name, first in module._tied.items() if first in own}
+    state.update({f"{prefix}stacked.{name}": tensor for name, tensor in own.items()})

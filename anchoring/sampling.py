@@ -53,7 +53,7 @@ class Stream:
         self._batch = batch
 
     def draw(self, steps: int) -> tuple[Tensor, list[Tensor]]:
-        """The samples' indices [steps, batch] of the next steps and, in the order of the names, labels of that shape."""
+        """The next steps' samples, as indices, and labels, in the order of the names: [steps, batch] each."""
         shape = (steps, self._batch, self._sampler.draws)
         uniform = torch.from_numpy(self._generator.random(shape, dtype=np.float32))  # in [0, 1)
         index = self._sampler.index(uniform[..., 0].contiguous())

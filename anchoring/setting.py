@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import UnionType
 from typing import Annotated, Any, get_args
 
 import numpy as np
@@ -34,7 +35,7 @@ class Sampling(Table):
 def _terms(tables: Any, info: ValidationInfo) -> Any:
     known = {term.__name__: term for term in (info.context or {}).get("terms", TERMS)}
     if not isinstance(tables, Mapping):
-        raise ValueError(f"found {tables!r}, expected a table of terms")
+        raise ValueError(f"found {tables!r}, expected a table of terms")  # noqa: TRY004  # pydantic's
     return {name: _chosen(known, "term", table, name) for name, table in tables.items()}
 
 
@@ -64,6 +65,8 @@ class Setting(Table):
     @field_validator("schedule", mode="before")
     @classmethod
     def _parse_schedule(cls, schedule: Any) -> Dopesheet:
+        if not isinstance(schedule, Mapping) or not schedule.keys() >= {"rows", "file"}:
+            raise ValueError(f"found {schedule!r}, expected a dopesheet's file and rows")
         return Dopesheet.parse(schedule["rows"], schedule["file"])
 
     @field_validator("labels", "regularizers")
@@ -121,9 +124,9 @@ def _chosen(known: Mapping[str, type[Table]], key: str, table: Any, where: str) 
         return table
     prefix = f"{where}." if where else ""
     if not isinstance(table, Mapping):
-        raise ValueError(f"{where}: found {table!r}, expected a table" if where else f"found {table!r}, expected a table")
+        raise ValueError(f"{where}{': ' if where else ''}found {table!r}, expected a table")  # noqa: TRY004
     name = table.get(key)
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         found = "nothing" if name is None else repr(name)
         raise ValueError(f"{prefix}{key}: found {found}, expected one of {', '.join(known)}")
     try:
@@ -135,6 +138,10 @@ def _chosen(known: Mapping[str, type[Table]], key: str, table: Any, where: str) 
 def _keys(kind: Any, path: Sequence[int | str]) -> list[str]:
     """The keys that a table may have which is at a path in a table of a kind."""
     for part in path:
-        is_table = isinstance(kind, type) and issubclass(kind, BaseModel)
-        kind = kind.model_fields[str(part)].annotation if is_table else get_args(kind)[-1]
+        kind = kind.model_fields[str(part)].annotation if _is_table(kind) else get_args(kind)[-1]
+        kind = next(filter(_is_table, get_args(kind)), kind) if isinstance(kind, UnionType) else kind
     return list(kind.model_fields)
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -38,6 +38,7 @@ class Step:
         self._labels = tuple(labels)
         self._targets = targets
         self._shapes = {name: p.shape for name, p in model.named_parameters()}
+        self._frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
 
     def __call__(self, parameters: Tensor, first: Tensor, second: Tensor, *batch_and_controls: Tensor) -> Any:
         """The next state.
@@ -73,7 +74,8 @@ class Step:
 
     def _named(self, parameters: Tensor) -> dict[str, Tensor]:
         parts = parameters.split([math.prod(shape) for shape in self._shapes.values()])
-        return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
+        named = {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
+        return {name: p.detach() if name in self._frozen else p for name, p in named.items()}
 
 
 def controls(steps: np.ndarray, rates: np.ndarray, weights: np.ndarray) -> Tensor:
@@ -94,4 +96,4 @@ class _Activations(nn.Module):
 
 def _activations(model: nn.Module, parameters: dict[str, Tensor], x: Tensor, edits: Edits) -> dict[str, Tensor]:
     named = {f"model.{name}": p for name, p in parameters.items()}
-    return functional_call(_Activations(model), named, (x, edits))  # type: ignore[no-any-return]
+    return functional_call(_Activations(model), named, (x, edits))

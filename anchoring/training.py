@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,14 +30,14 @@ from anchoring.terms import Seen
 if TYPE_CHECKING:
     from anchoring.experiment import AnchoredExperiment
 
-SAMPLES_AT_ONCE = 2**20  # of all replicas; at some 20 bytes each they and their labels fit anywhere
+BYTES_AT_ONCE = 20_000_000  # of all replicas' samples and labels
 
 
 @dataclass(frozen=True)
 class Rung:
     """What replicas measured after `step` of `steps` optimizer steps: every metric, and which have diverged, [R] each.
 
-    A replica has diverged if a parameter of it is no longer finite, or its objective no number.
+    A replica has diverged if a parameter of it, or its objective, is no longer finite.
     """
 
     step: int
@@ -110,7 +111,9 @@ class Training(lightning.LightningModule):
         schedule, size = self.setting.schedule, self.setting.data.batch
         draws = Draws(self._data, self.setting.labels, self.seeds, size)
         actions = schedule.actions()
-        at_once = max(1, SAMPLES_AT_ONCE // (len(self.seeds) * size))
+        tables = [self._data.inputs, *([] if self._data.targets is None else [self._data.targets])]
+        sample = sum(table[0].nbytes for table in tables) + 4 * len(self.setting.labels)
+        at_once = max(1, BYTES_AT_ONCE // (len(self.seeds) * size * sample))
         cuts = sorted({*range(0, len(schedule), at_once), *self.rung_steps, *actions})
         for start, end in pairwise(cuts):
             yield Segment(start, schedule.phase(start), actions.get(start, ()), draws.next(end - start))
@@ -148,7 +151,7 @@ class Training(lightning.LightningModule):
         weights = self.setting.weights_in_training(self._table)
         for acting, together in groupby(range(segment.start, segment.end), lambda step: tuple(weights[step] != 0)):
             steps = np.array(list(together))
-            moves = controls(steps, self._table["lr"][steps], weights[np.ix_(steps, acting)])
+            moves = controls(steps, self._table["lr"][steps], weights[np.ix_(steps, acting)]).to(self.device)
             here = slice(steps[0] - segment.start, steps[-1] + 1 - segment.start)
             batch = [part[here] for part in segment.batch]
             state = self._run(acting, state, batch, moves)(state, batch, moves)
@@ -159,7 +162,8 @@ class Training(lightning.LightningModule):
         """Steps in which those terms act, for arguments like these; made once in a process for all of its trainings."""
         if acting not in self._runs:
             kind = self.experiment, step_kind(self.setting, acting)
-            native = self._compiled and _made((*kind, "native"), lambda: self._native(acting, state, batch, moves))
+            compiled = self._compiled and self.device.type == "cpu"
+            native = compiled and _made((*kind, "native"), lambda: self._native(acting, state, batch, moves))
             self._runs[acting] = native or _made(
                 (*kind, len(state[0])), lambda: eager(self._step(acting), state, [part[0] for part in batch], moves[0])
             )
@@ -168,7 +172,8 @@ class Training(lightning.LightningModule):
     def _step(self, acting: tuple[bool, ...]) -> Step:
         terms = [term for term, acts in zip(self.setting.trained.values(), acting, strict=True) if acts]
         task = partial(_task, self.experiment, self.setting)
-        return Step(self.model.one(), task, terms, list(self.setting.labels), self._data.targets is not None)
+        model, labels = self.model.one().to(self.device), list(self.setting.labels)
+        return Step(model, task, terms, labels, self._data.targets is not None)
 
     def _native(self, acting: tuple[bool, ...], state: Tensors, batch: Tensors, moves: Tensor) -> Run | None:
         """The steps as native code, if it can be made."""
@@ -180,7 +185,7 @@ class Training(lightning.LightningModule):
             return None
 
     @torch.no_grad()
-    def validation_losses(self) -> dict[str, Tensor]:
+    def validation_losses(self, model: Replicas) -> dict[str, Tensor]:
         """The terms that act in validation, unweighted, [R] each; their labels are probabilities.
 
         The mean over batches of the experiment's validation data, as large as those in training, in a fixed order that
@@ -207,23 +212,21 @@ class Training(lightning.LightningModule):
                     parts[name].append(term.total(seen))
             return {f"loss.{name}": torch.stack(values).mean() for name, values in parts.items()}
 
-        return self.model.map(losses)  # type: ignore[no-any-return]
+        return model.map(losses)
 
     def rung(self, step: int) -> Rung:
-        """Ablate and measure the replicas as they are."""
+        """Ablate and measure the replicas as they are, on the CPU."""
+        model = self.model if self.device.type == "cpu" else copy.deepcopy(self.model).cpu()
         declared = self.experiment.metrics(self.setting)
         objective = next(iter(declared))
-        metrics = self.experiment.measured(self.model, self.setting)
-        more = {"labelled": self.labelled.clone(), **self.validation_losses()}
+        metrics = self.experiment.measured(model, self.setting)
+        more = {"labelled": self.labelled.cpu().clone(), **self.validation_losses(model)}
         metrics |= {name: metric for name, metric in more.items() if name in declared}
-        diverged = ~self.model.finite() | metrics[objective].isnan()
-        useless = {objective: declared[objective].diverged}
-        return Rung(
-            step,
-            self.rung_steps[-1],
-            {n: m.detach().masked_fill(diverged, useless.get(n, torch.nan)) for n, m in metrics.items()},
-            diverged,
-        )
+        diverged = ~model.finite() | ~metrics[objective].isfinite()
+        counted = {name: metric.masked_fill(diverged, torch.nan) for name, metric in metrics.items()}
+        if (useless := declared[objective].diverged) is not None:
+            counted[objective] = metrics[objective].masked_fill(diverged, useless)
+        return Rung(step, self.rung_steps[-1], counted, diverged)
 
 
 class Rungs(Callback):

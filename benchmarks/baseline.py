@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
-from anchoring.setting import Setting
+from excolor.setting import ColorSetting
 
 Labels = dict[str, Tensor]
 
@@ -26,7 +26,7 @@ Labels = dict[str, Tensor]
 class Colors(Dataset):
     """The cube's colours, one at a time."""
 
-    def __init__(self, setting: Setting):
+    def __init__(self, setting: ColorSetting):
         self.cube = setting.data.make()
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ TERMS = {"separate": separate, "planar": planar, "norm": norm, "norm-v": norm_v,
 class Baseline(lightning.LightningModule):
     """One model of one seed under the seed's setting."""
 
-    def __init__(self, setting: Setting):
+    def __init__(self, setting: ColorSetting):
         super().__init__()
         self.encoder = nn.Sequential(nn.Linear(3, 16), nn.GELU(), nn.Linear(16, 4))
         self.decoder = nn.Sequential(nn.Linear(4, 16), nn.GELU(), nn.Linear(16, 3), nn.Sigmoid())
@@ -134,7 +134,7 @@ class Stopwatch(lightning.Callback):
         self.seconds = time.perf_counter() - self.start
 
 
-def train(setting: Setting, steps: int) -> tuple[Baseline, float]:
+def train(setting: ColorSetting, steps: int) -> tuple[Baseline, float]:
     """Train one seed for so many steps; return it and the steps per second."""
     data = Colors(setting)
     sampler = WeightedRandomSampler(data.cube.weights.tolist(), len(data), replacement=True)

@@ -9,15 +9,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 import torch
 
-import study
 from anchoring.training import Training
 from benchmarks.figures import Row, Runs, seconds
-
-SEED = Path(__file__).parent.parent / "search_spaces" / "seed.toml"
+from benchmarks.settings import SEED, read
+from excolor.experiment import experiment
 
 
 def compiling() -> list[Row]:
@@ -29,14 +27,14 @@ def compiling() -> list[Row]:
 
 
 def _in_fresh_process(cache: str) -> float:
-    environment = {**os.environ, "XDG_CACHE_HOME": cache, "TORCHINDUCTOR_CACHE_DIR": cache}
+    environment = {**os.environ, "XDG_CACHE_HOME": cache}
     command = [sys.executable, "-m", "benchmarks.compiling"]
     return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
 
 
 def _first_step() -> float:
-    setting = study.read(SEED).setting()
-    training = Training(setting, range(16), rungs=len(setting.schedule), compiled=True)
+    setting = read(SEED)
+    training = Training(experiment, setting, range(16), rungs=len(setting.schedule), compiled=True)
     segment = next(training.segments())  # of one step, since each has a rung
     return seconds(lambda: training.advance(segment))
 

@@ -9,7 +9,8 @@ import torch
 
 from anchoring.training import train
 from benchmarks.figures import Row, Runs, race, seconds
-from study.space.space import Space
+from benchmarks.settings import read
+from excolor.experiment import experiment
 
 STEPS = 200
 
@@ -18,17 +19,16 @@ def gpu(seed: Path, full: int) -> list[Row]:
     """Lines for 16 to 16,384 replicas, and for the largest study that a minute holds: of 16 seeds and `full` steps."""
     if not torch.cuda.is_available():
         return []
-    setting = Space.read(seed, STEPS).setting({})
+    setting = read(seed, STEPS)
     sizes = [2**power for power in range(4, 15, 2)]
 
     def rate(replicas: int) -> float:
-        return (
-            replicas
-            * STEPS
-            / seconds(lambda: train(setting, range(replicas), compiled=True, rungs=1, accelerator="cuda"))
-        )
+        def one() -> None:
+            train(experiment, setting, range(replicas), rungs=1, accelerator="cuda")
 
-    rate(sizes[0])  # compiles
+        return replicas * STEPS / seconds(one)
+
+    rate(sizes[0])  # warms up
     ran = race({str(size): partial(rate, size) for size in sizes})
     rows = [Row(f"GPU, replica-steps/s, {int(size):,} replicas", run) for size, run in ran.items()]
     trials = Runs(tuple(60 * rate / full / 16 for rate in max(ran.values(), key=lambda run: run.median).values))

@@ -7,10 +7,11 @@ from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
-from anchoring.setting import Setting
+from anchoring.replicas import Replicas
 from anchoring.training import Rung, Rungs, Training, train
 from benchmarks.figures import Row, Runs, less_than, race, seconds
-from excolor.models import ColorMLP
+from excolor.experiment import experiment
+from excolor.setting import ColorSetting
 
 SEEDS = range(16)
 
@@ -24,15 +25,15 @@ class EvaluationWatch(Callback):
     def on_train_batch_end(self, *_: Any) -> None:
         self._since = time.perf_counter()
 
-    def on_rung(self, rung: Rung, model: ColorMLP) -> None:
+    def on_rung(self, rung: Rung, model: Replicas) -> None:
         self.seconds += time.perf_counter() - self._since
 
 
-def overheads(setting: Setting) -> list[Row]:
+def overheads(setting: ColorSetting) -> list[Row]:
     """Lines for Lightning's share and for the evaluation's."""
     ran = race(
         {
-            "with": lambda: seconds(lambda: train(setting, SEEDS, compiled=True, rungs=1)),
+            "with": lambda: seconds(lambda: train(experiment, setting, SEEDS, compiled=True, rungs=1)),
             "without": lambda: seconds(lambda: _train_directly(setting)),
             "evaluation": lambda: _evaluation_share(setting),
         },
@@ -47,16 +48,16 @@ def overheads(setting: Setting) -> list[Row]:
     ]
 
 
-def _train_directly(setting: Setting) -> None:
+def _train_directly(setting: ColorSetting) -> None:
     """What `train` does with one rung, without a Trainer."""
-    training = Training(setting, list(SEEDS), rungs=1, compiled=True)
+    training = Training(experiment, setting, SEEDS, rungs=1, compiled=True)
     for segment in training.segments():
         training.advance(segment)
     Rungs().on_train_batch_end(None, training, None, segment, 0)
 
 
-def _evaluation_share(setting: Setting) -> float:
+def _evaluation_share(setting: ColorSetting) -> float:
     """Evaluation at ten rungs, as a share of the training without it."""
     watch = EvaluationWatch()
-    whole = seconds(lambda: train(setting, SEEDS, compiled=True, on_rung=watch.on_rung, callbacks=[watch]))
+    whole = seconds(lambda: train(experiment, setting, SEEDS, compiled=True, on_rung=watch.on_rung, callbacks=[watch]))
     return watch.seconds / (whole - watch.seconds)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from anchoring.setting import Setting
 from anchoring.training import train
 from benchmarks import baseline
 from benchmarks.figures import Row, Runs, at_least, race, seconds
+from excolor.experiment import experiment
+from excolor.setting import ColorSetting
 
 BASELINE_STEPS = 300  # a few seconds of it
 
 
-def rates(setting: Setting, jax: Callable[[int], float] | None) -> list[Row]:
+def rates(setting: ColorSetting, jax: Callable[[int], float] | None) -> list[Row]:
     """Lines for 16 replicas, compiled and eager, and for 64."""
 
     def ours(replicas: int, compiled: bool) -> Callable[[], float]:
         work = replicas * len(setting.schedule)
-        return lambda: work / seconds(lambda: train(setting, range(replicas), compiled=compiled, rungs=1))
+        return lambda: work / seconds(lambda: train(experiment, setting, range(replicas), compiled=compiled, rungs=1))
 
     contenders = {
         "baseline": lambda: baseline.train(setting, BASELINE_STEPS)[1],

@@ -13,7 +13,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from anchoring.setting import Setting
+from excolor.setting import ColorSetting
 
 HERE = Path(__file__).parent
 ENVIRONMENT = HERE.parent / ".venv-jax"
@@ -21,7 +21,7 @@ REQUIREMENT = "jax==0.10.2"
 
 
 @contextmanager
-def jax_rate(setting: Setting) -> Iterator[Callable[[int], float] | None]:
+def jax_rate(setting: ColorSetting) -> Iterator[Callable[[int], float] | None]:
     """A function from a number of replicas to the replica-steps per second of one training, or None without JAX.
 
     JAX waits in a process of its own, on the cores of this one.
@@ -59,14 +59,14 @@ def _installed() -> Path | None:
     return python
 
 
-def _arrays(setting: Setting) -> dict[str, Any]:
+def _arrays(setting: ColorSetting) -> dict[str, Any]:
     """What `jax_step.trainer` takes: colours [3, N], their distribution, the labels' probabilities, the schedule."""
-    cube = setting.data.make()
+    data, cube = setting.data.samples(), setting.data.make()
     table = setting.schedule.table()
     return {
         "colors": cube.colors.T.numpy(),
         "cumulative": cube.weights.double().cumsum(0).float().numpy(),
-        **{name: label.probability(cube.colors).numpy() for name, label in setting.labels.items()},
+        **{name: label.probability(data.affinities[label.of]).numpy() for name, label in setting.labels.items()},
         "lr": table["lr"],
         "weights": np.column_stack([table[name] for name in ("separate", "planar", "norm", "norm-v", "polar")]),
     }

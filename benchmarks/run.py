@@ -10,14 +10,14 @@ import warnings
 import torch
 from rich.console import Console
 
-import study
-from benchmarks.compiling import SEED, compiling
+from benchmarks.compiling import compiling
 from benchmarks.figures import Runs, table
 from benchmarks.floors import floors
 from benchmarks.gpu import gpu
 from benchmarks.overheads import overheads
 from benchmarks.rates import rates
 from benchmarks.rival import jax_rate
+from benchmarks.settings import SEED, read
 from benchmarks.studies import studies
 
 CORES = 2
@@ -29,7 +29,7 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))[:CORES]
     _quiet()
     torch.set_num_threads(1)
-    setting = study.read(SEED).setting()
+    setting = read(SEED)
 
     def say(what: str) -> None:
         progress.print(f"{time.monotonic() - start:4.0f} s  {what}", highlight=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from anchoring.ablation import around
 from anchoring.erasure import Target
 from anchoring.layers import activations
 from anchoring.probes import probe_r2
@@ -31,7 +32,7 @@ def examine(experiment: Colors, model: Replicas, setting: ColorSetting, seeds: S
     They are about dims around which the model names weights, so there are none if something else is taken away.
     """
     layer, dims = setting.ablation.layer, setting.ablation.removed
-    if not dims:
+    if not dims or layer not in around(model.one()):
         return {}
 
     def knows(one: nn.Module) -> Tensor:

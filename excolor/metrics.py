@@ -1,8 +1,8 @@
 """How well a concept was isolated: measures of one replica, intact and ablated, on colours that no training grid holds
 (but for vibrancy_r2, which is on the published grid).
 
-x are colours [N, 3], y the intact output, y' the output after ablation, o the concept-blind oracle (excolor.concepts), of
-hue unless a setting says otherwise, M(a, b) the mean squared error, and M(x, o) the concept's energy.
+x are colours [N, 3], y the intact output, y' the output after ablation, o the concept-blind oracle (excolor.concepts),
+of hue unless a setting says otherwise, M(a, b) the mean squared error, and M(x, o) the concept's energy.
 """
 
 from __future__ import annotations

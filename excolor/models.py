@@ -27,10 +27,16 @@ class ModelConfig(Table):
         return NormedColorMLP(self) if self.kind == "NormedColorMLP" else ColorMLP(self)
 
 
-class ColorMLP(nn.Module):
-    """An autoencoder of RGB colours: [B, 3] to [B, 3] in [0, 1]. Its layers are `encoder` [B, k] and `decoder` [B, 3]."""
+DEFAULT = ModelConfig()
 
-    def __init__(self, config: ModelConfig):
+
+class ColorMLP(nn.Module):
+    """An autoencoder of RGB colours: [B, 3] to [B, 3] in [0, 1].
+
+    Its layers are `encoder` [B, k], `decoder` [B, 3] and what they are made of.
+    """
+
+    def __init__(self, config: ModelConfig = DEFAULT):
         super().__init__()
         hidden = [config.hidden] * config.depth
         self.encoder = mlp([3, *hidden, config.bottleneck])
@@ -48,7 +54,7 @@ class ColorMLP(nn.Module):
 class NormedColorMLP(ColorMLP):
     """Its bottleneck is on the unit sphere, the layer `bottleneck`; its output is linear, clamped when evaluated."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig = DEFAULT):
         super().__init__(config)
         self.bottleneck = Normalize()
 

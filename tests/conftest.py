@@ -1,17 +1,16 @@
 """What tests of several folders share: real studies, run once by the command line as a person would."""
 
+import csv
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import hypothesis
 import pytest
 import torch
-
-import study
-from study import cli
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -27,6 +26,21 @@ def _one_thread():
 def spaces() -> Path:
     """The folder of the shipped search spaces and settings."""
     return Path(__file__).parent.parent / "search_spaces"
+
+
+def setting_of(path: Path):
+    """A fixed setting of the colour experiment, read from its files."""
+    from excolor.experiment import experiment
+
+    document = tomllib.loads(path.read_text())
+    schedule = path.parent / document["schedule"]
+    rows = list(csv.reader(schedule.read_text().splitlines()))
+    return experiment.setting({**document, "schedule": {"file": str(schedule), "rows": rows}}, path)
+
+
+@pytest.fixture(scope="session")
+def load():
+    return setting_of
 
 
 SECRETS = {
@@ -46,7 +60,8 @@ def run_study(*arguments: object, cwd: Path | None = None) -> subprocess.Complet
 
 @pytest.fixture(autouse=True)
 def _wide_terminal(monkeypatch):
-    monkeypatch.setattr(cli.console, "_width", 120)
+    if cli := sys.modules.get("study.cli"):
+        monkeypatch.setattr(cli.console, "_width", 120)
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +72,8 @@ def command():
 @pytest.fixture(scope="session")
 def hue_run(tmp_path_factory, spaces):
     """A small study of the shipped space, and what it printed."""
+    import study
+
     out = tmp_path_factory.mktemp("runs")
     done = run_study(
         *("run", spaces / "hue.toml", "--name", "hue", "--out", out),
@@ -75,6 +92,8 @@ def hue(hue_run):
 @pytest.fixture(scope="session")
 def outcomes(tmp_path_factory):
     """A study in which trials end in every way there is."""
+    import study
+
     out = tmp_path_factory.mktemp("runs")
     space = Path(__file__).parent / "study" / "spaces" / "outcomes.toml"
     done = run_study(

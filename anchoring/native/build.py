@@ -15,7 +15,17 @@ from pathlib import Path
 import platformdirs
 
 KEPT = 200  # shared objects; a whole search needs a few
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-w")
+FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-march=native",
+    "-fPIC",
+    "-shared",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-w",
+)
 
 
 def compiler() -> str | None:

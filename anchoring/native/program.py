@@ -220,7 +220,9 @@ class Program:
         if _strides(a, at)[0] != 1 and self._is_symmetric(a):
             a = swap(a)
         am, ak, bk, bn = *_strides(a, at), *_strides(b, at)
-        along = [(m, 2, "m")] * (am == 1 or m == 1) + [(n, 1, "n")] * (bn == 1 or n == 1) + [(k, 0, "k")] * (ak == bk == 1)
+        along = (
+            [(m, 2, "m")] * (am == 1 or m == 1) + [(n, 1, "n")] * (bn == 1 or n == 1) + [(k, 0, "k")] * (ak == bk == 1)
+        )
         if not along:  # as a product of rows, for lack of a better way
             return self.product(self.keep(a, side_by_side=True), swap(self.keep(swap(b), side_by_side=True)), bias)
         way = max(along)[2]

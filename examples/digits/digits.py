@@ -211,7 +211,9 @@ class Digits(AnchoredExperiment):
         rows = {"image": x, "intact": one(x), "ablated": ablated(x), "oracle": oracle}
         figure = Figure(figsize=(9, 3), layout="constrained")
         for axis, (name, row) in zip(figure.subplots(4, 1), rows.items(), strict=True):
-            axis.imshow(row[shown].detach().reshape(14, 8, 8).permute(1, 0, 2).reshape(8, 112), cmap="gray_r", vmin=0, vmax=1)
+            axis.imshow(
+                row[shown].detach().reshape(14, 8, 8).permute(1, 0, 2).reshape(8, 112), cmap="gray_r", vmin=0, vmax=1
+            )
             axis.set(yticks=[3.5], yticklabels=[name], xticks=[])
         words = f"Held-out images, six {setting.digit}s and eight others. *oracle*: the mean answer of models that never saw a {setting.digit}."
         return [Section("What ablation does", words, figure=figure, name="digits", description=words)]

@@ -1,34 +1,41 @@
-"""Each kind of removal, on real replicated models, against what it must do to each activation."""
-
-import math
+"""Each kind of ablation, on real models, against what it must do to each activation."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch.testing import assert_close
 
-from anchoring.ablation import Ablation, prune
-from anchoring.alignment import Mapping, alignment, falloff, repel, suppress
+from anchoring.ablation import ABLATIONS, Ablate, Leace, Prune, Repel, Suppress, around, prune
+from anchoring.alignment import Bend, alignment, falloff, repel, suppress
+from anchoring.layers import Edited, activations
+from anchoring.replicas import Replicas, initialised
+from anchoring.setting import Setting
 from excolor import colors
-from excolor.models import ColorMLP, ModelConfig
+from excolor.examination import hue_target
+from excolor.models import ModelConfig
 
 X = colors.rgb_centres(6)
 PLANE = torch.eye(4, dtype=torch.float64)[:2]
 
 
 def model_of(kind="ColorMLP", **config):
-    """Replicas whose activations are far from 0, as those of trained ones are."""
-    model = ColorMLP(ModelConfig(kind=kind, **config), range(3))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(3)
-    return model.requires_grad_(False)
+    """A model whose activations are far from 0, as those of a trained one are."""
+    model = initialised(ModelConfig(kind=kind, **config).make, 0).eval().requires_grad_(False)
+    for parameter in model.parameters():
+        parameter.mul_(3)
+    return model
+
+
+def removed(ablation, model):
+    """A model with what an ablation does to its activations."""
+    return Edited(model, ablation.edits(model, hue_target()))
 
 
 def latents(seed, width=4, count=50):
-    return torch.randn(2, count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @pytest.mark.parametrize("kind", ["ColorMLP", "NormedColorMLP"])
@@ -36,40 +43,67 @@ def latents(seed, width=4, count=50):
 @pytest.mark.parametrize("dims", [(0, 1), (2,), (1, 3)])
 def test_pruned_is_ablated_but_smaller(kind, config, dims):
     model = model_of(kind, **config)
-    ablated = Ablation(dims=dims).apply(model)
-    pruned = prune(model, dims)
+    ablated, pruned = Ablate(dims=dims).changed(model), Prune(dims=dims).changed(model)
     assert_close(pruned(X), ablated(X), atol=1e-5, rtol=1e-4)
-    assert pruned.config.bottleneck == model.config.bottleneck - len(dims)
+    for kind_of in (Ablate, Prune):  # the edits that stand for a change of weights do what it does
+        assert_close(removed(kind_of(dims=dims), model)(X), ablated(X), atol=1e-5, rtol=1e-4)
+    assert pruned.decoder[0].in_features == model.decoder[0].in_features - len(dims)
+    assert activations(pruned, X)["encoder"].shape[-1] == pruned.decoder[0].in_features
     assert sum(p.numel() for p in pruned.parameters()) < sum(p.numel() for p in model.parameters())
     assert not torch.allclose(ablated(X), model(X), atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["ablate", "prune", "suppress", "repel", "leace"])
-def test_no_removal_changes_the_model_itself(kind):
+def test_ablated_dims_neither_are_written_nor_read():
+    model = model_of()
+    ablated = Ablate(dims=(0, 1)).changed(model)
+    before, after = activations(model, X)["encoder"], activations(ablated, X)["encoder"]
+    assert after[:, :2].abs().max() == 0
+    assert before[:, :2].abs().max() > 0.1  # there was something to take away
+    assert_close(after[:, 2:], before[:, 2:])
+    without = before.clone()
+    without[:, :2] = 0
+    assert_close(ablated(X), torch.sigmoid(model.decoder(without)), rtol=1e-4, atol=1e-6)
+    assert ablated.decoder[0].weight[:, :2].abs().max() == 0
+    assert not torch.allclose(model(X), ablated(X), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ABLATIONS)
+def test_no_ablation_changes_the_model_itself(kind):
     model = model_of("NormedColorMLP")
     before = model(X)
-    removed = Ablation(kind=kind, layer="bottleneck").apply(model)(X)
-    assert removed.shape == before.shape
-    assert_close(model(X), before)
-    assert not torch.allclose(removed, before, atol=1e-3)
+    after = removed(kind(layer="bottleneck"), model)(X)
+    assert after.shape == before.shape
+    assert torch.equal(model(X), before)
+    assert not torch.allclose(after, before, atol=1e-3)
+    if hasattr(kind, "changed"):
+        kind(layer="bottleneck").changed(model)
+        assert torch.equal(model(X), before)
+
+
+@pytest.mark.parametrize("kind", ABLATIONS)
+def test_replicas_are_ablated_each_by_itself(kind):
+    replicas = Replicas.of([model_of("NormedColorMLP"), initialised(ModelConfig(kind="NormedColorMLP").make, 1).eval()])
+    ablation, target = kind(layer="bottleneck"), hue_target()
+    together = replicas.edited(lambda one: ablation.edits(one, target))(X)
+    for one, outputs in zip(replicas, together, strict=True):
+        assert_close(outputs, removed(ablation, one)(X), atol=1e-5, rtol=1e-4)
 
 
 def test_suppressing_an_axis_zeroes_it_after_the_norm():
     model = model_of("NormedColorMLP")
-    z = model.activations(X.expand(3, -1, 3))["bottleneck"].clone()
+    z = activations(model, X)["bottleneck"].clone()
     z[..., :2] = 0
     expected = model.decoder(z).clamp(0, 1)
-    assert_close(Ablation(kind="suppress", layer="bottleneck").apply(model)(X), expected, atol=1e-5, rtol=1e-4)
+    assert_close(removed(Suppress(layer="bottleneck"), model)(X), expected, atol=1e-5, rtol=1e-4)
     # which is not ablating, after which the rest is normalised again
-    assert not torch.allclose(Ablation(layer="bottleneck").apply(model)(X), expected, atol=1e-3)
+    assert not torch.allclose(removed(Ablate(layer="bottleneck"), model)(X), expected, atol=1e-3)
 
 
 def test_suppression_has_an_amount():
     model = model_of()
-    nothing = Ablation(kind="suppress", amount=0).apply(model)(X)
-    assert_close(nothing, model(X))
-    everything = Ablation(kind="suppress", amount=1).apply(model)(X)
-    assert_close(everything, Ablation().apply(model)(X), atol=1e-5, rtol=1e-4)
+    assert_close(removed(Suppress(amount=0), model)(X), model(X))
+    everything = removed(Suppress(amount=1), model)(X)
+    assert_close(everything, removed(Ablate(), model)(X), atol=1e-5, rtol=1e-4)
 
 
 @given(st.floats(0, 1), st.floats(0, 0.9), st.floats(0, 1), st.floats(0, 5))
@@ -84,7 +118,7 @@ def test_suppression_along_a_direction_is_its_formula(seed, start, amount):
     z = latents(seed)
     direction = torch.tensor([[0.6, 0.0, 0.8, 0.0]], dtype=torch.float64)
     out = suppress(z, direction, lambda x: falloff(x, start, amount, 2), signed=True)
-    for vector, result in zip(z[0], out[0], strict=True):
+    for vector, result in zip(z, out, strict=True):
         along = float(vector @ direction[0])
         cosine = along / float(vector.norm())
         gate = amount * ((cosine - start) / (1 - start)) ** 2 if cosine > start else 0
@@ -96,7 +130,7 @@ def test_suppression_along_a_direction_is_its_formula(seed, start, amount):
 def test_mappings_keep_what_is_below_and_bring_the_rest_under_the_end(kind, start, share):
     end = start + (1 - start) * share
     x = torch.linspace(-1, 1, 201, dtype=torch.float64)
-    y = Mapping(kind, start, end)(x)
+    y = Bend(kind, start, end)(x)
     assert_close(y[x <= start], x[x <= start])
     assert y[-1].item() == pytest.approx(end, abs=1e-6)
     assert (y.diff() >= -1e-9).all()
@@ -105,10 +139,10 @@ def test_mappings_keep_what_is_below_and_bring_the_rest_under_the_end(kind, star
 
 def test_bezier_leaves_smoothly_and_arrives_flat():
     x = torch.linspace(0.3, 1, 7001, dtype=torch.float64)
-    slope = Mapping("bezier", 0.3, 0.6)(x).diff() / x.diff()
+    slope = Bend("bezier", 0.3, 0.6)(x).diff() / x.diff()
     assert slope[0].item() == pytest.approx(1, abs=0.01)
     assert slope[-1].item() == pytest.approx(0, abs=0.05)
-    middle = Mapping("linear", 0.3, 0.6)(torch.tensor([0.65], dtype=torch.float64))
+    middle = Bend("linear", 0.3, 0.6)(torch.tensor([0.65], dtype=torch.float64))
     assert middle.item() == pytest.approx(0.45)
 
 
@@ -119,7 +153,7 @@ def test_bezier_leaves_smoothly_and_arrives_flat():
 @settings(max_examples=30)
 def test_repelling_turns_in_the_shared_plane(basis, seed, start, share):
     z = latents(seed)
-    mapping = Mapping("linear", start, start + (1 - start) * share)
+    mapping = Bend("linear", start, start + (1 - start) * share)
     signed = len(basis) == 1
     before, out = alignment(z, basis, signed), repel(z, basis, mapping, signed)
     touched = before > start
@@ -134,12 +168,12 @@ def test_repelling_turns_in_the_shared_plane(basis, seed, start, share):
 
 
 def test_repelling_what_lies_wholly_in_the_subspace_finds_a_way_out():
-    z = torch.tensor([[[2.0, 0, 0, 0], [0, 0, 0, 0]]], dtype=torch.float64)
-    out = repel(z, PLANE, Mapping("linear", 0, 0.5))
+    z = torch.tensor([[2.0, 0, 0, 0], [0, 0, 0, 0]], dtype=torch.float64)
+    out = repel(z, PLANE, Bend("linear", 0, 0.5))
     assert out.isfinite().all()
-    assert out[0, 0].norm().item() == pytest.approx(2)
-    assert alignment(out, PLANE)[0, 0].item() == pytest.approx(0.5)
-    assert out[0, 1].norm() == 0
+    assert out[0].norm().item() == pytest.approx(2)
+    assert alignment(out, PLANE)[0].item() == pytest.approx(0.5)
+    assert out[1].norm() == 0
 
 
 def bezier(x, a, b):
@@ -157,20 +191,18 @@ def bezier(x, a, b):
 def test_the_bezier_mapping_is_that_of_its_control_points(start, share):
     end = start + (1 - start) * share
     x = np.linspace(start + 1e-6, 1, 50)
-    ours = Mapping("bezier", start, end)(torch.tensor(x))
+    ours = Bend("bezier", start, end)(torch.tensor(x))
     assert ours.numpy() == pytest.approx(bezier(x, start, end), abs=1e-5)
 
 
-def edited(model, layer, **table):
+def edited(model, ablation):
     """A layer's activations before and after an intervention at run time, as the model's own path has them."""
-    removed = Ablation(layer=layer, **table).apply(model)
-    rgb = X.expand(3, -1, 3)
-    return model.activations(rgb)[layer], model.activations(rgb, removed.keywords["edits"])[layer]
+    return activations(model, X)[ablation.layer], removed(ablation, model).activations(X)[ablation.layer]
 
 
 def test_a_settings_keys_reach_its_suppression():
     model = model_of("NormedColorMLP")
-    before, after = edited(model, "bottleneck", kind="suppress", dims=(1, 3), start=0.2, amount=0.7, power=2)
+    before, after = edited(model, Suppress(layer="bottleneck", dims=(1, 3), start=0.2, amount=0.7, power=2))
     share = before[..., [1, 3]].norm(dim=-1)
     gate = torch.where(share > 0.2, 0.7 * ((share - 0.2) / 0.8).clamp(min=0) ** 2, 0)
     assert_close(after[..., [1, 3]], before[..., [1, 3]] * (1 - gate).unsqueeze(-1), atol=1e-5, rtol=1e-4)
@@ -179,10 +211,9 @@ def test_a_settings_keys_reach_its_suppression():
 
 def test_one_dim_is_an_axis_with_both_its_ends_and_a_direction_has_one():
     model = model_of()
-    assert_close(
-        Ablation(kind="suppress", dims=(0,)).apply(model)(X), Ablation(dims=(0,)).apply(model)(X), atol=1e-5, rtol=1e-4
-    )
-    before, after = edited(model, "encoder", kind="suppress", direction=(0, 3, 0, 0))
+    axis, zeroed = removed(Suppress(dims=(0,)), model), removed(Ablate(dims=(0,)), model)
+    assert_close(axis(X), zeroed(X), atol=1e-5, rtol=1e-4)
+    before, after = edited(model, Suppress(direction=(0, 3, 0, 0)))
     assert (before[..., 1] < 0).any()
     assert (before[..., 1] > 0).any()
     assert_close(after[..., 1], before[..., 1].clamp(max=0), atol=1e-5, rtol=1e-4)
@@ -191,73 +222,87 @@ def test_one_dim_is_an_axis_with_both_its_ends_and_a_direction_has_one():
 @pytest.mark.parametrize("mapping", ["linear", "bezier"])
 def test_a_settings_keys_reach_its_repulsion(mapping):
     model = model_of("NormedColorMLP")
-    before, after = edited(model, "bottleneck", kind="repel", dims=(2, 3), start=0.1, end=0.4, mapping=mapping)
+    before, after = edited(model, Repel(layer="bottleneck", dims=(2, 3), start=0.1, end=0.4, mapping=mapping))
     x = before[..., [2, 3]].norm(dim=-1)
     expected = torch.tensor(bezier(x.numpy(), 0.1, 0.4)).float() if mapping == "bezier" else 0.1 + (x - 0.1) * 0.3 / 0.9
     assert_close(after[..., [2, 3]].norm(dim=-1), torch.where(x > 0.1, expected, x), atol=1e-4, rtol=1e-4)
 
 
 def test_repelling_wholly_leaves_nothing_along_the_dims():
-    before, after = edited(model_of("NormedColorMLP"), "bottleneck", kind="repel")
+    before, after = edited(model_of("NormedColorMLP"), Repel(layer="bottleneck"))
     assert before[..., :2].abs().max() > 0.5
     assert after[..., :2].abs().max() < 1e-5
     assert_close(after.norm(dim=-1), before.norm(dim=-1))
 
 
-def test_leace_leaves_no_linear_trace_of_the_point_on_the_wheel():
-    model = model_of("NormedColorMLP")
-    removed = Ablation(kind="leace", layer="bottleneck").apply(model)
-    grid = colors.hsv_centres(36, 8, 8)
-    angle = 2 * math.pi * colors.cell_centres(36)
-    points = torch.stack([angle.cos(), angle.sin()], -1)[:, None, None] * colors.vibrancy(grid).unsqueeze(-1)
-    hue = (points - points.mean((0, 1, 2))).reshape(-1, 2)
+def test_leace_leaves_no_linear_trace_of_its_target():
+    model, target = model_of("NormedColorMLP"), hue_target()
+    hue = target.values - target.values.mean(0)
 
     def r2(z):
         """Of a ridge regression, which a residue of rounding does not fool."""
-        z = z - z.mean(1, keepdim=True)
+        z = z - z.mean(0)
         probe = torch.linalg.solve(z.mT @ z + 1e-3 * len(hue) * torch.eye(4), z.mT @ hue)
-        return 1 - (hue - z @ probe).square().sum((1, 2)) / hue.square().sum()
+        return 1 - (hue - z @ probe).square().sum() / hue.square().sum()
 
-    rgb = grid.reshape(1, -1, 3).expand(3, -1, 3)
-    assert r2(model.activations(rgb)["bottleneck"]).min() > 0.3
-    assert r2(model.activations(rgb, removed.keywords["edits"])["bottleneck"]).max() < 0.01
+    erased = removed(Leace(layer="bottleneck"), model)
+    assert r2(activations(model, target.inputs)["bottleneck"]) > 0.3
+    assert r2(erased.activations(target.inputs)["bottleneck"]) < 0.01
 
 
 def test_leace_leaves_a_replica_that_is_not_finite_to_itself():
-    model = model_of()
-    model.encoder.last.bias[1] = torch.nan
-    removed = Ablation(kind="leace").apply(model)
-    assert removed(X).isfinite().flatten(1).all(1).tolist() == [True, False, True]
+    broken = model_of()
+    broken.encoder[2].bias[1] = torch.nan
+    replicas, target = Replicas.of([model_of(), broken, model_of()]), hue_target()
+    outputs = replicas.edited(lambda one: Leace().edits(one, target))(X)
+    assert outputs.isfinite().flatten(1).all(1).tolist() == [True, False, True]
 
 
 def test_pruning_dims_that_are_not_there_is_an_error():
     with pytest.raises(ValueError, match=r"dims: found \[7\]"):
-        prune(model_of(), (7,))
+        prune(model_of(), "encoder", (7,))
+
+
+def ablation_of(**table):
+    rows = [["STEP", "lr"], ["0", "1"]]
+    return Setting(schedule={"file": "s.csv", "rows": rows}, ablation=table).ablation
+
+
+def test_tables_name_their_kind_and_ablate_is_the_usual_one():
+    assert ablation_of() == ablation_of(kind="ablate") == Ablate()
+    for kind in ABLATIONS:
+        assert type(ablation_of(kind=kind.__name__.lower())) is kind
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"kind": "erase"}, "ablate"),
+        ({"kind": "erase"}, "kind: found 'erase', expected one of ablate, prune, suppress, repel, leace"),
+        ({"kind": ["ablate"]}, r"kind: found \['ablate'\], expected one of ablate"),
         ({"kind": "repel", "start": 0.5, "end": 0.4}, "end: found 0.4, expected start"),
-        ({"direction": (1, 0, 0, 0)}, "direction: found one with kind 'ablate'"),
+        ({"direction": (1, 0, 0, 0)}, "direction: unknown key, expected one of layer, dims, kind"),
+        ({"kind": "suppress", "mapping": "linear"}, "mapping: unknown key"),
+        ({"kind": "leace", "dims": (0, 1)}, "dims: unknown key"),
         ({"kind": "suppress", "direction": (0, 0, 0, 0)}, "of length 0"),
-        ({"start": 1.0}, "less than 1"),
+        ({"kind": "suppress", "start": 1.0}, "less than 1"),
     ],
 )
 def test_wrong_tables(table, message):
-    with pytest.raises(ValueError, match=message):
-        Ablation(**table)
+    with pytest.raises(ValidationError, match=message):
+        ablation_of(**table)
 
 
 @pytest.mark.parametrize(
-    ("table", "message"),
+    ("ablation", "message"),
     [
-        ({"kind": "suppress", "direction": (1, 0)}, "direction: found 2 coordinates, expected 4"),
-        ({"kind": "prune", "dims": (0, 1, 2, 3)}, "expected kind 'prune' to leave some"),
-        ({"dims": (4,)}, "dims: found .4., expected different"),
+        (Suppress(direction=(1, 0)), "direction: found 2 coordinates, expected 4"),
+        (Prune(dims=(0, 1, 2, 3)), "expected kind 'prune' to leave some"),
+        (Repel(dims=(0, 1, 2, 3)), "expected kind 'repel' to leave some"),
+        (Ablate(dims=(4,)), "dims: found .4., expected different"),
+        (Ablate(layer="decoder.0"), "layer: found 'decoder.0', around which the model names no weights"),
+        (Leace(), "kind: found 'leace', which needs a target"),
     ],
 )
-def test_what_does_not_fit_the_layer(table, message):
+def test_what_does_not_fit_the_layer(ablation, message):
     with pytest.raises(ValueError, match=message):
-        Ablation(**table).check(4)
+        ablation.check(4, around(model_of()), False)

@@ -1,29 +1,33 @@
-"""Steps as native code: the same numbers, made once."""
+"""Steps as native code: the same numbers as eager ones, whichever kind of step it is."""
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-import study
-from anchoring import compilation
+from anchoring import training
 from anchoring.dopesheet import Dopesheet
-from anchoring.step import flatten, step_kinds
+from anchoring.kinds import step_kinds
+from anchoring.native import Unsupported, compiler
 from anchoring.terms import AngularAnchor, AntiAnchor, Fallback
 from anchoring.training import train
+from excolor.experiment import experiment
 
-needs_compiler = pytest.mark.skipif(not compilation.compiler(), reason="there is no C++ compiler")
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(compilation.platformdirs, "user_cache_path", lambda name, ensure_exists: tmp_path)
-    return tmp_path
+needs_compiler = pytest.mark.skipif(not compiler(), reason="there is no C++ compiler")
 
 
-@pytest.fixture
-def everything(spaces):
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """No code that was made before, and nothing said yet."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    training._say_once.cache_clear()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def everything(load, spaces):
     """A short setting with every kind of term, some of which act in some steps only."""
-    setting = study.read(spaces / "seed.toml").setting()
+    setting = load(spaces / "seed.toml")
     terms = setting.regularizers | {
         "towards": AngularAnchor(point=(1, 0, 0, 0), labels={"red": 1.0}),
         "away": AntiAnchor(point=(0, 1, 0, 0), labels={"vibrant": 0.5, "red": 2.0}),
@@ -34,34 +38,60 @@ def everything(spaces):
     return setting.model_copy(update={"regularizers": terms, "schedule": schedule})
 
 
+def made(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
 @needs_compiler
 def test_compiled_steps_are_the_eager_ones_for_any_number_of_replicas_and_are_made_once(everything, cache):
-    eager, _ = train(everything, [0, 1, 2], rungs=2)
-    native, _ = train(everything, [0, 1, 2], rungs=2, compiled=True)
-    assert_close(flatten(list(native.parameters())), flatten(list(eager.parameters())), rtol=1e-3, atol=1e-5)
-    assert not torch.equal(flatten(list(native.parameters())), flatten(list(eager.parameters())))  # it was compiled
-    made = {path: path.stat().st_mtime_ns for path in cache.glob("*.pt2")}
-    assert len(made) == len(step_kinds(everything)) == 2
-    again, _ = train(everything, [0, 1, 2], rungs=2, compiled=True)
-    assert torch.equal(flatten(list(again.parameters())), flatten(list(native.parameters())))
-    more, _ = train(everything, [7, 1, 2, 0], rungs=1, compiled=True)
-    assert_close(flatten(list(more.parameters()))[1:3], flatten(list(native.parameters()))[1:], rtol=1e-3, atol=1e-5)
-    assert {path: path.stat().st_mtime_ns for path in cache.glob("*.pt2")} == made
+    eager, _ = train(experiment, everything, [0, 1, 2], rungs=2)
+    native, _ = train(experiment, everything, [0, 1, 2], rungs=2, compiled=True)
+    assert_close(native.flat(), eager.flat(), rtol=1e-3, atol=1e-5)
+    assert not torch.equal(native.flat(), eager.flat())  # it was compiled
+    files = made(cache)
+    assert files
+    again, _ = train(experiment, everything, [0, 1, 2], rungs=2, compiled=True)
+    assert torch.equal(again.flat(), native.flat())
+    more, _ = train(experiment, everything, [7, 1, 2, 0], rungs=1, compiled=True)
+    assert_close(more.flat()[1:3], native.flat()[1:], rtol=1e-3, atol=1e-5)
+    one, _ = train(experiment, everything, [2], rungs=1, compiled=True)
+    assert_close(one.flat()[0], native.flat()[2], rtol=1e-3, atol=1e-5)
+    assert made(cache) == files
 
 
-def test_without_a_compiler_training_says_so_and_goes_on(everything, cache, monkeypatch):
-    monkeypatch.setattr(compilation, "_compile", lambda *arguments: 1 / 0)
-    with pytest.warns(RuntimeWarning, match="uncompiled, several times slower: division by zero") as warned:
-        model, _ = train(everything, [0, 1], rungs=2, compiled=True)
+@needs_compiler
+@pytest.mark.parametrize("name", ["published", "seed-red"])
+def test_compiled_steps_of_every_model_are_the_eager_ones(load, spaces, name):
+    setting = load(spaces / f"{name}.toml")
+    rows = [["STEP", "lr"], ["0", "0.01"], ["19", "0.01"]]
+    setting = setting.model_copy(update={"schedule": Dopesheet.parse(rows)})
+    eager, _ = train(experiment, setting, [0, 1], rungs=1)
+    native, _ = train(experiment, setting, [0, 1], rungs=1, compiled=True)
+    assert_close(native.flat(), eager.flat(), rtol=1e-3, atol=1e-5)
+
+
+def test_a_step_that_cannot_be_native_is_said_once_and_trained_eagerly(everything, monkeypatch):
+    def unsupported(*arguments, **named):
+        raise Unsupported("no such operator")
+
+    monkeypatch.setattr(training, "compile_steps", unsupported)
+    with pytest.warns(RuntimeWarning, match="uncompiled, several times slower: no such operator") as warned:
+        model, _ = train(experiment, everything, [0, 1], rungs=2, compiled=True)
     assert len(warned) == 1
-    eager, _ = train(everything, [0, 1], rungs=2)
-    for a, b in zip(model.parameters(), eager.parameters(), strict=True):
-        assert torch.equal(a, b)
-    assert not list(cache.glob("*.pt2"))
+    eager, _ = train(experiment, everything, [0, 1], rungs=2)
+    assert torch.equal(model.flat(), eager.flat())
 
 
-def test_kinds_of_step_differ_by_what_is_computed_and_not_by_weights(everything, spaces):
+def test_no_compiler_is_a_reason(monkeypatch):
+    monkeypatch.setattr("anchoring.experiment.compiler", lambda: None)
+    assert experiment.cannot_compile() == "found no C++ compiler (g++, or what CXX names)"
+    monkeypatch.setattr("anchoring.experiment.compiler", lambda: "g++")
+    assert experiment.cannot_compile() == ""
+
+
+def test_kinds_of_step_differ_by_what_is_computed_and_not_by_weights(everything, load, spaces):
     kinds = step_kinds(everything)
+    assert len(kinds) == 2
     lighter = [row if row[0] != "0" else ["0", "0.02", "0.5", "0"] for row in everything.schedule.text]
     assert step_kinds(everything.model_copy(update={"schedule": Dopesheet.parse(lighter)})) == kinds
     separate = everything.regularizers["separate"].model_copy(update={"power": 30})
@@ -69,5 +99,5 @@ def test_kinds_of_step_differ_by_what_is_computed_and_not_by_weights(everything,
         everything.model_copy(update={"regularizers": everything.regularizers | {"separate": separate}})
     )
     assert not others & kinds
-    assert len(step_kinds(study.read(spaces / "published.toml").setting())) == 2
+    assert len(step_kinds(load(spaces / "published.toml"))) == 2
     assert len(step_kinds(everything.model_copy(update={"regularizers": {}}))) == 1

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import study
 from anchoring.dopesheet import Dopesheet, Property
 from anchoring.motion import TIMINGS, Motion
 from anchoring.training import Training
+from excolor.experiment import experiment
 
 finite = st.floats(-10, 10)
 
@@ -51,11 +51,12 @@ def test_every_timing_arrives(timing):
 
 
 def training_of(setting, rows):
-    return Training(setting.model_copy(update={"regularizers": {}, "schedule": Dopesheet.parse(rows)}), [0], rungs=1)
+    setting = setting.model_copy(update={"regularizers": {}, "schedule": Dopesheet.parse(rows)})
+    return Training(experiment, setting, [0], rungs=1)
 
 
-def test_a_schedule_retargeted_in_flight_has_no_kink_and_keeps_its_past(spaces):
-    setting = study.read(spaces / "seed.toml").setting()
+def test_a_schedule_retargeted_in_flight_has_no_kink_and_keeps_its_past(load, spaces):
+    setting = load(spaces / "seed.toml")
     training = training_of(setting, [["STEP", "lr:log"], ["0", "0.01"], ["100", "1"], ["149", "1"]])
     planned = list(training._table["lr"])
     training.retarget("lr", 0.001, 40, now=50)
@@ -70,9 +71,9 @@ def test_a_schedule_retargeted_in_flight_has_no_kink_and_keeps_its_past(spaces):
     assert np.abs(np.diff(np.log(twice), 3)).max() < 0.02  # continuous up to the acceleration
 
 
-def test_retargeting_before_the_first_key_moves_from_rest(spaces):
+def test_retargeting_before_the_first_key_moves_from_rest(load, spaces):
     rows = [["STEP", "lr::linear"], ["0", ""], ["50", "1"], ["59", "2"]]
-    training = training_of(study.read(spaces / "seed.toml").setting(), rows)
+    training = training_of(load(spaces / "seed.toml"), rows)
     training.retarget("lr", 3.0, 10, now=10)
     table = list(training._table["lr"])
     assert table[:11] == [1.0] * 11

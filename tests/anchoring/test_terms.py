@@ -5,18 +5,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anchoring.terms import Anchor, AngularAnchor, AntiAnchor, Separate, Subspace, Term, Unitarity
+from anchoring.terms import Anchor, AngularAnchor, AntiAnchor, Fallback, Seen, Separate, Subspace, Term, Unitarity
 
 seeds = st.integers(0, 2**31)
-shapes = st.tuples(st.integers(1, 3), st.integers(1, 7), st.integers(3, 5))
+shapes = st.tuples(st.integers(1, 7), st.integers(3, 5))
 
 
 def latents(shape, seed):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def seen(layers, labels=None):
+    """What a term sees of these activations, of a model without a task."""
+    return Seen(layers, labels or {}, lambda edits: layers, lambda output: output)
+
+
 def plain(term: Term, z: list[list[float]], i: int) -> float:
-    """A term's loss of sample i of one replica, in plain Python from the formula."""
+    """A term's loss of sample i, in plain Python from the formula."""
     x = z[i]
     norm = lambda v: math.sqrt(sum(c * c for c in v))  # noqa: E731
     match term:
@@ -64,16 +69,16 @@ def plain(term: Term, z: list[list[float]], i: int) -> float:
 @given(shapes, seeds)
 @settings(max_examples=25)
 def test_terms_are_their_formulas(make, shape, seed):
-    term, z = make(shape[2]), latents(shape, seed)
-    term.check(shape[2])
-    expected = [[plain(term, replica.tolist(), i) for i in range(shape[1])] for replica in z]
-    assert term.per_sample(z).tolist() == [pytest.approx(row, rel=1e-4, abs=1e-6) for row in expected]
+    term, z = make(shape[1]), latents(shape, seed)
+    term.check(shape[1])
+    expected = [plain(term, z.tolist(), i) for i in range(shape[0])]
+    assert term.per_sample(z).tolist() == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
 def test_separate_ignores_itself_and_duplicates():
-    z = torch.tensor([[[1.0, 0], [2, 0], [0, 1]]])
-    assert Separate(power=2).per_sample(z).tolist() == [[0, 0, 0]]
-    assert Separate(power=2, shift=True).per_sample(z)[0].tolist() == pytest.approx([0.75, 0.75, 0.75])
+    z = torch.tensor([[1.0, 0], [2, 0], [0, 1]])
+    assert Separate(power=2).per_sample(z).tolist() == [0, 0, 0]
+    assert Separate(power=2, shift=True).per_sample(z).tolist() == pytest.approx([0.75, 0.75, 0.75])
 
 
 @given(shapes, seeds)
@@ -81,21 +86,27 @@ def test_separate_ignores_itself_and_duplicates():
 def test_labels_weight_a_mean_over_the_labelled(shape, seed):
     z = latents(shape, seed)
     generator = torch.Generator().manual_seed(seed)
-    labels = {name: (torch.rand(shape[:2], generator=generator) < 0.5).double() for name in ("red", "vibrant")}
+    labels = {name: (torch.rand(shape[0], generator=generator) < 0.5).double() for name in ("red", "vibrant")}
     term = Unitarity(labels={"red": 0.75, "vibrant": 0.5})
     losses = term.per_sample(z)
-    for r in range(shape[0]):
-        affinity = (0.75 * labels["red"][r] + 0.5 * labels["vibrant"][r]).clamp(0, 1)
-        expected = sum(a * loss for a, loss in zip(affinity, losses[r], strict=True)) / (sum(affinity) + 1e-8)
-        assert term.mean(losses, labels)[r].item() == pytest.approx(float(expected))
-    assert Unitarity().mean(losses, labels) == pytest.approx(losses.mean(-1))
+    affinity = [min(0.75 * red + 0.5 * vibrant, 1) for red, vibrant in zip(*labels.values(), strict=True)]
+    expected = sum(a * loss for a, loss in zip(affinity, losses, strict=True)) / (sum(affinity) + 1e-8)
+    assert term.mean(losses, seen({}, labels)).item() == pytest.approx(float(expected))
+    assert Unitarity().mean(losses, seen({}, labels)).item() == pytest.approx(losses.mean().item())
 
 
 def test_a_batch_without_labels_costs_nothing():
-    z = latents((2, 5, 3), 0)
-    term = Unitarity(labels={"red": 1.0})
-    loss = term.mean(term.per_sample(z), {"red": torch.zeros(2, 5)})
-    assert loss.tolist() == [0, 0]
+    z = latents((5, 3), 0)
+    assert Unitarity().total(seen({"encoder": z})) > 0
+    assert Unitarity(labels={"red": 1.0}).total(seen({"encoder": z}, {"red": torch.zeros(5)})) == 0
+
+
+def test_layers_have_affinities():
+    z = {"encoder": torch.full((4, 2), 2.0), "bottleneck": torch.full((4, 2), 0.5)}
+    term = Unitarity(layers={"encoder": 0.5, "bottleneck": 2.0})
+    assert Unitarity(layers=["encoder", "bottleneck"]).layers == {"encoder": 1.0, "bottleneck": 1.0}
+    encoder, bottleneck = (float((x[0].norm() - 1) ** 2) for x in z.values())
+    assert term.total(seen(z)).item() == pytest.approx(0.5 * encoder + 2 * bottleneck)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +129,7 @@ def test_a_batch_without_labels_costs_nothing():
     ids=lambda term: term.term,
 )
 def test_gradients(term):
-    z = latents((2, 4, 3), 3).requires_grad_()
+    z = latents((4, 3), 3).requires_grad_()
     assert torch.autograd.gradcheck(term.per_sample, z)
 
 
@@ -132,6 +143,8 @@ def test_gradients(term):
         (Subspace(dims=(0, 1, 2, 3)), "dims: found all 4 dimensions, expected to leave some"),
         (Subspace(dims=(0, 4)), "dims: found .0, 4., expected different dimensions from 0 to 3"),
         (Subspace(dims=(1, 1)), "dims: found .1, 1., expected different"),
+        (Fallback(dims=(4,)), "dims: found .4., expected different dimensions from 0 to 3"),
+        (Fallback(layers=["encoder", "bottleneck"]), "layers: found .'encoder', 'bottleneck'., expected one"),
     ],
 )
 def test_terms_that_do_not_fit_say_so(term, message):
@@ -140,8 +153,8 @@ def test_terms_that_do_not_fit_say_so(term, message):
 
 
 def test_antiparallel_pairs_are_numbers_at_any_power():
-    z = torch.randn(1, 64, 4, generator=torch.Generator().manual_seed(0))
-    z = torch.cat([z, -z], 1).requires_grad_()
+    z = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    z = torch.cat([z, -z]).requires_grad_()
     loss = Separate(power=2.5, shift=True).per_sample(z)
     loss.sum().backward()
     assert loss.isfinite().all()

@@ -1,7 +1,9 @@
 import pytest
 import torch
 from scipy import stats
+from torch import nn
 
+from anchoring.replicas import Replicas
 from excolor import colors, metrics
 from excolor.concepts import CONCEPTS
 from excolor.concepts import oracle as blind
@@ -73,34 +75,56 @@ def test_energies():
 
 @pytest.mark.parametrize("concept", CONCEPTS)
 def test_every_concept_is_measured_by_its_own_oracle(concept):
-    def perfect(x):
-        return x.unsqueeze(0), blind(x, concept).unsqueeze(0)
+    def answer(x):
+        return blind(x, concept)
 
-    result = evaluate(perfect, concept=concept)
+    result = evaluate(identity, answer, concept)
     hues_own = {"hue_residual", "vibrancy_r2"} if concept == "hue" else set()
     generic = {"isolation", "utility", f"{concept}_blindness", "gray_collateral", "lightness_kept"}
     assert set(result) == generic | hues_own
     assert [result[name].item() for name in ("isolation", "utility", f"{concept}_blindness")] == [1, 1, 1]
     assert result["gray_collateral"].item() == pytest.approx(0, abs=1e-6)
     assert result["lightness_kept"].item() == pytest.approx(1)
-    useless = evaluate(lambda x: (blind(x, concept).unsqueeze(0),) * 2, concept=concept)
+    useless = evaluate(answer, answer, concept)
     assert (useless["isolation"].item(), useless["utility"].item()) == (0, 0)
 
 
+@pytest.mark.parametrize("concept", CONCEPTS)
+def test_every_metric_is_declared_and_the_ideal_model_has_its_ideals(concept):
+    declared = metrics.declared(concept)
+    result = evaluate(identity, lambda x: blind(x, concept), concept)
+    assert next(iter(declared)) == "isolation"
+    assert set(result) == {name for name, metric in declared.items() if not metric.examined} - {"labelled"}
+    for name, metric in result.items():
+        if declared[name].ideal is not None:
+            assert metric.item() == pytest.approx(declared[name].ideal, abs=1e-6), name
+
+
+@pytest.mark.parametrize("concept", CONCEPTS)
+def test_a_diverged_replica_counts_as_a_useless_model(concept):
+    """One that answers one gray for all, before and after: at least as bad by every metric that it counts for."""
+    useless = evaluate(constant, constant, concept)
+    for name, metric in metrics.declared(concept).items():
+        if metric.diverged is None or name in ("hue_residual", "gray_collateral"):
+            continue  # of which a constant shows why they are never read alone
+        assert metric.diverged <= max(useless[name].item(), 0), name
+        assert metric.higher_is_better
+
+
 def identity(x):
-    return x.unsqueeze(0)
+    return x
 
 
 def oracle(x):
-    return colors.hue_blind(x).unsqueeze(0)
+    return colors.hue_blind(x)
 
 
 def constant(x):
-    return torch.full((1, *x.shape), 0.5)
+    return torch.full_like(x, 0.5)
 
 
 def measured(model, ablated):
-    return {name: metric.item() for name, metric in evaluate(lambda x: (model(x), ablated(x))).items()}
+    return {name: metric.item() for name, metric in evaluate(model, ablated).items()}
 
 
 def test_perfect_isolation():
@@ -161,16 +185,24 @@ def test_lightness_kept_is_that_of_a_regression():
     assert metrics.lightness_kept(ablated, HUE).item() == pytest.approx(fit.rvalue**2, rel=1e-5)
 
 
-def test_replicas_are_measured_apart_and_a_diverged_one_counts_nothing():
-    def broken(x):
-        return torch.stack([x, torch.full_like(x, torch.nan), x])
+class Answers(nn.Module):
+    """Answers with its input times a weight."""
 
-    def ablated(x):
-        return torch.stack([colors.hue_blind(x)] * 3)
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
 
-    result = evaluate(lambda x: (broken(x), ablated(x)))
-    assert result["isolation"].tolist() == [1, 0, 1]
-    for name in ("utility", "hue_blindness", "hue_residual", "vibrancy_r2"):
+    def forward(self, x):
+        return x * self.weight
+
+
+def test_replicas_are_measured_apart_and_a_diverged_one_is_not_a_number():
+    replicas = Replicas(Answers, range(3))
+    replicas.set_flat(torch.tensor([[1.0], [torch.nan], [1.0]]))
+    result = replicas.map(lambda one: dict(evaluate(one, oracle)))
+    assert result["isolation"].isnan().tolist() == [False, True, False]
+    assert result["isolation"][[0, 2]].tolist() == [1, 1]
+    for name in ("utility", "hue_residual", "gray_collateral"):
         assert result[name].isnan().tolist() == [False, True, False]
 
 

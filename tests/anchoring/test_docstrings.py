@@ -1,0 +1,27 @@
+"""The examples in the method's docstrings do what they say."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+import torch
+from torch import nn
+
+import anchoring
+import excolor
+
+MODULES = [
+    module.name
+    for package in (anchoring, excolor)
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+]
+WITH_EXAMPLES = {"anchoring.layers", "anchoring.replicas"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name):
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    ran = doctest.testmod(importlib.import_module(name), optionflags=flags, extraglobs={"torch": torch, "nn": nn})
+    assert ran.failed == 0
+    assert ran.attempted or name not in WITH_EXAMPLES
