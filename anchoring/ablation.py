@@ -10,7 +10,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -23,11 +23,14 @@ from anchoring.layers import Edits
 
 
 class Ablation(Table):
-    """What every kind has: a name, and the layer it acts on."""
-
-    kind: ClassVar[str]
+    """What every kind has: the layer it acts on."""
 
     layer: str = "encoder"
+
+    @property
+    def kind(self) -> str:
+        """What a setting calls it: its class's name in small letters."""
+        return type(self).__name__.lower()
 
     @abstractmethod
     def edits(self, model: nn.Module, target: Target | None = None) -> Edits:
@@ -85,8 +88,6 @@ class Ablate(_OfWeights):
     They are the weights around the layer, whichever side of a normalisation it is on: what is left is normalised again.
     """
 
-    kind: ClassVar[str] = "ablate"
-
     def changed(self, model: nn.Module) -> nn.Module:
         ablated = copy.deepcopy(model)
         writer, reader = weights_around(ablated, self.layer)
@@ -101,8 +102,6 @@ class Ablate(_OfWeights):
 
 class Prune(_OfWeights):
     """Removes those weights: the same outputs as `ablate`, from a smaller model."""
-
-    kind: ClassVar[str] = "prune"
 
     def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
         super().check(width, around, concept)
@@ -153,7 +152,6 @@ class Suppress(_OfActivations):
     All of it by default; otherwise by the bounded falloff `amount ((x - start)/(1 - start))^power` of its alignment x.
     """
 
-    kind: ClassVar[str] = "suppress"
     amount: Share = 1
     power: Annotated[Real, Field(ge=0)] = 0
 
@@ -169,7 +167,6 @@ class Repel(_OfActivations):
     Alignments above `start` end up between `start` and `end`, by a `linear` or a `bezier` mapping; by default all at 0.
     """
 
-    kind: ClassVar[str] = "repel"
     end: Share = 0
     mapping: Literal["linear", "bezier"] = "linear"
 
@@ -192,8 +189,6 @@ class Repel(_OfActivations):
 
 class Leace(Ablation):
     """Erases, at run time, what a linear probe could read of the concept (Belrose et al. 2023), whatever the dims."""
-
-    kind: ClassVar[str] = "leace"
 
     def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
         if not concept:

@@ -16,7 +16,6 @@ from anchoring.ablation import ABLATIONS, Ablation, around
 from anchoring.data import Data
 from anchoring.erasure import Target
 from anchoring.errors import InputError, reason
-from anchoring.fields import Table
 from anchoring.layers import UNEDITED, Edited, Edits, widths
 from anchoring.native import compiler
 from anchoring.replicas import Replicas, initialised
@@ -213,17 +212,14 @@ class AnchoredExperiment(ABC):
                 return widths(model, x), around(model)
 
     def _expect_names(self) -> None:
-        """Terms are found by their `term`, kinds of ablation by their `kind`: each needs one of its own."""
-        classes: tuple[tuple[str, Sequence[type[Table]]], ...] = (("term", self.terms), ("kind", self.ablations))
-        for key, of_key in classes:
-            names = [getattr(each.model_fields.get(key), "default", None) for each in of_key]
-            for each, name in zip(of_key, names, strict=True):
-                where = f"experiment {self.name}: {each.__name__}.{key}"
-                if not isinstance(name, str) or (key == "term" and name != each.__name__):
-                    wanted = each.__name__ if key == "term" else each.__name__.lower()
-                    raise InputError(f'{where}: found {name!r}, expected {key}: Literal["{wanted}"] = "{wanted}"')
-                if names.count(name) > 1:
-                    raise InputError(f"{where}: found {name!r} twice, expected distinct names")
+        """Terms and kinds of ablation are found by the names of their classes: each needs one of its own."""
+        named = {
+            "term": [term.__name__ for term in self.terms],
+            "kind": [each.__name__.lower() for each in self.ablations],
+        }
+        for key, names in named.items():
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise InputError(f"experiment {self.name}: {key}: found {twice[0]!r} twice, expected distinct names")
 
 
 def _at(where: str, check: Callable[[], None]) -> None:

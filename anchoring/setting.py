@@ -41,8 +41,8 @@ def _terms(tables: Any, info: ValidationInfo) -> Any:
 
 def _ablation(table: Any, info: ValidationInfo) -> Any:
     kinds = (info.context or {}).get("ablations", ABLATIONS)
-    known = {kind.kind: kind for kind in kinds}
-    table = {"kind": Ablate.kind, **table} if isinstance(table, Mapping) else table
+    known = {kind.__name__.lower(): kind for kind in kinds}
+    table = {"kind": "ablate", **table} if isinstance(table, Mapping) else table
     return _chosen(known, "kind", table, "")
 
 
@@ -90,8 +90,11 @@ class Setting(Table):
         return weights
 
 
-def first_problem(error: ValidationError, kind: type[BaseModel]) -> str:
-    """The first complaint about a table of a kind, in one line: where, what was found and what was expected."""
+def first_problem(error: ValidationError, kind: type[BaseModel], *more: str) -> str:
+    """The first complaint about a table of a kind, in one line: where, what was found and what was expected.
+
+    `more` are keys that the table may have besides.
+    """
     errors = error.errors()  # of which a mistyped key explains a missing one
     details = next((details for details in errors if details["type"] == "extra_forbidden"), errors[0])
     where = ".".join(str(part) for part in details["loc"])
@@ -102,7 +105,7 @@ def first_problem(error: ValidationError, kind: type[BaseModel]) -> str:
             separator = ": " if message.startswith("found ") else "."
             return f"{where}{separator}{message}" if where else message
         case "extra_forbidden":
-            return f"{where}: unknown key, expected one of {', '.join(_keys(kind, details['loc'][:-1]))}"
+            return f"{where}: unknown key, expected one of {', '.join([*_keys(kind, details['loc'][:-1]), *more])}"
         case "missing":
             return f"{where}: found nothing, expected a value"
         case _:
@@ -132,7 +135,7 @@ def _chosen(known: Mapping[str, type[Table]], key: str, table: Any, where: str) 
     try:
         return known[name].model_validate({other: value for other, value in table.items() if other != key})
     except ValidationError as error:
-        raise ValueError(f"{prefix}{first_problem(error, known[name])}") from None
+        raise ValueError(f"{prefix}{first_problem(error, known[name], key)}") from None
 
 
 def _keys(kind: Any, path: Sequence[int | str]) -> list[str]:

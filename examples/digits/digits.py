@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -88,7 +88,6 @@ class Hindsight(Ablation):
     No fair method may look at those; it is what an unanchored model could come to at the very best.
     """
 
-    kind: ClassVar[str] = "hindsight"
     digit: int = 3
 
     def edits(self, model: nn.Module, target: Target | None = None) -> Mapping[str, Callable[[Tensor], Tensor]]:
