@@ -44,7 +44,10 @@ class AnchoredExperiment(ABC):
 
     @abstractmethod
     def build(self, setting: Any) -> nn.Module:
-        """One model. Its submodules are its layers; a forward takes [B, ...] and returns [B, ...]."""
+        """One model. Its submodules are its layers; a forward takes [B, ...] and returns [B, ...].
+
+        It is a function of its parameters and its input: without dropout, and without running statistics.
+        """
 
     @abstractmethod
     def data(self, setting: Any) -> Data:
@@ -168,7 +171,10 @@ class AnchoredExperiment(ABC):
                 raise InputError(f"{where}: {name}: found a tensor {list(metric.shape)}, expected a single number")
 
     def _parts_fit_together(self, setting: Any) -> None:
-        layers, places = self._layers(setting)
+        try:
+            layers, places = self._layers(setting)
+        except ValueError as error:
+            raise ValueError(f"model: {error}") from None
         for name, label in setting.labels.items():
             expect_one_of(self.affinities, label.of, f"labels.{name}.of")
         for name, term in setting.regularizers.items():
@@ -207,7 +213,7 @@ class AnchoredExperiment(ABC):
                 return widths(model, x.to("meta")), around(model)
         except (RuntimeError, NotImplementedError) as error:
             if "overflow" in str(error):
-                raise ValueError(f"model: cannot be made: {reason(error)}") from None
+                raise ValueError(f"cannot be made: {reason(error)}") from None
             model = initialised(partial(self.build, setting), 0).eval()
             with torch.no_grad():
                 return widths(model, x), around(model)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from anchoring.data import Data
@@ -116,7 +117,8 @@ class Replicas(nn.Module):
         """
         call = _Call(self.stacked, function)
         parameters = {f"module.{name}": p for name, p in self.stacked.named_parameters()}
-        with suppress(Exception):  # vmap says no in many ways; an error of the function's own comes again below
+        # vmap says no in many ways; an error of the function's own comes again below
+        with suppress(Exception), sdpa_kernel(SDPBackend.MATH):  # the only kernel of attention that vmap knows
             return vmap(lambda own: functional_call(call, own, ()))(parameters)
         each = [function(one.requires_grad_(False)) for one in self]
         return pytree.tree_map(lambda *values: torch.stack([torch.as_tensor(v) for v in values]), *each)
@@ -175,7 +177,7 @@ class Draws:
 def eager(step: Step, state: Tensors, batch: Tensors, controls: Tensor) -> Run:
     """Steps of all replicas by PyTorch's operators, traced for tensors like these: [R, ...], [R, B, ...] and [C]."""
     every = vmap(step, in_dims=(*[0] * (len(state) + len(batch)), None))
-    with torch.no_grad():
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         graph = make_fx(every)(*state, *batch, controls)
     graph.graph.eliminate_dead_code()
     graph.recompile()

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from anchoring.errors import reason
+from anchoring.errors import InputError, reason
 from anchoring.kinds import step_kind
 from anchoring.layers import activations
 from anchoring.motion import Motion
@@ -167,7 +167,11 @@ class Training(lightning.LightningModule):
             step = Step(model, task, terms, labels, self._data.targets is not None)
             first = [part[0] for part in batch]
             arguments = state, first, moves[0]
-            self._runs[acting] = self._native(step, acting, *arguments) or eager(step, *arguments)
+            try:
+                self._runs[acting] = self._native(step, acting, *arguments) or eager(step, *arguments)
+            except RuntimeError as error:
+                where = f"experiment {self.experiment.name}: a step of training"
+                raise InputError(f"{where}: found an error, expected a function of its arguments: {error}") from error
         return self._runs[acting]
 
     def _native(

@@ -414,6 +414,64 @@ def test_a_model_that_cannot_be_made_without_memory_is_made():
         other.setting({**DOCUMENT, "ablation": {"layer": "decoder"}})
 
 
+class Odd(nn.Module):
+    """A model with something between encoder and head."""
+
+    def __init__(self, between):
+        super().__init__()
+        self.encoder, self.between, self.head = nn.Linear(2, 4), between, nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.between(self.encoder(x)))
+
+
+def odd(between):
+    other = type("Other", (Blobs,), {"build": lambda self, setting: Odd(between())})()
+    tables = {"regularizers": {}, "labels": {}, "ablation": {"kind": "suppress"}}
+    return other, lambda: other.setting({**DOCUMENT, "schedule": {"file": "s.csv", "rows": LR}, **tables}, "s.toml")
+
+
+LR = [["STEP", "lr"], ["0", "0.02"], ["4", "0.02"]]
+
+
+@pytest.mark.parametrize("between", [lambda: nn.Dropout(0.5), lambda: nn.BatchNorm1d(4)])
+def test_a_model_that_is_no_function_of_its_arguments_is_one_line(between):
+    other, setting = odd(between)
+    with pytest.raises(InputError, match=r"^experiment blobs: a step of training: found an err") as error:
+        train(other, setting(), [0, 1], rungs=1)
+    assert "\n" not in str(error.value)
+
+
+def test_normalisation_and_attention_are_replicated_as_they_are():
+    for between in (lambda: nn.LayerNorm(4), lambda: nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0)):
+        other, setting = odd(between)
+        together, alone = (train(other, setting(), seeds, rungs=1)[0] for seeds in ([0, 1], [1]))
+        assert_close(alone.flat()[0], together.flat()[1], rtol=1e-4, atol=1e-5)
+        assert_close(together[1](torch.ones(2, 2)), together(torch.ones(2, 2))[1], rtol=1e-4, atol=1e-5)
+
+
+class Twofold(nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (Twofold, "s.toml: model: output: found tuple, expected the model to return a tensor"),
+        (
+            lambda: nn.ModuleDict({"output": nn.Linear(2, 3)}),
+            "s.toml: model: layer: found a submodule named 'output', expected another name: it is the model's own",
+        ),
+    ],
+)
+def test_models_that_have_no_layers_to_name(make, message):
+    other = type("Other", (Blobs,), {"build": lambda self, setting: make()})()
+    with pytest.raises(InputError) as error:
+        other.setting(DOCUMENT, "s.toml")
+    assert str(error.value) == message
+
+
 def test_data_have_a_row_for_each_sample():
     with pytest.raises(ValueError, match="zero: found 3 rows, expected 4, one for each sample"):
         Data(torch.zeros(4, 2), {"zero": torch.zeros(3)})
