@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning
 import numpy as np
@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
+from anchoring.authored import Authored
 from anchoring.errors import InputError, reason
 from anchoring.kinds import step_kind
 from anchoring.layers import activations
@@ -26,9 +27,6 @@ from anchoring.native import Unsupported, compile_steps
 from anchoring.replicas import Draws, Replicas, Run, Tensors, eager
 from anchoring.step import Step, controls
 from anchoring.terms import Seen
-
-if TYPE_CHECKING:
-    from anchoring.experiment import AnchoredExperiment
 
 BYTES_AT_ONCE = 20_000_000  # of all replicas' samples and labels
 
@@ -83,7 +81,7 @@ class Training(lightning.LightningModule):
 
     def __init__(
         self,
-        experiment: AnchoredExperiment,
+        experiment: Authored,
         setting: Any,
         seeds: Sequence[int],
         rungs: int = 10,
@@ -248,7 +246,7 @@ class Rungs(Callback):
 
 
 def train(
-    experiment: AnchoredExperiment,
+    experiment: Authored,
     setting: Any,
     seeds: Sequence[int],
     *,
@@ -285,7 +283,7 @@ def train(
     return training.model, measured.rungs
 
 
-def _task(experiment: AnchoredExperiment, setting: Any, output: Tensor, target: Tensor) -> Tensor:
+def _task(experiment: Authored, setting: Any, output: Tensor, target: Tensor) -> Tensor:
     return experiment.loss(output, target, setting)
 
 
