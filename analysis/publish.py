@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import study
 from anchoring import InputError
 from study import StudyFolder
-from study.space.space import write_setting
+from study.record.writer import Writer
+from study.space.document import write_setting
 
 PUBLISHED = Path(__file__).parent / "published"
 
@@ -31,16 +32,17 @@ def publish(folder: StudyFolder, to: Path = PUBLISHED) -> StudyFolder:
     chosen = folder.confirmation.trial.dropna().unique().tolist() or folder.best().trial.tolist()
     if not chosen:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to publish")
-    compact = StudyFolder.create(to / folder.name, folder.space, _anonymous(folder.manifest))
+    writer = Writer.create(to / folder.name, folder.space, _anonymous(folder.manifest))
+    compact = StudyFolder(writer.path, folder.given)
     (compact.path / "replicas.parquet").rmdir()
     replicas = folder.replicas.sort_values(["trial", "step", "seed"], ignore_index=True)
     tables = {"trials": folder.trials, "replicas": replicas}
     tables |= {"confirmation": folder.confirmation, "leave-one-out": folder.leave_one_out}
     for name, frame in tables.items():
         if len(frame):
-            compact.write(f"{name}.parquet", compressed(pa.Table.from_pandas(frame, preserve_index=False)))
+            writer.write(f"{name}.parquet", compressed(pa.Table.from_pandas(frame, preserve_index=False)))
     for trial in chosen:
-        compact.add_model(trial, (folder.path / "models" / f"{trial:05d}.safetensors").read_bytes())
+        writer.add_model(trial, (folder.path / "models" / f"{trial:05d}.safetensors").read_bytes())
         title = f"Trial {trial} of {folder.name}"
         write_setting(folder.document(trial) | {"title": title}, compact.path / "best", f"{folder.name}-{trial}")
     return compact

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,12 +18,12 @@ from excolor.concepts import Concept, blindness_of, oracle
 from excolor.models import ColorMLP, Outputs
 from study import StudyFolder
 from study.evidence.ranking import ranking
-from study.evidence.references import SPACES
-from study.record.folder import STATES
+from study.record.tables import STATES
 from study.search.goal import counted
 from study.space.space import Space
 from study.watch.live import format_figure, format_value
-from study.watch.summary import MEANINGS
+
+SPACES = Path(__file__).parents[1] / "search_spaces"
 
 
 def confirmed(folder: StudyFolder) -> str:
@@ -35,7 +36,7 @@ def confirmed(folder: StudyFolder) -> str:
     sentences = [
         f"**On {rows.seed.nunique()} seeds that the search never saw, {top.setting} is best: {metric} "
         f"{_interval(top)}, 10th percentile {top.p10:.3f}, worst seed {top['min']:.3f}, {top.failures:.0%} failed.**",
-        f"({metric.capitalize()} is {MEANINGS[metric].replace(': the usual objective', ', 1 at best')}.)",
+        f"({metric.capitalize()} is {folder.metrics[metric].meaning.replace(': the usual objective', ', 1 at best')}.)",
         f"Its utility there is {utility[top.setting]:.3f}"
         + (f"; the search was held to {' and '.join(folder.goal.constraints)}." if folder.goal.constraints else "."),
         f"It ties with {', '.join(ties)}." if ties else "No other confirmed setting ties with it.",
@@ -89,7 +90,7 @@ def answer(folder: StudyFolder) -> str:
     states_of = ", ".join(f"{states[state]} {state}" for state in STATES if state in states)
     planned = folder.manifest["trials"] or len(trials)
     of = f"{len(trials)} settings" if len(trials) >= planned else f"{len(trials)} of {planned} planned settings"
-    seeds, concept = len(folder.seeds()), folder.space.concept
+    seeds, concept = len(folder.seeds()), folder.space.template.get("concept", "hue")
     metric, aggregate = folder.goal.objectives[0], folder.goal.aggregate
     by = "" if aggregate == "mean" else f" by {aggregate} of {metric}, {format_figure(top['value'])}"
     tail = f", 10th percentile {top[f'{metric}.p10']:.3f}, worst seed {top[f'{metric}.min']:.3f}"
@@ -139,7 +140,9 @@ def tied_with_best(folder: StudyFolder, level: float = 0.05) -> list[int]:
     order = folder.best(len(folder.trials)).trial.tolist()
     sign = 1 if folder.goal.directions[0] == "maximize" else -1
     final = folder.final()
-    final = final[final.trial.isin(order)].assign(score=sign * counted(final, folder.goal.objectives[0]))
+    final = final[final.trial.isin(order)].assign(
+        score=sign * counted(final, folder.goal.objectives[0], folder.goal.first)
+    )
     values = final.pivot_table(index="seed", columns="trial", values="score").dropna()
     if len(values) < 2:
         return order[1:]
@@ -196,7 +199,7 @@ def best_table(folder: StudyFolder, n: int = 5) -> pd.DataFrame:
     best = folder.best(n)
     table = {}
     for _, row in best.iterrows():
-        measured = [name for name in MEANINGS if f"{name}.mean" in row]
+        measured = [name for name in folder.metrics if f"{name}.mean" in row]
         means = {name: (row[f"{name}.mean"], row[f"{name}.sd"]) for name in measured}
         column = {n: f"{format_figure(mean)} ± {format_figure(sd, mean)}" for n, (mean, sd) in means.items()}
         column |= {
@@ -225,7 +228,7 @@ def ranking_table(ranked: pd.DataFrame) -> pd.DataFrame:
             "10th percentile": interval("p10", ".3f"),
             "worst": f"{row['min']:.3f}",
             "failures": interval("failures", ".0%"),
-            "over published": "-" if row.setting == "published" else interval("over_published", ".0%"),
+            "over reference": interval("over_reference", ".0%"),
             "optimism": "-" if pd.isna(row.optimism) else f"{row.optimism:+.3f}",
         }
     return pd.DataFrame(table).T

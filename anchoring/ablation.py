@@ -10,7 +10,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -23,7 +23,9 @@ from anchoring.layers import Edits
 
 
 class Ablation(Table):
-    """What every kind has: the layer it acts on."""
+    """What every kind has: a name, and the layer it acts on."""
+
+    kind: ClassVar[str]
 
     layer: str = "encoder"
 
@@ -83,7 +85,7 @@ class Ablate(_OfWeights):
     They are the weights around the layer, whichever side of a normalisation it is on: what is left is normalised again.
     """
 
-    kind: Literal["ablate"] = "ablate"
+    kind: ClassVar[str] = "ablate"
 
     def changed(self, model: nn.Module) -> nn.Module:
         ablated = copy.deepcopy(model)
@@ -100,7 +102,7 @@ class Ablate(_OfWeights):
 class Prune(_OfWeights):
     """Removes those weights: the same outputs as `ablate`, from a smaller model."""
 
-    kind: Literal["prune"] = "prune"
+    kind: ClassVar[str] = "prune"
 
     def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
         super().check(width, around, concept)
@@ -151,7 +153,7 @@ class Suppress(_OfActivations):
     All of it by default; otherwise by the bounded falloff `amount ((x - start)/(1 - start))^power` of its alignment x.
     """
 
-    kind: Literal["suppress"] = "suppress"
+    kind: ClassVar[str] = "suppress"
     amount: Share = 1
     power: Annotated[Real, Field(ge=0)] = 0
 
@@ -167,7 +169,7 @@ class Repel(_OfActivations):
     Alignments above `start` end up between `start` and `end`, by a `linear` or a `bezier` mapping; by default all at 0.
     """
 
-    kind: Literal["repel"] = "repel"
+    kind: ClassVar[str] = "repel"
     end: Share = 0
     mapping: Literal["linear", "bezier"] = "linear"
 
@@ -191,7 +193,7 @@ class Repel(_OfActivations):
 class Leace(Ablation):
     """Erases, at run time, what a linear probe could read of the concept (Belrose et al. 2023), whatever the dims."""
 
-    kind: Literal["leace"] = "leace"
+    kind: ClassVar[str] = "leace"
 
     def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
         if not concept:

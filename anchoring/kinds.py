@@ -11,7 +11,7 @@ from anchoring.setting import Setting
 
 def step_kind(setting: Setting, acting: Sequence[bool]) -> str:
     """What a step computes when those of the terms act in it."""
-    terms = [term.model_dump_json() for term, acts in zip(setting.trained.values(), acting, strict=True) if acts]
+    terms = [repr(term) for term, acts in zip(setting.trained.values(), acting, strict=True) if acts]
     own = setting.model_dump_json(exclude={"title", "schedule", "labels", "regularizers", "ablation"})
     return "\n".join([own, *setting.labels, *terms])
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from anchoring.ablation import weights_around
 from anchoring.authored import Authored
-from anchoring.replicas import Draws, Replicas, eager
-from anchoring.step import Step, controls
+from anchoring.fitting import fitting
+from anchoring.replicas import Replicas
 
 EVERY, LIMIT, RATE = 5, 2000, 0.002
 OTHER_SEEDS = 2**31  # added to replicas' seeds, so that weights and samples are none that training had
@@ -83,26 +83,13 @@ def train_until(
 
     At most 2,000, which is also the answer for a replica that does not get there.
     """
-    data = experiment.data(setting)
-    draws = Draws(data, {}, seeds, setting.data.batch)
-    step = Step(model.one(), partial(_task, experiment, setting), (), (), data.targets is not None)
-    flat = model.flat()
-    state = [flat, torch.zeros_like(flat), torch.zeros_like(flat)]
-    moves = controls(np.arange(LIMIT), np.full(LIMIT, RATE), np.empty((LIMIT, 0)))
-    run = None
     steps = torch.full((len(seeds),), float(LIMIT))
-    for start in range(0, LIMIT, EVERY):
-        batch = draws.next(EVERY)
-        run = run or eager(step, state, [part[0] for part in batch], moves[0])
-        state = list(run(state, batch, moves[start : start + EVERY]))
-        model.set_flat(state[0])
+    task = partial(experiment.loss, setting=setting)
+    rates, batch = np.full(LIMIT, RATE), setting.data.batch
+    for step in fitting(model, experiment.data(setting), task, seeds, rates, EVERY, batch):
         with torch.no_grad():
             there = model.map(knows) >= reach
-        steps = torch.where(there & (steps == LIMIT), float(start + EVERY), steps)
+        steps = torch.where(there & (steps == LIMIT), float(step), steps)
         if bool((steps < LIMIT).all()):
             break
     return steps
-
-
-def _task(experiment: Authored, setting: Any, output: Tensor, target: Tensor) -> Tensor:
-    return experiment.loss(output, target, setting)

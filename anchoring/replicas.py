@@ -48,7 +48,10 @@ class Replicas(nn.Module):
 
     def __init__(self, make: Callable[[], nn.Module], seeds: Sequence[int]):
         super().__init__()
-        self._stack([initialised(make, seed) for seed in seeds])
+        models = [initialised(make, seed) for seed in seeds]
+        if any(True for _ in models[0].buffers()):
+            _expect_same_buffers([*models, initialised(make, seeds[0] + 1)])  # of any seed, also if there is but one
+        self._stack(models)
 
     @classmethod
     def of(cls, models: Sequence[nn.Module]) -> Replicas:
@@ -59,10 +62,8 @@ class Replicas(nn.Module):
         return replicas
 
     def _stack(self, models: Sequence[nn.Module]) -> None:
-        first, *others = models
-        for name, constant in first.named_buffers():
-            if not all(torch.equal(constant, other.get_buffer(name)) for other in others):
-                raise ValueError(f"buffer {name}: found another in every replica, expected a constant, or a parameter")
+        first = models[0]
+        _expect_same_buffers(models)
         self._one = [copy.deepcopy(first)]  # in a list, so that its tensors are not ours
         self.stacked = copy.deepcopy(first).eval()
         whole: dict[nn.Parameter, tuple[str, nn.Parameter]] = {}  # by the first model's, of which some are tied
@@ -196,6 +197,12 @@ def initialised(make: Callable[[], nn.Module], seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator(seed, INITIALISATION).integers(2**63)))
         return make()
+
+
+def _expect_same_buffers(models: Sequence[nn.Module]) -> None:
+    for name, constant in models[0].named_buffers():
+        if not all(torch.equal(constant, other.get_buffer(name)) for other in models[1:]):
+            raise ValueError(f"buffer {name}: found another in every replica, expected a constant, or a parameter")
 
 
 class _Call(nn.Module):

@@ -41,8 +41,8 @@ def _terms(tables: Any, info: ValidationInfo) -> Any:
 
 def _ablation(table: Any, info: ValidationInfo) -> Any:
     kinds = (info.context or {}).get("ablations", ABLATIONS)
-    known = {kind.model_fields["kind"].default: kind for kind in kinds}
-    table = {"kind": Ablate.model_fields["kind"].default, **table} if isinstance(table, Mapping) else table
+    known = {kind.kind: kind for kind in kinds}
+    table = {"kind": Ablate.kind, **table} if isinstance(table, Mapping) else table
     return _chosen(known, "kind", table, "")
 
 
@@ -130,7 +130,7 @@ def _chosen(known: Mapping[str, type[Table]], key: str, table: Any, where: str) 
         found = "nothing" if name is None else repr(name)
         raise ValueError(f"{prefix}{key}: found {found}, expected one of {', '.join(known)}")
     try:
-        return known[name].model_validate(table)
+        return known[name].model_validate({other: value for other, value in table.items() if other != key})
     except ValidationError as error:
         raise ValueError(f"{prefix}{first_problem(error, known[name])}") from None
 

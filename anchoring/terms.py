@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, Strict, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -79,7 +79,6 @@ class Term(Table):
 class Anchor(Term):
     """`||z - point||^2`: pins the activations to a point."""
 
-    term: Literal["Anchor"] = "Anchor"
     point: Point
 
     def check(self, width: int) -> None:
@@ -89,10 +88,22 @@ class Anchor(Term):
         return (z - z.new_tensor(self.point)).square().sum(-1)
 
 
+class Pin(Term):
+    """`(z_dim - at)^2`: draws one dimension to a value and leaves the others free. Not among the published terms."""
+
+    dim: Annotated[int, Strict(), Field(ge=0)] = 0
+    at: Real = 1.0
+
+    def check(self, width: int) -> None:
+        check_dims((self.dim,), width, "dim")
+
+    def per_sample(self, z: Tensor) -> Tensor:
+        return (z[..., self.dim] - self.at).square()
+
+
 class AngularAnchor(Term):
     """`1 - cos(z, point)`: draws activations towards a direction, whatever their length."""
 
-    term: Literal["AngularAnchor"] = "AngularAnchor"
     point: Point
 
     def check(self, width: int) -> None:
@@ -105,7 +116,6 @@ class AngularAnchor(Term):
 class AntiAnchor(Term):
     """`max(cos(z, point), 0)`, or over the `full` sphere `(cos(z, point) + 1)/2`: keeps activations off a direction."""
 
-    term: Literal["AntiAnchor"] = "AntiAnchor"
     point: Point
     full: bool = False
 
@@ -123,7 +133,6 @@ class Subspace(Term):
     Planarity, when dims are (0, 1): activations are drawn into the plane of the first two dimensions.
     """
 
-    term: Literal["Subspace"] = "Subspace"
     dims: Dims = (0, 1)
     invert: bool = False
 
@@ -140,8 +149,6 @@ class Subspace(Term):
 class Unitarity(Term):
     """`(||z|| - 1)^2`: draws activations to the unit sphere."""
 
-    term: Literal["Unitarity"] = "Unitarity"
-
     def per_sample(self, z: Tensor) -> Tensor:
         return (z.norm(dim=-1) - 1).square()
 
@@ -153,7 +160,6 @@ class Separate(Term):
     [-1, 1] to [0, 1] by `(c + 1)/2`.
     """
 
-    term: Literal["Separate"] = "Separate"
     channels: Dims | None = None  # all of them
     power: Annotated[Real, Field(ge=1)] = 10
     shift: bool = False
@@ -189,7 +195,6 @@ class Fallback(Term):
     comes before would move the concept into the other dims. It needs no labels. Not among the published terms.
     """
 
-    term: Literal["Fallback"] = "Fallback"
     dims: Dims = (0, 1)
 
     def check(self, width: int) -> None:
@@ -209,7 +214,7 @@ class Fallback(Term):
         return self.mean(seen.task(seen.rerun({layer: emptied})["output"]), seen) * scale
 
 
-TERMS: tuple[type[Term], ...] = (Anchor, AngularAnchor, AntiAnchor, Fallback, Separate, Subspace, Unitarity)
+TERMS: tuple[type[Term], ...] = (Anchor, AngularAnchor, AntiAnchor, Fallback, Pin, Separate, Subspace, Unitarity)
 """The terms that every experiment has."""
 
 

@@ -157,30 +157,35 @@ class Training(lightning.LightningModule):
         self.moments = torch.stack([*state[1:]])
 
     def _run(self, acting: tuple[bool, ...], state: Tensors, batch: Tensors, moves: Tensor) -> Run:
-        """Steps in which those terms act, for arguments like these."""
+        """Steps in which those terms act, for arguments like these; made once in a process for all of its trainings."""
         if acting not in self._runs:
-            terms = [term for term, acts in zip(self.setting.trained.values(), acting, strict=True) if acts]
-            task = partial(_task, self.experiment, self.setting)
-            model, labels = self.model.one().to(self.device), list(self.setting.labels)
-            step = Step(model, task, terms, labels, self._data.targets is not None)
-            first = [part[0] for part in batch]
-            arguments = state, first, moves[0]
-            try:
-                self._runs[acting] = self._native(step, acting, *arguments) or eager(step, *arguments)
-            except RuntimeError as error:
-                where = f"experiment {self.experiment.name}: a step of training"
-                raise InputError(f"{where}: found an error, expected a function of its arguments: {error}") from error
+            kind = self.experiment, step_kind(self.setting, acting)
+            compiled = self._compiled and self.device.type == "cpu"
+            native = compiled and _made((*kind, "native"), lambda: self._native(acting, state, batch, moves))
+            self._runs[acting] = native or _made(
+                (*kind, len(state[0]), self.device), lambda: self._eager(acting, state, batch, moves)
+            )
         return self._runs[acting]
 
-    def _native(
-        self, step: Step, acting: tuple[bool, ...], state: Tensors, batch: Tensors, moves: Tensor
-    ) -> Run | None:
-        """The steps as native code, if that is asked for and can be made."""
-        if not self._compiled or self.device.type != "cpu":
-            return None
+    def _step(self, acting: tuple[bool, ...]) -> Step:
+        terms = [term for term, acts in zip(self.setting.trained.values(), acting, strict=True) if acts]
+        task = partial(_task, self.experiment, self.setting)
+        model, labels = self.model.one().to(self.device), list(self.setting.labels)
+        return Step(model, task, terms, labels, self._data.targets is not None)
+
+    def _eager(self, acting: tuple[bool, ...], state: Tensors, batch: Tensors, moves: Tensor) -> Run:
+        """The steps by PyTorch. Raises InputError if they cannot be replicated."""
         try:
-            own = [part[0] for part in state], [part[0] for part in batch]
-            return compile_steps(step, *own, moves, name=step_kind(self.setting, acting))
+            return eager(self._step(acting), state, [part[0] for part in batch], moves[0])
+        except RuntimeError as error:
+            where = f"experiment {self.experiment.name}: a step of training"
+            raise InputError(f"{where}: found an error, expected a function of its arguments: {error}") from error
+
+    def _native(self, acting: tuple[bool, ...], state: Tensors, batch: Tensors, moves: Tensor) -> Run | None:
+        """The steps as native code, if it can be made."""
+        try:
+            own = [part[0] for part in state], [part[0, 0] for part in batch]
+            return compile_steps(self._step(acting), *own, moves[0], name=step_kind(self.setting, acting))
         except (Unsupported, OSError) as error:
             _say_once(reason(error))
             return None
@@ -285,6 +290,19 @@ def train(
 
 def _task(experiment: Authored, setting: Any, output: Tensor, target: Tensor) -> Tensor:
     return experiment.loss(output, target, setting)
+
+
+_MADE: dict[tuple[Any, ...], Any] = {}
+MOST = 200  # steps whose code a process keeps
+
+
+def _made(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    """What was made for a key in this process, or is made now."""
+    if key not in _MADE:
+        while len(_MADE) >= MOST:
+            _MADE.pop(next(iter(_MADE)))
+        _MADE[key] = make()
+    return _MADE[key]
 
 
 @cache

@@ -30,6 +30,7 @@ from ray.tune.search.optuna import OptunaSearch as RaysSearch
 from rich.console import Console
 from rich.table import Table
 
+from study.experiment import Metric
 from study.search.plan import Plan
 from study.search.samplers import sampler
 from study.search.schedulers import scheduler
@@ -116,7 +117,7 @@ def ours(landscape: Landscape, seed: int) -> tuple[OptunaSearch, optuna.Study]:
     study = optuna.create_study(direction="maximize", sampler=sampler(plan, 0))
     recorder: Any = SimpleNamespace(record=lambda trial: None)
     space: Any = landscape
-    return OptunaSearch(study, space, plan.goal, recorder), study
+    return OptunaSearch(study, space, plan.goal({"isolation": Metric("the landscape", diverged=0.0)}), recorder), study
 
 
 def rays(landscape: Landscape, **how: Any) -> tuple[RaysSearch, optuna.Study]:

@@ -15,10 +15,13 @@ from anchoring.layers import Edited
 from anchoring.replicas import Replicas
 from excolor import colors, metrics
 from excolor.examination import examine, hue_target
+from excolor.models import upgraded
 from excolor.setting import ColorSetting, data_of
 from study.experiment import Metric
 
-SPACES = Path(__file__).parents[1] / "search_spaces"
+_HERE = Path(__file__).parent
+SPACES = next(folder for folder in (_HERE / "search_spaces", _HERE.parent / "search_spaces") if folder.is_dir())
+"""The shipped spaces: beside this file in an installed package, beside the package in a checkout."""
 REFERENCES = {"hue": ("published", "seed"), "red": ("seed-red",)}
 
 
@@ -28,6 +31,7 @@ class Colors(AnchoredExperiment):
     name = "excolor"
     Setting = ColorSetting
     affinities = tuple(colors.AFFINITIES)
+    spaces = SPACES
 
     def build(self, setting: ColorSetting) -> nn.Module:
         return setting.model.make()
@@ -61,6 +65,10 @@ class Colors(AnchoredExperiment):
     def examine(self, model: Replicas, setting: ColorSetting, seeds: Sequence[int]) -> Mapping[str, Tensor]:
         """relearning and, of hue, probe_gap, wheel and winding; see `excolor.examination.examine`."""
         return examine(self, model, setting, seeds)
+
+    def upgraded(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights as version 0.1 stored them, as they are now."""
+        return upgraded(weights)
 
 
 experiment = Colors()

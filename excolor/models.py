@@ -81,3 +81,17 @@ def mlp(widths: list[int]) -> nn.Sequential:
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.GELU()]
     return nn.Sequential(*layers[:-1])
+
+
+def upgraded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Replicas' weights as version 0.1 stored them, `encoder.layers.1.weight` [R, in, out], named as they are now."""
+    now = {}
+    for name, tensor in weights.items():
+        part, layers, index, kind = [*name.split("."), "", "", ""][:4]
+        if layers != "layers":
+            now[name] = tensor
+        elif kind == "weight":
+            now[f"{part}.{2 * int(index)}.weight"] = tensor.mT.contiguous()
+        else:
+            now[f"{part}.{2 * int(index)}.bias"] = tensor.squeeze(1)
+    return now

@@ -27,7 +27,7 @@ class Metric:
         ideal: the value of a perfect model; None of a count, which has none.
         higher_is_better: the direction.
         diverged: what a diverged replica counts as, usually the value of a useless model; None: it is left out, and
-            the metric can be no objective.
+            the metric cannot be the first objective.
         failure: a replica worse than this has failed.
         not_an_objective: why nobody should choose by it, if so.
         examined: it is measured by `examine` alone, at confirmation.
@@ -94,6 +94,8 @@ class Experiment(Protocol):
     - `sections(model, setting, replica)`: `Section`s of the report on a trained model, of which one replica is typical.
     - `step_kinds(setting)`: the kinds of native code that its training runs, by name; without it nothing is compiled.
     - `cannot_compile()`: why native code cannot be made here, or nothing.
+    - `spaces`: the folder of search spaces that come with it.
+    - `upgraded(weights)`: weights that an earlier version stored, as `model` names and shapes them now.
     """
 
     name: str

@@ -1,5 +1,7 @@
-def compiler():
-    return None
-class Unsupported(Exception): ...
-def compile_steps(*a, **k):
-    raise Unsupported("stub")
+"""Training steps, written for one replica as functions of tensors, as native code that loops over replicas and steps."""
+
+from anchoring.native.build import compiler
+from anchoring.native.expressions import Unsupported
+from anchoring.native.steps import Run, compile_steps
+
+__all__ = ["Run", "Unsupported", "compile_steps", "compiler"]

@@ -7,10 +7,9 @@ import sys
 
 from rich.console import Console
 
-from anchoring import InputError
-from anchoring.errors import FailedError, visible
+from anchoring.errors import FailedError, InputError, visible
 
-from study.cli import search, confirm, submit, train, status, look, dashboard  # noqa: F401  # isort: skip
+from study.cli import search, confirm, submit, train, status, look, new, dashboard  # noqa: F401  # isort: skip
 from study.cli.options import app, console
 
 __all__ = ["app", "console", "main"]
@@ -23,8 +22,10 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"error: {error}", style="logging.level.error", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except (FailedError, OSError) as error:
-        errors.print(f"failed: {visible(str(error))}", style="red", markup=False, highlight=False, soft_wrap=True)
+        errors.print(
+            f"failed: {visible(str(error))}", style="logging.level.error", markup=False, highlight=False, soft_wrap=True
+        )
         sys.exit(1)

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from anchoring import InputError
+from anchoring.errors import InputError
 from study.cli.options import Out, Study, app, console, open_folder
 
 
-@app.command(epilog="Example: study dashboard hue-001")
+@app.command(epilog="Example: study dashboard mine-001")
 def dashboard(
     study: Study,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where to serve it; 0 is any that is free.")] = 8080,

@@ -10,11 +10,23 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from anchoring import InputError
-from study.cli.options import Json, Out, Study, Trial, app, console, mirrored, open_folder, tell, unwrapped
+from anchoring.errors import InputError
+from study.cli.options import (
+    ExperimentFile,
+    Json,
+    Out,
+    Study,
+    Trial,
+    app,
+    console,
+    mirrored,
+    open_folder,
+    tell,
+    unwrapped,
+)
 
 
-@app.command(epilog="Example: study report hue-001 --open")
+@app.command(epilog="Example: study report mine-001 --open")
 def report(
     study: Study,
     out: Out = Path("runs"),
@@ -25,12 +37,13 @@ def report(
         Path | None, typer.Option(help="A folder that gets the figures, too, each as SVG and PDF.")
     ] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    experiment: ExperimentFile = None,
     as_json: Json = False,
 ) -> None:
     """Execute a notebook, the report's or another, on a study and write it as HTML into the study's folder."""
     from study.watch.report import write_report
 
-    folder = open_folder(study, out)
+    folder = open_folder(study, out, experiment)
     with mirrored(folder), console.status("writing the report"):
         path = write_report(folder, notebook, figures)
     tell({"report": path}, unwrapped(f"report: {path}"))
@@ -38,19 +51,27 @@ def report(
         webbrowser.open(path.resolve().as_uri())
 
 
-@app.command(epilog="Example: study show hue-001 12")
-def show(study: Study, trial: Trial, as_json: Json = False, out: Out = Path("runs")) -> None:
+@app.command(epilog="Example: study show mine-001 12")
+def show(
+    study: Study,
+    trial: Trial,
+    experiment: ExperimentFile = None,
+    as_json: Json = False,
+    out: Out = Path("runs"),
+) -> None:
     """Print a trial: how it ended, its parameters, its schedule and what its replicas measured."""
+    from anchoring.dopesheet import Dopesheet
     from study.watch import summary
 
-    folder = open_folder(study, out)
+    folder = open_folder(study, out, experiment)
     row = folder.row(trial).iloc[0]
     reason = f" ({row.reason})" if row.reason else ""
-    setting, final = folder.setting(trial), folder.final(trial)
+    document, final = folder.document(trial), folder.final(trial)
+    sheet = Dopesheet.parse(document["schedule"]["rows"], document["schedule"]["file"])
     answer = {
         **{str(key): value for key, value in row.items() if not str(key).startswith("param.")},
         "parameters": folder.parameters(trial),
-        "setting": folder.document(trial),
+        "setting": document,
         "replicas": final,
     }
     text = f"trial {trial} of {folder.name}: {row.state}{reason}, {row.steps:,} steps in {row.seconds:.1f} s"
@@ -61,24 +82,25 @@ def show(study: Study, trial: Trial, as_json: Json = False, out: Out = Path("run
         answer,
         escape(text),
         parameters,
-        summary.schedule(setting),
-        summary.drawn_schedule(setting),
-        *([summary.metrics(final), summary.meanings(final)] if row.steps else []),
+        summary.schedule(sheet),
+        summary.drawn_schedule(sheet, document.get("regularizers", {})),
+        *([summary.metrics(final), summary.meanings(final, folder.metrics)] if row.steps else []),
     )
 
 
-@app.command(epilog="Example: study export hue-001 12 --to my-settings, then study train my-settings/hue-001-12.toml")
+@app.command(epilog="Example: study export mine-001 12 --to my-settings, then study train my-settings/mine-001-12.toml")
 def export(
     study: Study,
     trial: Trial,
     to: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("."),
+    experiment: ExperimentFile = None,
     as_json: Json = False,
     out: Out = Path("runs"),
 ) -> None:
     """Write a trial's setting as a TOML and a CSV that `study train` takes."""
-    from study.space.space import write_setting
+    from study.space.document import write_setting
 
-    folder = open_folder(study, out)
+    folder = open_folder(study, out, experiment)
     title = f"Trial {trial} of {folder.name}"
     path = write_setting(folder.document(trial) | {"title": title}, to, f"{folder.name}-{trial}")
     tell({"setting": path}, unwrapped(str(path)))
@@ -86,11 +108,15 @@ def export(
 
 @app.command(epilog="Example: study spaces")
 def spaces(
-    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("search_spaces"), as_json: Json = False
+    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("search_spaces"),
+    experiment: ExperimentFile = None,
+    as_json: Json = False,
 ) -> None:
     """List the search spaces and fixed settings of a folder, with their questions."""
+    from study.registry import from_file
     from study.space.space import Space
 
+    source = from_file(experiment) if experiment else None
     files = sorted(folder.glob("*.toml"))
     if not files:
         raise InputError(f"{folder}: found no TOML file, expected a folder of search spaces")
@@ -102,7 +128,7 @@ def spaces(
     answer: list[dict[str, Any]] = []
     for file in files:
         try:
-            space = Space.read(file)
+            space = Space.read(file, experiment=source)
         except InputError as error:
             table.add_row(escape(str(file)), escape(f"error: {error}"), "", "")
             answer.append({"file": file, "error": str(error)})

@@ -8,13 +8,13 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from anchoring.errors import FailedError
+from study import __version__
 from study.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -75,6 +75,18 @@ Address = Annotated[
     str | None,
     typer.Option(help="Run on the Ray cluster that this machine is a node of: auto, or its head's host:port."),
 ]
+ExperimentFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--experiment", metavar="FILE.py", help="A Python file that holds the experiment, if it is not installed."
+    ),
+]
+Changed = Annotated[
+    bool,
+    typer.Option(
+        "--changed-experiment", help="Go on although the experiment's code has changed since the study began."
+    ),
+]
 Top = Annotated[
     int, typer.Option("--confirm", min=0, help="How many of the best to train again on 64 held-out seeds; 0 skips it.")
 ]
@@ -94,7 +106,7 @@ def _known_studies(context: typer.Context, incomplete: str) -> list[str]:
 
 def _print_version(asked: bool) -> None:
     if asked:
-        print(f"study {version('hue-study')}")
+        print(f"study {__version__}")
         raise typer.Exit
 
 
@@ -152,26 +164,28 @@ def _plain(answer: Any) -> Any:
 
 def choose_compiled(asked: bool | None, space: Space, plan: Plan) -> bool:
     """Whether to compile training steps: as asked, or where it pays. Says so if it would but there is no compiler."""
-    from anchoring.compilation import compiler
     from study.search.plan import worth_compiling
 
+    if getattr(space.experiment, "step_kinds", None) is None:
+        return False
     wanted = worth_compiling(space, plan) if asked is None else asked
-    if wanted and not compiler():
-        console.print("found no C++ compiler (g++, or what CXX names): training runs eagerly, several times slower")
+    cannot = getattr(space.experiment, "cannot_compile", str)()
+    if wanted and cannot:
+        console.print(f"{cannot}: training runs eagerly, several times slower")
         return False
     return wanted
 
 
-def open_folder(study: str, out: Path) -> StudyFolder:
+def open_folder(study: str, out: Path, experiment: Path | None = None) -> StudyFolder:
     """A study's folder; of one that is at a URL, its working copy, brought up to date."""
-    from study.record.folder import load
+    from study.record.loading import load
     from study.record.mirror import fetch
 
     if "://" in study:
-        return load(study)
+        return load(study, experiment)
     path = Path(study) if (Path(study) / "manifest.json").is_file() else out / study
     fetch(path)
-    return load(path)
+    return load(path, experiment)
 
 
 @contextmanager

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anchoring import InputError
-from anchoring.errors import FailedError
+from anchoring.errors import FailedError, InputError
 from study.cli.options import (
     Address,
+    Changed,
     Compile,
     Cpus,
+    ExperimentFile,
     Json,
     Limit,
     Memory,
@@ -44,6 +45,7 @@ from study.watch.tracking import Tracked
 if TYPE_CHECKING:
     from study.record.folder import StudyFolder
     from study.record.recorder import Listener
+    from study.registry import Source
     from study.search.plan import Plan
 
 Wandb = Annotated[
@@ -59,7 +61,7 @@ TensorBoard = Annotated[
 ]
 
 
-@app.command(epilog="Example: study run search_spaces/hue.toml --minutes 5 --seeds 32 --name first-look")
+@app.command(epilog="Example: study run search_spaces/mine.toml --minutes 5 --seeds 32 --name first-look")
 def run(
     space: SpaceFile,
     trials: Trials = None,
@@ -72,8 +74,11 @@ def run(
     steps: Steps = None,
     rungs: Rungs = 10,
     objective: Annotated[
-        list[str], typer.Option(help="The metric to search for; repeated, several at once, as a Pareto front.")
-    ] = ("isolation",),  # type: ignore[assignment]
+        list[str],
+        typer.Option(
+            help="The metric to search for, by default the experiment's first; repeated, several, as a Pareto front."
+        ),
+    ] = (),  # type: ignore[assignment]
     aggregate: Annotated[
         Aggregate,
         typer.Option(help="A trial's value, over its replicas; lcb: the mean's lower confidence bound."),
@@ -92,6 +97,8 @@ def run(
     memory: Memory = None,
     wandb: Wandb = "study",
     tensorboard: TensorBoard = False,
+    experiment: ExperimentFile = None,
+    changed_experiment: Changed = False,
     as_json: Json = False,
     out: Out = Path("runs"),
 ) -> None:
@@ -99,14 +106,16 @@ def run(
 
     A study of this name that searches the same space the same way is continued, if more is asked of it.
     """
-    from study.record.folder import load, new_path
+    from study.record.loading import load
     from study.record.mirror import fetch, names
+    from study.record.writer import new_path
     from study.search.plan import Plan, continued, create
+    from study.search.rehearsal import rehearse
     from study.search.samplers import sampler as make
     from study.space.space import Space
     from study.watch.status import status
 
-    search_space = Space.read(space, steps)
+    search_space = Space.read(space, steps, experiment)
     if not search_space.distributions:
         raise InputError(f"{space}: found no range, expected one to search (`study train` trains a fixed setting)")
     plan = Plan(
@@ -127,23 +136,29 @@ def run(
         limit=limit or Plan.limit,
         memory=memory,
     )
-    plan.goal.check(search_space.concept)
+    plan = replace(plan, objectives=plan.goal(search_space.metrics()).objectives)
     make(plan, 0)
-    _join(address)
+    if search_space.source.file:
+        rehearse(search_space)
+    _join(address, search_space.source)
     plan = replace(plan, compiled=choose_compiled(compiled, search_space, plan))
     elsewhere = names(out)
     if name in elsewhere:
         fetch(out / name)
     known = bool(name) and (out / name).exists()
-    folder = load(out / name) if known else create(search_space, plan, new_path(out, name, space.stem, elsewhere))
+    folder = (
+        load(out / name, experiment and search_space.source)
+        if known
+        else create(search_space, plan, new_path(out, name, space.stem, elsewhere))
+    )
     if known:
         plan = continued(folder, search_space, plan)
-    with _driving(folder, plan, known), _listeners(folder, wandb, tensorboard) as listeners:
+    with _driving(folder, plan, known, changed_experiment), _listeners(folder, wandb, tensorboard) as listeners:
         _search(folder, plan, confirm, listeners)
     tell(vars(status(folder)))
 
 
-@app.command(epilog="Example: study resume hue-001 --trials 120")
+@app.command(epilog="Example: study resume mine-001 --trials 120")
 def resume(
     study: Study,
     trials: Trials = None,
@@ -157,6 +172,8 @@ def resume(
     memory: Memory = None,
     wandb: Wandb = "study",
     tensorboard: TensorBoard = False,
+    experiment: ExperimentFile = None,
+    changed_experiment: Changed = False,
     as_json: Json = False,
     out: Out = Path("runs"),
 ) -> None:
@@ -164,7 +181,7 @@ def resume(
     from study.search.plan import Plan
     from study.watch.status import minutes_left, status
 
-    folder = open_folder(study, out)
+    folder = open_folder(study, out, experiment)
     plan = Plan.of(folder)
     if trials is not None and trials < len(folder.trials):
         raise InputError(f"{folder.path}: has {len(folder.trials)} trials, expected more (--trials)")
@@ -181,30 +198,32 @@ def resume(
         raise InputError(
             f"{folder.path}: manifest.json: found neither trials nor minutes, expected --trials or --minutes"
         )
-    _join(address)
-    with _driving(folder, more, known=True), _listeners(folder, wandb, tensorboard) as listeners:
+    _ = folder.experiment  # says that it is not here
+    _join(address, folder.source)
+    with _driving(folder, more, True, changed_experiment), _listeners(folder, wandb, tensorboard) as listeners:
         _search(folder, more, confirm, listeners)
     tell(vars(status(folder)))
 
 
-def _join(address: str | None) -> None:
+def _join(address: str | None, source: Source) -> None:
     """Connect to a cluster, if one is asked for, before anything is written."""
     if address is not None:
         from study.cluster.connect import join
 
-        join(address)
+        join(address, source.packages())
 
 
 @contextmanager
-def _driving(folder: StudyFolder, plan: Plan, known: bool) -> Iterator[None]:
+def _driving(folder: StudyFolder, plan: Plan, known: bool, changed: bool) -> Iterator[None]:
     """Hold a study, new or known, to work on by a plan. Raises FailedError, in one line, if it cannot be written."""
     from study.record.lock import driving
     from study.search.interrupt import interruptible
-    from study.search.plan import extend
+    from study.search.plan import expect_same_experiment, extend
 
     try:
         with driving(folder.path), interruptible():
             if known:
+                expect_same_experiment(folder, changed)
                 extend(folder, plan)
             yield
     except OSError as error:
@@ -231,20 +250,22 @@ def _search(folder: StudyFolder, plan: Plan, top: int, listeners: list[Listener]
     from study.cli.confirm import HELD_OUT, confirm_on
     from study.cluster.connect import cluster
     from study.evidence.confirmation import candidates
+    from study.record.writer import Writer
     from study.search.run import run as run_trials
     from study.watch import summary
     from study.watch.live import StudyView
 
     interrupted = False
     past, best = len(folder.trials), folder.best()
+    row = {str(key): value for key, value in best.iloc[0].items()} if len(best) else None
     budget = f"{plan.minutes:g} minutes" if plan.trials is None else f"{plan.trials} trials"
     try:
-        with cluster(plan.workers, plan.address) as where:
-            folder.write_manifest({**folder.manifest, "cluster": where})
+        with cluster(plan.workers, plan.address, folder.source.packages()) as where:
+            Writer(folder.path).write_manifest({**folder.manifest, "cluster": where})
             at_once = plan.at_once or f"on {where['cpus']} CPUs of {where['nodes']} nodes, as many"
             of = folder.manifest["space"]
             title = f"{folder.path}: {budget} of {of}, {plan.seeds} seeds each, {at_once} at a time"
-            with StudyView(console, title, plan, past, best.iloc[0].to_dict() if len(best) else None) as view:  # type: ignore[arg-type]
+            with StudyView(console, title, plan, folder.goal, past, row) as view:
                 run_trials(plan, folder, [view, *listeners])
             if top and not folder.best().empty:
                 confirm_on(folder, candidates(folder, top, HELD_OUT), HELD_OUT)
@@ -258,4 +279,4 @@ def _search(folder: StudyFolder, plan: Plan, top: int, listeners: list[Listener]
         kept = f"interrupted after {len(folder.trials)} trials, which are kept"
         raise FailedError(f"{folder.path}: {kept}; `study resume {folder.path}` goes on")
     if folder.best().empty:
-        raise FailedError(f"{folder.path}: found no {plan.goal.answer}; `study show {folder.path} TRIAL` says why")
+        raise FailedError(f"{folder.path}: found no {folder.goal.answer}; `study show {folder.path} TRIAL` says why")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from study.watch.status import Status
 
 
-@app.command(epilog="Example: study status hue-001")
+@app.command(epilog="Example: study status mine-001")
 def status(study: Study, as_json: Json = False, out: Out = Path("runs")) -> None:
     """Print how a study stands: how far it is, what is best so far, how long is left, and what to do next."""
     from study.watch.status import status as standing

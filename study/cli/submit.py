@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from anchoring import InputError
-from study.cli.options import SpaceFile, app, console
+from anchoring.errors import InputError
+from study.cli.options import ExperimentFile, SpaceFile, app, console
 
 
 @app.command(
-    epilog="Example: study submit search_spaces/hue.toml --address http://head:8265 --out s3://bucket/hue --trials 500",
+    epilog="Example: study submit search_spaces/mine.toml --address http://head:8265 --out s3://bucket/runs",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def submit(
@@ -19,15 +19,16 @@ def submit(
     space: SpaceFile,
     address: Annotated[str, typer.Option(help="Of the cluster's Ray dashboard, such as http://127.0.0.1:8265.")],
     out: Annotated[str, typer.Option(help="The folder of studies: a URL, or a path that the cluster's head keeps.")],
+    experiment: ExperimentFile = None,
 ) -> None:
     """Run a study on a cluster that is reached by its job API only, and show what it prints.
 
-    The code and the space travel there. All other options are those of `study run`.
+    The code, the experiment and the space travel there. All other options are those of `study run`.
     """
     from study.cluster.submission import submit as submit_job
     from study.space.space import Space
 
-    search_space = Space.read(space)
+    search_space = Space.read(space, experiment=experiment)
     if "://" not in out and not out.startswith("/"):
         raise InputError(f"--out: found {out!r}, expected a URL or an absolute path (the job's own folder is not kept)")
 

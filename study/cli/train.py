@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from anchoring import InputError
-from anchoring.errors import FailedError
+from anchoring.errors import FailedError, InputError
 from study.cli.options import (
     Compile,
+    ExperimentFile,
     Json,
     Out,
     Rungs,
@@ -26,7 +26,7 @@ from study.cli.options import (
 )
 
 
-@app.command(epilog="Example: study train search_spaces/seed.toml --seeds 64")
+@app.command(epilog="Example: study train search_spaces/mine.toml --seeds 64")
 def train(
     setting: Annotated[Path, typer.Argument(help="A fixed setting's TOML file.")],
     seeds: Seeds = 16,
@@ -34,30 +34,34 @@ def train(
     steps: Steps = None,
     rungs: Rungs = 10,
     compiled: Compile = None,
-    examine: Annotated[
-        bool, typer.Option("--examine", help="Probe for hue, too, and see how fast it is learnt again.")
-    ] = False,
+    examine: Annotated[bool, typer.Option("--examine", help="Measure the experiment's dearer metrics, too.")] = False,
     name: Annotated[str, typer.Option(help="Keep the result as a study of one trial, of this name.")] = "",
+    experiment: ExperimentFile = None,
     as_json: Json = False,
     out: Out = Path("runs"),
 ) -> None:
     """Train a fixed setting on many seeds at once, ablate it, and print what it measures."""
-    from study.record.folder import new_path, summarise
     from study.record.mirror import names
+    from study.record.tables import summarise
+    from study.record.writer import new_path
+    from study.search.examination import expect_examination
     from study.search.plan import Plan, create
     from study.search.single import keep, train_once
     from study.space.space import Space
     from study.watch import summary
 
-    space = Space.read(setting, steps)
+    space = Space.read(setting, steps, experiment)
     if space.distributions:
         ranges = ", ".join(space.distributions)
         raise InputError(f"{setting}: found ranges ({ranges}), expected a fixed setting (`study run` searches ranges)")
+    if examine:
+        expect_examination(space.experiment)
+    metrics = space.metrics()
     plan = Plan(trials=1, seeds=seeds, seed=seed, cpus=1, rungs=rungs, steps=steps)
     plan = replace(plan, compiled=choose_compiled(compiled, space, plan))
     path = new_path(out, name, setting.stem, names(out) if name else ())
     try:
-        reports = train_once(space, plan, console, examine)
+        reports = train_once(space, plan, plan.goal(metrics), console, examine)
     except (MemoryError, RuntimeError, ValueError) as error:
         raise FailedError(f"{setting}: {type(error).__name__}: {error}") from error
     if name:
@@ -66,4 +70,4 @@ def train(
             keep(reports, folder)
     final = reports[-1].replicas
     answer = {"setting": setting, "study": path if name else None, "metrics": summarise(final), "replicas": final}
-    tell(answer, summary.metrics(final), summary.meanings(final))
+    tell(answer, summary.metrics(final), summary.meanings(final, metrics))

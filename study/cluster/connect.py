@@ -8,8 +8,9 @@ import platform
 import secrets
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import chdir, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,13 +20,10 @@ from ray._private import ray_constants
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import anchoring
-import excolor
-import study
-from anchoring import InputError
-from anchoring.errors import reason
+from anchoring.errors import InputError, reason
 
 REACHED_IN = 10  # seconds, of a cluster's address
+OURS = [Path(__file__).parents[2] / name for name in ("anchoring", "study")]
 ANSWERED_IN = 120  # seconds, of its nodes, which may have to fetch the code and import PyTorch
 
 
@@ -40,8 +38,10 @@ QUIET = {
 
 
 @contextmanager
-def cluster(workers: int, address: str | None = None) -> Iterator[dict[str, Any]]:
+def cluster(workers: int, address: str | None = None, packages: Iterable[Path] = ()) -> Iterator[dict[str, Any]]:
     """The Ray at hand: a new one of so many CPUs or, with an address, the one there. Yields its nodes and CPUs.
+
+    packages: of the experiment, which travel to a cluster.
 
     Raises InputError as `join` does.
     """
@@ -50,7 +50,7 @@ def cluster(workers: int, address: str | None = None) -> Iterator[dict[str, Any]
             if address is None:
                 _start(workers, empty)
             elif not ray.is_initialized():
-                join(address)
+                join(address, packages)
             nodes = _nodes()
             cpus = sum(int(node["Resources"]["CPU"]) for node in nodes)
             yield {"address": address, "nodes": len(nodes), "cpus": cpus}
@@ -58,8 +58,9 @@ def cluster(workers: int, address: str | None = None) -> Iterator[dict[str, Any]
             ray.shutdown()
 
 
-def join(address: str) -> None:
-    """Connect, from one of its nodes, to a cluster: `auto` or `host:port`. Our code travels to it, but not its needs.
+def join(address: str, packages: Iterable[Path] = ()) -> None:
+    """Connect, from one of its nodes, to a cluster: `auto` or `host:port`. Our code and the experiment's packages
+    travel to it, but not what they need.
 
     Raises InputError if it cannot be reached, or has not the same versions of Python, Ray and PyTorch as we.
     """
@@ -68,7 +69,7 @@ def join(address: str) -> None:
         raise InputError(f"--address: found {address}, expected host:port on a node, or `study submit` from elsewhere")
     if address != "auto":
         check_reachable(address, {"": None}, "expected auto or host:port of a Ray cluster's head that runs")
-    code = {"py_modules": [module.__path__[0] for module in (anchoring, excolor, study)]}
+    code = {"py_modules": [str(path) for path in dict.fromkeys([*OURS, *packages])]}
     with _heard() as said, tempfile.TemporaryDirectory() as empty, chdir(empty):  # as in `_start`
         try:
             ray.init(address=address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from ray.job_submission import JobSubmissionClient
 
-from anchoring import InputError
-from anchoring.errors import reason
+from anchoring.errors import InputError, reason
 from study.cluster.connect import check_reachable
+from study.registry import DEFAULT, GROUP, named, names
 from study.space.space import Space
 
 PROJECT = Path(__file__).parents[2]
-PARTS = ("anchoring", "excolor", "study", "analysis", "search_spaces")
+PARTS = ("anchoring", "study", "analysis", "search_spaces")
 PORTS = {"http": 80, "https": 443}
 AGAIN = 2  # seconds, until a log whose connection was lost is asked for again
 
@@ -32,19 +32,18 @@ def submit(
     address = address.rstrip("/")
     check_reachable(address, PORTS, "expected the address of a Ray dashboard that runs, such as http://host:8265")
     with tempfile.TemporaryDirectory() as folder:
-        for part in PARTS:
-            shutil.copytree(PROJECT / part, Path(folder, part), ignore=shutil.ignore_patterns("__pycache__"))
-        there = Path(folder, "submitted")
-        there.mkdir()
-        for file in (space.file, Path(space.template["schedule"]["file"])):
-            shutil.copy(file, there)
+        _pack(space, Path(folder))
         command = ["python", "-m", "study", "run", f"submitted/{space.file.name}", "--address", "auto", *options]
+        if space.source.file:
+            command += ["--experiment", f"submitted/{Path(space.source.file).name}"]
         try:
             client = JobSubmissionClient(address)
             job = client.submit_job(entrypoint=shlex.join(command), runtime_env={"working_dir": folder})
         except (RuntimeError, OSError, ValueError) as error:  # requests' errors are OSErrors
             if "ray[default]" in str(error):
-                raise InputError("study submit: found no ray[default], expected the extra hue-study[cluster]") from None
+                raise InputError(
+                    "study submit: found no ray[default], expected the extra concept-study[cluster]"
+                ) from None
             raise InputError(f"--address: found {address}: {reason(error)}") from None
     say(f"submitted: `ray job stop --address {address} {job}` stops it, and `ray job logs` shows what it prints")
     try:
@@ -54,6 +53,35 @@ def submit(
         goes_on = f"the job goes on: `ray job logs --address {address} --follow {job}`"
         raise OSError(f"{address} answers no more ({reason(error)}); {goes_on}") from None
     return 0 if details.status == "SUCCEEDED" else details.driver_exit_code or 1
+
+
+def _pack(space: Space, folder: Path) -> None:
+    """Copy into a job's folder what it needs: our code, the space, and its experiment, which is found there, too."""
+    source = space.source
+    paths = {PROJECT / part for part in PARTS} | {*source.packages(), *_beside_us()}
+    for path in (path for path in paths if path.exists()):
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(path, folder)
+    there = folder / "submitted"
+    there.mkdir()
+    for file in (space.file, Path(space.template["schedule"]["file"])):
+        shutil.copy(file, there)
+    if source.file:
+        (there / Path(source.file).name).write_text(source.text, encoding="utf-8")
+        return
+    name = space.template.get("experiment", DEFAULT)
+    metadata = folder / "submitted_experiment.dist-info"  # by which Python finds the entry point
+    metadata.mkdir()
+    version = source.version or "0"
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: submitted-experiment\nVersion: {version}\n")
+    (metadata / "entry_points.txt").write_text(f"[{GROUP}]\n{name} = {source.target}\n")
+
+
+def _beside_us() -> list[Path]:
+    """The packages of installed experiments that lie beside ours, which the report's notebooks may show."""
+    return [package for name in names() for package in named(name).packages() if package.parent == PROJECT]
 
 
 async def follow(client: JobSubmissionClient, job: str, log: Callable[[str], None]) -> None:

@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import ray
 from ray.exceptions import RayError
+from torch import nn
 
-from anchoring import InputError, Setting
-from anchoring.errors import FailedError
-from anchoring.setting import validate
-from anchoring.step import step_kinds
-from study.evidence.references import references
-from study.record.folder import StudyFolder
+from anchoring.errors import FailedError, InputError
+from study.experiment import Rung
+from study.record.folder import StudyFolder, reference_files
+from study.record.writer import Writer
+from study.search.examination import examined
 from study.search.limits import limit_memory
-from study.search.plan import Plan, worth_compiling
+from study.search.plan import Plan, kinds_of, worth_compiling
 from study.search.trial import Report
-from study.space.space import Space, without_term
-
-if TYPE_CHECKING:
-    from anchoring.training import Rung
-    from excolor.models import ColorMLP
+from study.space.document import without_term
+from study.space.space import Space
 
 AT_ONCE = 16  # replicas a task, so that workers share the work evenly
 
@@ -41,43 +38,60 @@ class Candidate:
     without: str = ""
 
     @property
-    def setting(self) -> Setting:
+    def setting(self) -> Any:
         document = self.space.document(self.parameters)
-        return validate(without_term(document, self.without) if self.without else document, self.space.file)
+        return self.space.validate(without_term(document, self.without) if self.without else document)
 
 
 def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path] | None = None) -> list[Candidate]:
-    """The study's best settings and those to compare them with, by default the published ones of their concept.
+    """The study's best settings and those to compare them with, by default the references of its experiment.
 
-    Raises InputError if one to compare with has ranges or another concept.
+    Raises InputError if one to compare with has ranges or another concept, or is not measured as the study is.
     """
     plan = Plan.of(folder)
     best = [
         Candidate(f"trial {trial}", folder.space, folder.parameters(trial), trial, plan.compiled)
         for trial in folder.best(top).trial.tolist()
     ]
-    made = {kind for candidate in best if candidate.compiled for kind in step_kinds(candidate.setting)}
+    made = {kind for c in best if c.compiled for kind in kinds_of(c.space, c.setting) or ()}
+    concept = _concept(folder.space)
     others: list[Candidate] = []
-    for file in references(folder.space.concept) if against is None else against:
+    for file in reference_files(folder.space) if against is None else against:
         if file.stem in [other.name for other in others]:
             raise InputError(f"{file}: found a second setting named {file.stem}, expected different names (--against)")
-        space = Space.read(file, plan.steps)
+        space = Space.read(file, plan.steps, folder.source)
         if space.distributions:
             raise InputError(f"{file}: found ranges, expected a fixed setting to compare with (--against)")
-        if space.concept != folder.space.concept:
-            found = f"concept {space.concept}, expected {folder.space.concept}, the study's"
-            raise InputError(f"{file}: found {found} (--against)")
-        pays = worth_compiling(space, replace(plan, trials=1, seeds=seeds)) or step_kinds(space.setting({})) <= made
+        if (other := _concept(space)) != concept:
+            raise InputError(f"{file}: found concept {other}, expected {concept}, the study's (--against)")
+        try:
+            plan.goal(space.metrics())
+        except InputError as error:
+            raise InputError(f"{file}: is not measured as the study is (--against): {error}") from None
+        kinds = kinds_of(space, space.setting()) or set()
+        pays = worth_compiling(space, replace(plan, trials=1, seeds=seeds)) or kinds <= made
         others.append(Candidate(file.stem, space, {}, compiled=plan.compiled and pays))
     if not best + others:
         raise InputError(f"{folder.path}: found nothing to confirm, expected --top 1 or more, or --against a setting")
     return best + others
 
 
+def _concept(space: Space) -> Any:
+    """What a space's settings are to isolate, if their experiment says so in the setting."""
+    return getattr(space.setting(next(space.corners())), "concept", None)
+
+
 def leave_one_out(folder: StudyFolder, trial: int) -> list[Candidate]:
     """A trial as it was, and without each of the terms of its setting: what is each one good for?"""
     whole = Candidate(f"trial {trial}", folder.space, folder.parameters(trial), trial, Plan.of(folder).compiled)
-    return [whole, *(replace(whole, name=f"without {t}", without=t, compiled=False) for t in whole.setting.trained)]
+    return [whole, *(replace(whole, name=f"without {t}", without=t, compiled=False) for t in _trained(whole))]
+
+
+def _trained(whole: Candidate) -> list[str]:
+    """The terms that act in training. Raises InputError if the experiment's settings do not say which."""
+    if (trained := getattr(whole.setting, "trained", None)) is None:
+        raise InputError("--leave-one-out: found settings without `trained`, their terms by name, expected some")
+    return list(trained)
 
 
 def confirm(
@@ -85,18 +99,18 @@ def confirm(
     folder: StudyFolder,
     seeds: list[int],
     advanced: Callable[[int, int], None],
-    examined: bool = False,
+    examine: bool = False,
     file: str = "confirmation.parquet",
 ) -> None:
     """Train every candidate on the seeds, on the Ray at hand, and write a table, by default confirmation.parquet: a row
-    for each candidate and seed, with excolor.examination's metrics if `examined`.
+    for each candidate and seed, with the experiment's dearer metrics if `examine`.
 
     `advanced` hears how many tasks of how many are done. Raises FailedError if one of them fails.
     """
     plan = Plan.of(folder)
     parts = [seeds[start : start + AT_ONCE] for start in range(0, len(seeds), AT_ONCE)]
     task = ray.remote(num_cpus=1)(_train)
-    waiting = [task.remote(candidate, part, examined, plan.memory) for candidate in chosen for part in parts]
+    waiting = [task.remote(candidate, part, examine, plan.memory) for candidate in chosen for part in parts]
     rows: dict[Any, pd.DataFrame] = {}
     todo = list(waiting)
     while todo:
@@ -108,7 +122,7 @@ def confirm(
             raise FailedError(f"{folder.path}: could not be confirmed: {failed}")
         advanced(len(rows), len(waiting))
     table: pd.DataFrame = pd.concat([rows[part] for part in waiting], ignore_index=True)
-    folder.write(file, table.to_parquet(index=False))
+    Writer(folder.path).write(file, table.to_parquet(index=False))
 
 
 def _fetch(part: Any, rows: dict[Any, pd.DataFrame]) -> str:
@@ -123,32 +137,30 @@ def _fetch(part: Any, rows: dict[Any, pd.DataFrame]) -> str:
     return ""
 
 
-def _train(candidate: Candidate, seeds: list[int], examined: bool, memory: float | None) -> pd.DataFrame | str:
+def _train(candidate: Candidate, seeds: list[int], examine: bool, memory: float | None) -> pd.DataFrame | str:
     """One task: the rows of confirmation.parquet of a candidate and some of the seeds, or why there are none."""
     try:
-        return _rows(candidate, seeds, examined, memory)
+        return _rows(candidate, seeds, examine, memory)
     except Exception as error:  # which Ray would log, too
-        return f"{type(error).__name__}: {error}"
+        where = candidate.space.source.where(error) if candidate.space.source.file else ""
+        return f"{where}: {type(error).__name__}: {error}" if where else f"{type(error).__name__}: {error}"
 
 
-def _rows(candidate: Candidate, seeds: list[int], examined: bool, memory: float | None) -> pd.DataFrame:
+def _rows(candidate: Candidate, seeds: list[int], examine: bool, memory: float | None) -> pd.DataFrame:
     import torch
-
-    from anchoring.training import train
-    from excolor.examination import examine
 
     torch.set_num_threads(1)
     limit_memory(memory, None)
     reports: list[Report] = []
+    experiment, setting = candidate.space.experiment, candidate.setting
 
-    def on_rung(rung: Rung, model: ColorMLP) -> None:
-        reports.append(Report.of(rung, model, seeds, 0.0))
+    def on_rung(rung: Rung, model: nn.Module) -> None:
+        reports.append(Report.of(rung, model, seeds, 0.0, experiment, setting))
 
-    setting = candidate.setting
-    model, _ = train(setting, seeds, rungs=1, compiled=candidate.compiled, on_rung=on_rung)
+    model = experiment.train(setting, seeds, rungs=1, compiled=candidate.compiled, on_rung=on_rung)
     rows = reports[-1].replicas
-    if examined:
-        rows = rows.assign(**{name: metric.numpy() for name, metric in examine(model, setting, seeds).items()})
+    if examine:
+        rows = rows.assign(**examined(experiment, model, setting, seeds, rows.diverged.to_numpy()))
     rows.insert(0, "setting", candidate.name)
     rows.insert(1, "trial", pd.Series([candidate.trial] * len(rows), dtype="Int64"))
     return rows

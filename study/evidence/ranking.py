@@ -3,34 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from study.record.folder import StudyFolder
-from study.search.goal import counted
-
-FAILURE = 0.5  # a replica of less isolation has failed
+from study.search.goal import Goal, counted
 
 
-def ranking(confirmed: pd.DataFrame, folder: StudyFolder) -> pd.DataFrame:
+class Study(Protocol):
+    """What a ranking needs to know of a study: `StudyFolder` has it."""
+
+    @property
+    def goal(self) -> Goal: ...
+
+    @property
+    def trials(self) -> pd.DataFrame: ...
+
+    @property
+    def references(self) -> list[str]: ...
+
+
+def reference(confirmed: pd.DataFrame, folder: Study) -> str | None:
+    """The confirmed setting that others are compared with: the first of the experiment's references that is there.
+
+    If the experiment is not here, it is the first fixed setting.
+    """
+    fixed = confirmed[confirmed.trial.isna()].setting.unique().tolist()
+    return next((name for name in folder.references or fixed if name in fixed), None)
+
+
+def ranking(confirmed: pd.DataFrame, folder: Study) -> pd.DataFrame:
     """A row for each confirmed setting, the best first, of the goal's score on held-out seeds.
 
     mean, sd and p10, each with the ends `.low` and `.high` of a 95% bootstrap interval; min, which has none, since no
-    resample goes below it; failures, the share of replicas that diverged or isolate less than 0.5, with Wilson's
-    interval, which a share of 0 has, too; `value`, the goal's aggregate; `searched`, what the search had
-    measured, and `optimism`, that minus `value`; `over_published`, the chance that a replica of the setting does better
-    than one of the published setting (Agarwal et al. 2021), with its interval; and `tied`: whether the 95% interval of
-    its mean difference from the best, seed by seed, holds 0. Of a metric of which less is better, p10 and min are the
-    90th percentile and the largest.
+    resample goes below it; failures, the share of replicas that diverged or are worse than the objective's
+    `Metric.failure`, with Wilson's interval, which a share of 0 has, too; `value`, the goal's aggregate; `searched`,
+    what the search had measured, and `optimism`, that minus `value`; `over_reference`, the chance that a replica of the
+    setting does better than one of the setting that `reference` names (Agarwal et al. 2021), with its interval; and
+    `tied`: whether the 95% interval of its mean difference from the best, seed by seed, holds 0. Of a metric of which
+    less is better, p10 and min are the 90th percentile and the largest.
     """
-    metric, goal = folder.goal.objectives[0], folder.goal
+    goal = folder.goal
+    metric, declared = goal.objectives[0], goal.first
+    usual = reference(confirmed, folder)
     sign = 1.0 if goal.directions[0] == "maximize" else -1.0
     searched = folder.trials.set_index("trial")["value"]
     scores = {
-        str(name): sign * counted(rows.set_index("seed"), metric).sort_index()
+        str(name): sign * counted(rows.set_index("seed"), metric, declared).sort_index()
         for name, rows in confirmed.groupby("setting", sort=False)
     }
     table = []
@@ -43,13 +64,14 @@ def ranking(confirmed: pd.DataFrame, folder: StudyFolder) -> pd.DataFrame:
                 value, low, high = -value, -high, -low
             row |= {statistic: value, f"{statistic}.low": low, f"{statistic}.high": high}
         row["min"] = sign * own.min()
-        failed = int((rows.diverged | (rows.isolation < FAILURE)).sum())
+        worse = False if declared.failure is None else sign * rows[metric] < sign * declared.failure
+        failed = int((rows.diverged | worse).sum())
         likely = stats.binomtest(failed, len(rows)).proportion_ci(method="wilson")
         row |= {"failures": failed / len(rows), "failures.low": likely.low, "failures.high": likely.high}
         row["searched"] = searched.get(row["trial"], np.nan) if pd.notna(row["trial"]) else np.nan
         row["optimism"] = sign * (row["searched"] - row["value"])
-        if "published" in scores:
-            row |= _over(own, scores["published"].to_numpy())
+        if usual is not None:
+            row |= _over(own, scores[usual].to_numpy())
         table.append(row)
     ranked = pd.DataFrame(table)
     ranked = ranked.sort_values(["value", "mean"], ascending=sign < 0, kind="stable", ignore_index=True)
@@ -60,7 +82,7 @@ def ranking(confirmed: pd.DataFrame, folder: StudyFolder) -> pd.DataFrame:
     return ranked
 
 
-def worths(rows: pd.DataFrame, folder: StudyFolder) -> pd.DataFrame:
+def worths(rows: pd.DataFrame, folder: Study) -> pd.DataFrame:
     """What each term of a setting is worth, of `StudyFolder.leave_one_out`: a row for each, the worthiest first.
 
     mean: what replicas score without the term; worth: what the whole setting scores more, seed by seed, with the ends
@@ -68,7 +90,7 @@ def worths(rows: pd.DataFrame, folder: StudyFolder) -> pd.DataFrame:
     """
     sign = 1.0 if folder.goal.directions[0] == "maximize" else -1.0
     scores = {
-        str(name): counted(part.set_index("seed"), folder.goal.objectives[0]).sort_index()
+        str(name): counted(part.set_index("seed"), folder.goal.objectives[0], folder.goal.first).sort_index()
         for name, part in rows.groupby("setting", sort=False)
     }
     whole, *without = scores
@@ -104,7 +126,7 @@ def _over(scores: np.ndarray, others: np.ndarray) -> dict[str, float]:
         return (difference.mean((-2, -1)) + 1) / 2
 
     value, low, high = _with_interval(chance, scores, others)
-    return {"over_published": value, "over_published.low": low, "over_published.high": high}
+    return {"over_reference": value, "over_reference.low": low, "over_reference.high": high}
 
 
 def _tied(differences: np.ndarray) -> bool:

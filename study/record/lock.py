@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from anchoring import InputError
+from anchoring.errors import InputError
 
 
 @contextmanager

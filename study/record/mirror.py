@@ -18,9 +18,9 @@ import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, FSSpecHandler, PyFileSystem
 from rich.console import Console
 
-from anchoring import InputError
-from anchoring.errors import reason
+from anchoring.errors import InputError, reason
 from study.record.folder import StudyFolder
+from study.record.writer import Writer
 from study.search.trial import Report, Row
 
 TRIALS, JOURNAL = "trials.parquet", "optuna.journal"
@@ -88,7 +88,7 @@ def fetch(path: Path) -> None:
             (path / part).mkdir(parents=True, exist_ok=True)
         new = [name for name in found if len(theirs) > len(ours) or _is_new(found[name], path / name)]
         for name in sorted(new, key=JOURNAL.__eq__):  # the journal is written last: all that it knows of is there
-            StudyFolder(path).write(name, theirs if name == JOURNAL else _read(storage, f"{root}/{name}"))
+            Writer(path).write(name, theirs if name == JOURNAL else _read(storage, f"{root}/{name}"))
             if time_there := found[name].mtime_ns:
                 os.utime(path / name, ns=(time_there, time_there))
     except OSError as error:
@@ -194,7 +194,7 @@ class Mirror:
 
 
 def _working_copies() -> Path:
-    return platformdirs.user_cache_path("hue-study")
+    return platformdirs.user_cache_path("concept-study")
 
 
 def _is_ours(name: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import pandas as pd
 import pyarrow as pa
 
-from study.record.folder import StudyFolder
+from study.record.tables import trials_table
+from study.record.writer import Writer
 from study.search.trial import Report, Row, Trial
 
 
@@ -24,23 +26,23 @@ class Listener(Protocol):
 class Recorder:
     """Keeps the folder up to date with the trials that have ended, and tells the listeners."""
 
-    def __init__(self, folder: StudyFolder, listeners: list[Listener]):
-        self.trials = folder.trials_table()
+    def __init__(self, folder: Path, listeners: list[Listener]):
+        self.trials = trials_table(folder)
         self.listeners = listeners
-        self._folder = folder
+        self._writer = Writer(folder)
 
     def record(self, trial: Trial) -> None:
         """Write an ended trial's replicas and model, then its row."""
         replicas = [report.replicas for report in trial.reports if len(report.replicas)]
         if replicas:
-            self._folder.add_replicas(trial.number, pd.concat(replicas, ignore_index=True))
+            self._writer.add_replicas(trial.number, pd.concat(replicas, ignore_index=True))
         last = trial.reports[-1]
         if last.model is not None and trial.state == "complete":
-            self._folder.add_model(trial.number, last.model)
+            self._writer.add_model(trial.number, last.model)
         row = trial.row()
         # a table that grows by a row costs a tenth of one made of all rows anew
         grown = pa.concat_tables([self.trials, pa.Table.from_pylist([row])], promote_options="permissive")
         self.trials = grown.combine_chunks()
-        self._folder.write_trials(self.trials)
+        self._writer.write_trials(self.trials)
         for listener in self.listeners:
             listener.ended(row)

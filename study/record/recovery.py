@@ -9,9 +9,11 @@ import optuna
 import pyarrow as pa
 from optuna.trial import FrozenTrial, TrialState
 
-from anchoring import InputError
+from anchoring.errors import InputError
 from study.record.folder import StudyFolder
+from study.record.tables import replicas_of, trials_table
 from study.record.untrusted import expect_plain_state
+from study.record.writer import Writer
 from study.search.searcher import requeue
 from study.search.trial import Report, Row, Trial
 
@@ -35,7 +37,7 @@ def reconcile(study: optuna.Study, folder: StudyFolder) -> None:
     if the journal holds what Optuna must not unpickle.
     """
     _fail_if_cut_short(study, folder)
-    rows: dict[int, Row] = {row["trial"]: row for row in folder.trials_table().to_pylist()}
+    rows: dict[int, Row] = {row["trial"]: row for row in trials_table(folder.path).to_pylist()}
     for _ in range(len(study.trials), max(rows, default=-1) + 1):
         study.enqueue_trial({})
     requeue(study)
@@ -52,7 +54,9 @@ def reconcile(study: optuna.Study, folder: StudyFolder) -> None:
     ended = [trial for trial in study.trials if trial.state.is_finished() and trial.number not in rows]
     if ended:
         lost = pa.Table.from_pylist([_row(trial, study, folder) for trial in ended])
-        folder.write_trials(pa.concat_tables([folder.trials_table(), lost], promote_options="permissive"))
+        Writer(folder.path).write_trials(
+            pa.concat_tables([trials_table(folder.path), lost], promote_options="permissive")
+        )
 
 
 def _fail_if_cut_short(study: optuna.Study, folder: StudyFolder) -> None:
@@ -78,7 +82,7 @@ def _tell(ask: optuna.Trial, row: Row, study: optuna.Study, folder: StudyFolder)
 
 def _row(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) -> Row:
     """The row of trials.parquet of a trial that Optuna knows to have ended. Why it failed, only that row knew."""
-    replicas = folder.replicas_of(known.number)
+    replicas = replicas_of(folder.path, known.number)
     diverged = len(replicas) and replicas[replicas.step == replicas.step.max()].diverged.all()
     failed = "diverged" if diverged else "failed"
     state = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "stopped"}.get(known.state, failed)
@@ -91,7 +95,7 @@ def _row(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) -> Row:
 
 def _reports(folder: StudyFolder, number: int, state: str, seconds: float) -> list[Report]:
     """A trial's reports, from its replicas; a failure if there are none."""
-    rungs: list[tuple[Any, Any]] = [*folder.replicas_of(number).groupby("step")]
+    rungs: list[tuple[Any, Any]] = [*replicas_of(folder.path, number).groupby("step")]
     reports = [Report("stopped", step, seconds, rows.reset_index(drop=True)) for step, rows in rungs]
     if state == "failed" or not reports:
         return [*reports, Report.failed("its record was lost", seconds)]

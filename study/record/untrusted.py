@@ -12,14 +12,14 @@ from typing import Annotated, Any
 
 import pandas as pd
 import pyarrow as pa
-import safetensors.torch
 from optuna.trial import FrozenTrial
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor
 
-from anchoring import InputError
-from excolor.models import ModelConfig
+from anchoring.errors import InputError
 from study.search.goal import Aggregate
+
+FORMAT = 2
+"""Of the folders that this version writes."""
 
 
 def _is_time(text: str) -> str:
@@ -29,6 +29,13 @@ def _is_time(text: str) -> str:
 
 class _Machine(BaseModel):
     cpus: int | None = None
+
+
+class _Experiment(BaseModel):
+    name: str
+    file: str | None = None
+    digest: str = ""
+    version: str = ""
 
 
 class _Manifest(BaseModel):
@@ -48,6 +55,9 @@ class _Manifest(BaseModel):
     objectives: list[str] = Field(min_length=1)
     aggregate: Aggregate
     constraints: list[str]
+    format: int = Field(1, ge=1, le=FORMAT)  # 1, which is not written: version 0.1's, without the two below
+    experiment: _Experiment | None = None
+    metrics: dict[str, dict[str, Any]] | None = None
 
 
 def expect_own_files(folder: Path) -> None:
@@ -90,18 +100,6 @@ def read_frame(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if missing := [name for name in columns if name not in frame]:
         raise InputError(f"{path}: found no column {missing[0]}, expected a table that a study wrote")
     return frame
-
-
-def read_weights(path: Path, model: ModelConfig, replicas: int) -> dict[str, Tensor]:
-    """A safetensors file with as many numbers as the replicas of a model have. Raises InputError if it has others."""
-    try:
-        weights = safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: is no safetensors file: {error}, expected a trial's model") from None
-    found, expected = sum(tensor.numel() for tensor in weights.values()), replicas * model.parameters
-    if found != expected:  # a model is made first, and must not be larger than its file
-        raise InputError(f"{path}: found {found:,} weights, expected {expected:,} of {replicas} replicas")
-    return weights
 
 
 _STATE = {

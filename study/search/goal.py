@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
 
-from anchoring import InputError
-from excolor.concepts import CONCEPTS, Concept, blindness_of
+from anchoring.errors import InputError
+from study.experiment import Metric
 
 Aggregate = Literal["mean", "p10", "min", "lcb"]
-
-_IDEALS = {  # whether more is better, and what a diverged replica counts as; nothing: it is left out
-    "isolation": (True, 0.0),
-    "utility": (True, 0.0),
-    **{blindness_of(concept): (True, 0.0) for concept in CONCEPTS},
-    "lightness_kept": (True, 0.0),
-    "hue_residual": (False, 1.0),
-    "gray_collateral": (False, 1.0),
-    "labelled": (False, None),
-}
 
 
 @dataclass(frozen=True)
 class Goal:
-    """Objectives, each a metric's `aggregate` over a trial's replicas, of which a diverged one counts as a useless one.
+    """Objectives, each the `aggregate` of one metric over a trial's replicas. A diverged replica counts as declared.
 
     - `mean`: of all replicas.
     - `p10`, `min`: the 10th percentile and the worst of them, for settings that can be relied on.
@@ -38,41 +29,45 @@ class Goal:
     stopping goes by.
     """
 
-    objectives: tuple[str, ...] = ("isolation",)
+    metrics: Mapping[str, Metric]  # that the experiment declares
+    objectives: tuple[str, ...] = ()  # by default the first of them
     aggregate: Aggregate = "mean"
     constraints: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "objectives", tuple(self.objectives) or tuple(self.metrics)[:1])
         for name in self.objectives:
-            _check_metric(name, "--objective")
+            self._check(name, "--objective")
+        if self.first.diverged is None:
+            found = f"{self.objectives[0]} first, in which diverged replicas do not count"
+            raise InputError(f"--objective: found {found}, expected another before it")
         if len(set(self.objectives)) < len(self.objectives):
             raise InputError(f"--objective: found {', '.join(self.objectives)}, expected different ones")
         for text in self.constraints:
-            _parse(text)
+            self._check(_parse(text)[0], "--constraint")
 
-    def check(self, concept: Concept) -> None:
-        """Raise InputError if a study of the concept does not measure a metric that this names."""
-        others = {blindness_of(other) for other in CONCEPTS if other != concept}
-        others |= {"hue_residual"} if concept != "hue" else set()
-        named = {"--objective": self.objectives, "--constraint": [_parse(text)[0] for text in self.constraints]}
-        for where, names in named.items():
-            for name in others.intersection(names):
-                known = ", ".join(metric for metric in _IDEALS if metric not in others)
-                raise InputError(f"{where}: found {name}, expected of a study of {concept} one of {known}")
+    @property
+    def first(self) -> Metric:
+        """The first objective's metric."""
+        return self.metrics[self.objectives[0]]
 
     @property
     def directions(self) -> list[Literal["maximize", "minimize"]]:
         """Optuna's words for whether more of each objective is better."""
-        return ["maximize" if _IDEALS[name][0] else "minimize" for name in self.objectives]
+        return ["maximize" if self.metrics[name].higher_is_better else "minimize" for name in self.objectives]
 
     def values(self, replicas: pd.DataFrame) -> list[float]:
         """Each objective's value, of replicas' rows at one rung."""
-        return [_aggregate(counted(replicas, name), self.aggregate, _IDEALS[name][0]) for name in self.objectives]
+        chosen = {name: self.metrics[name] for name in self.objectives}
+        return [
+            _aggregate(counted(replicas, name, metric), self.aggregate, metric.higher_is_better)
+            for name, metric in chosen.items()
+        ]
 
     def score(self, replicas: pd.DataFrame) -> float:
         """The first objective's value, with its sign turned if less of it is better."""
         value = self.values(replicas)[0]
-        return value if _IDEALS[self.objectives[0]][0] else -value
+        return value if self.first.higher_is_better else -value
 
     @property
     def answer(self) -> str:
@@ -81,23 +76,33 @@ class Goal:
 
     def better(self, value: float, than: float | None) -> bool:
         """Whether a value of the first objective is better than another, or than none."""
-        return than is None or (value > than if _IDEALS[self.objectives[0]][0] else value < than)
+        return than is None or (value > than if self.first.higher_is_better else value < than)
 
     def violations(self, replicas: pd.DataFrame) -> dict[str, float]:
         """By how much each constraint is broken; 0 or less if it is kept, infinite if there is nothing to keep it."""
         broken = {}
         for text in self.constraints:
             name, at_least, limit = _parse(text)
-            mean = float(counted(replicas, name).mean())
+            mean = float(counted(replicas, name, self.metrics[name]).mean())
             violation = limit - mean if at_least else mean - limit
             broken[text] = math.inf if math.isnan(violation) else violation
         return broken
 
+    def _check(self, name: str, where: str) -> None:
+        usable = [known for known, metric in self.metrics.items() if not (metric.not_an_objective or metric.examined)]
+        metric = self.metrics.get(name)
+        if metric is None or metric.examined:
+            found = f"{name!r}, which is measured at confirmation alone" if metric else repr(name)
+            raise InputError(f"{where}: found {found}, expected one of {', '.join(usable)}")
+        if metric.not_an_objective:
+            raise InputError(f"{where}: found {name} ({metric.not_an_objective}), expected one of {', '.join(usable)}")
 
-def counted(replicas: pd.DataFrame, metric: str) -> pd.Series:
-    """A metric of replicas as it counts: of a diverged one that of a useless model; `labelled` leaves it out."""
-    instead = _IDEALS[metric][1]
-    return replicas[metric].dropna() if instead is None else replicas[metric].where(~replicas["diverged"], instead)
+
+def counted(replicas: pd.DataFrame, name: str, metric: Metric) -> pd.Series:
+    """A metric of replicas as it counts: diverged ones as `metric.diverged` says, None leaving them out."""
+    if metric.diverged is None:
+        return replicas[name].dropna()
+    return replicas[name].where(~replicas["diverged"], metric.diverged)
 
 
 def _aggregate(values: pd.Series, aggregate: Aggregate, more_is_better: bool) -> float:
@@ -117,18 +122,8 @@ def _aggregate(values: pd.Series, aggregate: Aggregate, more_is_better: bool) ->
     return float(result) * sign
 
 
-def _check_metric(name: str, where: str) -> None:
-    if name == "vibrancy_r2":
-        raise InputError(
-            f"{where}: found vibrancy_r2, which rotating all hues scores 0.942 on, expected another metric"
-        )
-    if name not in _IDEALS:
-        raise InputError(f"{where}: found {name!r}, expected one of {', '.join(_IDEALS)}")
-
-
 def _parse(text: str) -> tuple[str, bool, float]:
-    match = re.fullmatch(r"\s*(\w+)\s*(>=|<=)\s*(-?\d+(?:\.\d*)?|-?\.\d+)\s*", text)
+    match = re.fullmatch(r"\s*(\w[\w. @-]*?)\s*(>=|<=)\s*(-?\d+(?:\.\d*)?|-?\.\d+)\s*", text)
     if not match:
         raise InputError(f"--constraint: found {text!r}, expected a metric, >= or <=, and a number: 'utility >= 0.99'")
-    _check_metric(match[1], "--constraint")
     return match[1], match[2] == ">=", float(match[3])

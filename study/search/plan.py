@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +16,12 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from anchoring import InputError
-from anchoring.step import step_kinds
-from study.record.folder import StudyFolder
+from anchoring.errors import InputError
+from study.experiment import Metric
+from study.record.folder import StudyFolder, recorded
+from study.record.untrusted import FORMAT
+from study.record.writer import Writer
+from study.registry import DEFAULT
 from study.search.goal import Aggregate, Goal
 from study.space.space import Space
 
@@ -50,7 +54,7 @@ class Plan:
     sampler: SamplerName = "tpe"
     scheduler: SchedulerName = "asha"
     audit: float = 0.0  # share of the trials to be stopped that run on
-    objectives: tuple[str, ...] = ("isolation",)
+    objectives: tuple[str, ...] = ()  # the first metric that the experiment declares
     aggregate: Aggregate = "mean"
     constraints: tuple[str, ...] = ()
     compiled: bool = False
@@ -76,9 +80,9 @@ class Plan:
                 f"{folder.path}: manifest.json: {first['loc'][0]}: found {first['input']!r}, but {first['msg']}"
             ) from None
 
-    @property
-    def goal(self) -> Goal:
-        return Goal(self.objectives, self.aggregate, self.constraints)
+    def goal(self, metrics: Mapping[str, Metric]) -> Goal:
+        """What is searched for, among the metrics that an experiment declares. Raises InputError if they lack it."""
+        return Goal(metrics, self.objectives, self.aggregate, self.constraints)
 
     @property
     def replica_seeds(self) -> list[int]:
@@ -102,16 +106,24 @@ class Plan:
         return self.cpus or None if self.address else self.workers
 
 
+def kinds_of(space: Space, setting: Any) -> set[str] | None:
+    """The kinds of native code that a setting's training runs; None if its experiment has no native code."""
+    step_kinds = getattr(space.experiment, "step_kinds", None)
+    return None if step_kinds is None else set(step_kinds(setting))
+
+
 def worth_compiling(space: Space, plan: Plan) -> bool:
     """Whether the plan's trainings end sooner with compiled steps, even if those are yet to be made.
 
-    They do unless they are short, or different settings take different kinds of step, each to be compiled.
+    They do unless they are short, or different settings take different kinds of step, each to be compiled. Without
+    native code there is nothing to compile.
     """
     kinds: set[str] = set()
     points = steps = new = 0
     for point in space.corners():
         setting = space.setting(point)
-        found = step_kinds(setting)
+        if (found := kinds_of(space, setting)) is None:
+            return False
         points, steps, new = points + 1, len(setting.schedule), new + (not found <= kinds)
         kinds |= found
     trials = plan.trials or (plan.minutes or 0) * 60 * EAGER_SPEED * plan.workers / (plan.seeds * steps)
@@ -120,16 +132,29 @@ def worth_compiling(space: Space, plan: Plan) -> bool:
 
 
 def create(space: Space, plan: Plan, path: Path) -> StudyFolder:
-    """Make the folder of a new study. Raises InputError if it exists or cannot be made."""
-    manifest = {"space": str(space.file), "replica_seeds": plan.replica_seeds, **_now(plan), **asdict(plan)}
-    return StudyFolder.create(path, space, manifest)
+    """Make the folder of a new study. Raises InputError if it exists or cannot be made, or on a wrong goal."""
+    metrics = space.metrics()
+    plan = replace(plan, objectives=plan.goal(metrics).objectives)
+    manifest = {
+        "format": FORMAT,
+        "space": str(space.file),
+        "replica_seeds": plan.replica_seeds,
+        **_now(plan),
+        **asdict(plan),
+        "experiment": space.source.record,
+        "metrics": recorded(metrics),
+    }
+    return StudyFolder(Writer.create(path, space, manifest).path, space.source if space.source.file else None)
 
 
 def continued(folder: StudyFolder, space: Space, plan: Plan) -> Plan:
     """The plan to go on with in a study's folder. Raises InputError if that was another kind of search."""
     path = folder.path
     before = Plan.of(folder)
-    now = replace(plan, compiled=before.compiled)
+    if folder.source.name not in (space.source.name, DEFAULT):
+        found = f"is a study of experiment {folder.source.name!r}"
+        raise InputError(f"{path}: {found}, expected {space.source.name!r}, the space's, or a new name (--name)")
+    now = replace(plan, compiled=before.compiled, objectives=plan.goal(space.metrics()).objectives)
     read, written = folder.space.template["schedule"]["rows"], space.template["schedule"]["rows"]
     if (folder.path / "study.toml").read_bytes() != space.file.read_bytes() or read != written:
         raise InputError(f"{path}: a study of another space has this name, expected a new name (--name)")
@@ -146,7 +171,29 @@ def extend(folder: StudyFolder, plan: Plan) -> None:
     """Write down that a study is continued, with a plan of more trials or minutes; keep how it was before."""
     before = {key: folder.manifest.get(key) for key in ("started", "command", "commit", "trials", "minutes")}
     history = [*folder.manifest.get("history", []), before]
-    folder.write_manifest({**folder.manifest, **_now(plan), **asdict(plan), "history": history})
+    _write(folder, {**folder.manifest, **_now(plan), **asdict(plan), "history": history})
+
+
+def expect_same_experiment(folder: StudyFolder, changed: bool = False) -> None:
+    """See that a study's experiment is here, and still has the code that the study was made with.
+
+    Raises InputError if not, unless it may have `changed`: then the manifest records the new code, and in its history
+    the one before. A study of version 0.1 does not say what code it was made with.
+    """
+    source, before = folder.source, folder.manifest.get("experiment")
+    _ = folder.experiment  # says that it is not here
+    if before is None or before["digest"] == source.digest:
+        return
+    if not changed:
+        found = f"experiment {source.name} has changed since (digest {source.digest[:12]})"
+        expected = f"that of {folder.manifest['started']} ({before['digest'][:12]})"
+        raise InputError(f"{folder.path}: {found}, expected {expected}; --changed-experiment goes on with the new one")
+    history = [*folder.manifest.get("history", []), {"started": folder.manifest["started"], "experiment": before}]
+    _write(folder, {**folder.manifest, "experiment": source.record, "history": history})
+
+
+def _write(folder: StudyFolder, manifest: dict[str, Any]) -> None:
+    Writer(folder.path).write_manifest(manifest)
 
 
 def _now(plan: Plan) -> dict[str, Any]:

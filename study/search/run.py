@@ -10,11 +10,12 @@ from ray import tune
 from study.record.folder import StudyFolder
 from study.record.recorder import Listener, Recorder
 from study.record.recovery import clean, reconcile
+from study.search import journal
 from study.search.interrupt import interruptible
 from study.search.limits import TimeLimit
 from study.search.plan import Plan
 from study.search.samplers import sampler
-from study.search.schedulers import Audited, replay, scheduler
+from study.search.schedulers import Audited, replay, scheduler, scores
 from study.search.searcher import OptunaSearch, Reports
 from study.search.worker import run_trial
 
@@ -30,14 +31,14 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
     what is recorded by then is whole.
     """
     clean(folder)
-    study = folder.search(sampler(plan, len(folder.trials)), plan.goal.directions)
+    study = journal.search(folder.path, sampler(plan, len(folder.trials)), folder.goal.directions)
     reconcile(study, folder)
-    recorder = Recorder(folder, listeners)
+    recorder = Recorder(folder.path, listeners)
     past = len(recorder.trials)
-    search = OptunaSearch(study, folder.space, plan.goal, recorder, plan.minutes and plan.minutes * 60)
+    search = OptunaSearch(study, folder.space, folder.goal, recorder, plan.minutes and plan.minutes * 60)
     stopping = scheduler(plan.scheduler, plan.rungs)
     np.random.seed(plan.seed + past)  # by which Ray draws hyperband's brackets
-    replay(stopping, folder.scores())
+    replay(stopping, scores(folder))
     if plan.audit:
         stopping = Audited(stopping, plan.audit, plan.seed + past, lambda trial_id: search.running[trial_id].spare())
     left = (plan.trials or WITHOUT_END) - past
@@ -46,7 +47,7 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # why a trial failed is in its row
     with interruptible(search.interrupt):
         tune.run(
-            tune.with_parameters(run_trial, space=folder.space, plan=plan),
+            tune.with_parameters(run_trial, space=folder.space, plan=plan, goal=folder.goal),
             name="ray",
             trial_dirname_creator=lambda trial: f"{trial.config['trial']:05d}",
             storage_path=str(folder.path.resolve()),

@@ -8,7 +8,7 @@ import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 
-from anchoring import InputError
+from anchoring.errors import InputError
 from study.search.plan import Plan
 
 

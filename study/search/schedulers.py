@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
+from study.record.folder import StudyFolder
 from study.search.plan import SchedulerName
 from study.search.trial import SCORE
 
@@ -106,3 +107,15 @@ def replay(scheduler: TrialScheduler, scores: dict[int, list[float]]) -> None:
             result = {"training_iteration": rung, SCORE: score}
             scheduler.on_trial_result(controller, past, result)
         scheduler.on_trial_complete(controller, past, result)
+
+
+def scores(folder: StudyFolder) -> dict[int, list[float]]:
+    """What each trial that has ended scored at its rungs, up to where it counted as stopped."""
+    if not len(trials := folder.trials):
+        return {}
+    counted = folder.replicas.merge(trials[["trial", "steps"]], on="trial")
+    counted = counted[counted.step <= counted.steps]
+    by_trial: dict[int, list[float]] = {}
+    for trial, ended in counted.groupby("trial"):
+        by_trial[cast(int, trial)] = [folder.goal.score(rows) for _, rows in ended.groupby("step")]
+    return by_trial

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 import pandas as pd
 import safetensors.torch
 from optuna.trial import TrialState
+from torch import nn
 
-from excolor.models import ColorMLP
-from study.record.folder import summarise
+from study.experiment import Experiment, Rung
+from study.record.tables import summarise
+from study.registry import metrics_of
 from study.search.goal import Goal
-
-if TYPE_CHECKING:
-    from anchoring.training import Rung
+from study.search.measured import measured
 
 SCORE = "score"
 """What Ray Tune's schedulers compare trials by: the first objective, more of which is better."""
@@ -48,12 +48,19 @@ class Report:
         return cls("failed", 0, seconds, pd.DataFrame({"seed": [], "step": []}), reason=reason)
 
     @classmethod
-    def of(cls, rung: Rung, model: ColorMLP, seeds: list[int], seconds: float) -> Report:
-        """A rung as it is told and stored. A trial has diverged when all its replicas have."""
-        replicas = pd.DataFrame({"seed": seeds, "step": rung.step, "diverged": rung.diverged.numpy()})
-        replicas = replicas.assign(**{name: metric.numpy() for name, metric in rung.metrics.items()})
+    def of(
+        cls, rung: Rung, model: nn.Module, seeds: list[int], seconds: float, experiment: Experiment, setting: Any
+    ) -> Report:
+        """A rung as it is told and stored. A trial has diverged when all its replicas have.
+
+        Raises InputError if the experiment does not report what it declares of the setting.
+        """
+        declared = {name: m for name, m in metrics_of(experiment, setting).items() if not m.examined}
+        metrics = measured(experiment.name, rung.metrics, declared, rung.diverged, len(seeds))
+        gone = metrics.pop("diverged")
+        replicas = pd.DataFrame({"seed": seeds, "step": rung.step, "diverged": gone, **metrics})
         last = rung.step == rung.steps
-        state = "diverged" if rung.diverged.all() else "complete" if last else "stopped"
+        state = "diverged" if gone.all() else "complete" if last else "stopped"
         weights = safetensors.torch.save(model.state_dict()) if state == "complete" else None
         return cls(state, rung.step, seconds, replicas, weights)
 

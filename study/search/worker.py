@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from ray import tune
+from torch import nn
 
+from study.experiment import Rung
+from study.search.goal import Goal
 from study.search.limits import limit_memory
 from study.search.plan import Plan
 from study.search.trial import SCORE, Report
 from study.space.space import Space
-
-if TYPE_CHECKING:
-    from anchoring.training import Rung
-    from excolor.models import ColorMLP
 
 
 class _DivergedError(Exception):
     """No replica is left to train."""
 
 
-def run_trial(config: dict[str, Any], space: Space, plan: Plan) -> None:
+def run_trial(config: dict[str, Any], space: Space, plan: Plan, goal: Goal) -> None:
     """Train a trial's setting, and report to Ray Tune at each rung: its score and a `Report`.
 
     A worker runs many trials and none may leave anything to the next, so all randomness is the seeds' own. What goes
@@ -32,20 +31,20 @@ def run_trial(config: dict[str, Any], space: Space, plan: Plan) -> None:
     start = time.perf_counter()
     seeds = plan.replica_seeds
 
-    def on_rung(rung: Rung, model: ColorMLP) -> None:
-        report = Report.of(rung, model, seeds, time.perf_counter() - start)
-        tune.report({SCORE: plan.goal.score(report.replicas), "report": report})
+    def on_rung(rung: Rung, model: nn.Module) -> None:
+        report = Report.of(rung, model, seeds, time.perf_counter() - start, experiment, setting)
+        tune.report({SCORE: goal.score(report.replicas), "report": report})
         if report.state == "diverged":
             raise _DivergedError
 
     try:
-        from anchoring.training import train  # takes seconds, which whoever starts the workers need not spend
-
         limit_memory(plan.memory, plan.at_once)
-        setting = space.setting(config["parameters"])
-        train(setting, seeds, rungs=plan.rungs, compiled=plan.compiled, on_rung=on_rung)
+        experiment, setting = space.experiment, space.setting(config["parameters"])
+        experiment.train(setting, seeds, rungs=plan.rungs, compiled=plan.compiled, on_rung=on_rung)
     except _DivergedError:
         pass
     except Exception as error:
-        report = Report.failed(f"{type(error).__name__}: {error}", time.perf_counter() - start)
+        where = space.source.where(error) if space.source.file else ""
+        reason = f"{where}: {type(error).__name__}: {error}" if where else f"{type(error).__name__}: {error}"
+        report = Report.failed(reason, time.perf_counter() - start)
         tune.report({SCORE: 0.0, "report": report})

@@ -13,7 +13,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from anchoring import InputError
+from anchoring.errors import InputError
 
 Value = float | int | bool | str
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import errno
-import io
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
-import tomli_w
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from anchoring import InputError, Setting
 from anchoring.dopesheet import RESERVED, rescale
-from anchoring.setting import Document, read_document, validate
-from excolor.concepts import Concept
+from anchoring.errors import InputError
+from study import registry
+from study.experiment import Document, Experiment, Metric
+from study.registry import Source
 from study.space import ranges
+from study.space.document import read_document
 from study.space.ranges import Value
 
 MOST = 1_000  # ranges and choices of a space
@@ -41,23 +39,39 @@ class Slot:
 
 @dataclass(frozen=True)
 class Space:
-    """A document with slots, and the distribution of each parameter that fills them, by name."""
+    """A document with slots, the distribution of each parameter that fills them, by name, and whose settings it has."""
 
     file: Path
     template: Document
     distributions: dict[str, BaseDistribution]
+    source: Source
     steps: int | None = None  # to which its schedule is rescaled
 
     @classmethod
-    def read(cls, path: str | Path, steps: int | None = None) -> Space:
-        """Read a space's TOML and CSV; with `steps`, its schedule is rescaled to so many optimizer steps.
+    def read(cls, path: str | Path, steps: int | None = None, experiment: str | Path | Source | None = None) -> Space:
+        """Read a space's TOML and CSV.
 
-        Raises InputError, naming file and key (or row and column), if the files do not describe a space or if
-        a setting at the ends of its ranges is wrong.
+        Args:
+            path: the TOML file.
+            steps: rescale its schedule to so many optimizer steps.
+            experiment: a file that holds the space's experiment, if that is not installed. It is executed.
+
+        Raises:
+            InputError: naming file and key (or row and column), if the files do not describe a space, if there is no
+                such experiment, or if a setting at the ends of the ranges is wrong. If `experiment` is a source that is
+                not here, settings are not checked.
         """
         path = Path(path)
         document = read_document(path)
         schedule = document["schedule"]
+        name = document.get("experiment")
+        if name is not None and not (isinstance(name, str) and name):
+            raise InputError(f"{path}: experiment: found {name!r}, expected an experiment's name")
+        given = registry.from_file(experiment) if isinstance(experiment, str | Path) else experiment
+        try:
+            source = registry.find(name, given)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
         distributions: dict[str, BaseDistribution] = {}
         texts = [*_toml_texts(document, path), *_cell_texts(schedule)]
         for text in texts:  # first the ranges, since a named one may be used above where it is defined
@@ -68,12 +82,17 @@ class Space:
             raise InputError(f"{path}: found more than {MOST:,} ranges and choices, expected fewer (all are tried)")
         for text in texts:
             text.refer(distributions)
-        space = cls(path, document, distributions, steps)
-        for values in space.corners():
+        space = cls(path, document, distributions, source, steps)
+        for values in space.corners() if source.here else ():
             space.setting(values)
         return space
 
-    def document(self, values: Mapping[str, Value]) -> Document:
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment. Raises InputError if it is not here. It is loaded where it is needed, never pickled."""
+        return self.source.load()
+
+    def document(self, values: Mapping[str, Value] = MappingProxyType({})) -> Document:
         """The document with every slot filled."""
         filled = _map(self.template, lambda leaf: leaf.fill(values) if isinstance(leaf, Slot) else leaf)
         schedule = filled["schedule"]
@@ -82,14 +101,25 @@ class Space:
             schedule["rows"] = rescale(schedule["rows"], self.steps, schedule["file"])
         return filled
 
-    def setting(self, values: Mapping[str, Value]) -> Setting:
-        """The setting at a point of the space. Raises InputError if the point is no valid setting."""
-        return validate(self.document(values), self.file)
+    def setting(self, values: Mapping[str, Value] = MappingProxyType({})) -> Any:
+        """The setting at a point of the space; of a fixed setting there is one.
 
-    @property
-    def concept(self) -> Concept:
-        """What its settings are to isolate."""
-        return self.template.get("concept", "hue")
+        Raises InputError if the point is no valid setting, or the experiment is not here.
+        """
+        return self.validate(self.document(values))
+
+    def validate(self, document: Document) -> Any:
+        """The setting that a document of this space, perhaps changed, describes. Raises InputError if it is wrong."""
+        experiment = self.experiment
+        own = {key: value for key, value in document.items() if key != "experiment"}
+        with self.source.located(str(self.file)):
+            return experiment.setting(own, self.file)
+
+    def metrics(self) -> dict[str, Metric]:
+        """The metrics that the experiment declares at the space's first corner."""
+        experiment, setting = self.experiment, self.setting(next(self.corners()))
+        with self.source.located(str(self.file)):
+            return registry.metrics_of(experiment, setting)
 
     def corners(self) -> Iterator[dict[str, Value]]:
         """Points that show what a range could do wrong: both ends of all, every choice, and some in between."""
@@ -104,37 +134,12 @@ class Space:
                 yield from ({**low, name: cast(Value, option)} for option in distribution.choices[1:-1])
 
 
-def write_setting(document: Document, folder: Path, stem: str) -> Path:
-    """Write a document without ranges as `stem`.toml and `stem`.csv, which `Space.read` reads as the same setting.
+def read(path: str | Path, steps: int | None = None, experiment: str | Path | None = None) -> Space:
+    """Read a search space, or a fixed setting, which is a space without ranges: `read("mine.toml").setting()`.
 
-    Raises InputError if there are such files, which may have been edited, or they cannot be written.
+    Args, Raises: as of `Space.read`.
     """
-    toml, schedule = folder / f"{stem}.toml", folder / f"{stem}.csv"
-    rows = io.StringIO()
-    csv.writer(rows, lineterminator="\n").writerows(document["schedule"]["rows"])
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in (toml, schedule):
-            if path.exists():
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-        for path, text in ((toml, tomli_w.dumps({**document, "schedule": schedule.name})), (schedule, rows.getvalue())):
-            with path.open("x", encoding="utf-8") as file:
-                file.write(text)
-    except OSError as error:
-        where = error.filename or toml
-        raise InputError(
-            f"{where}: cannot be written ({error.strerror}), expected a folder without it (--to)"
-        ) from None
-    return toml
-
-
-def without_term(document: Document, term: str) -> Document:
-    """A document without ranges as it would be if it had never had one of its regularizers."""
-    header, *body = document["schedule"]["rows"]
-    kept = [i for i, cell in enumerate(header) if cell.partition(":")[0].strip() != term]
-    rows = [[row[i] for i in kept if i < len(row)] for row in (header, *body)]
-    terms = {name: table for name, table in document["regularizers"].items() if name != term}
-    return {**document, "regularizers": terms, "schedule": {**document["schedule"], "rows": rows}}
+    return Space.read(path, steps, experiment)
 
 
 @dataclass(frozen=True)
@@ -180,7 +185,7 @@ def _toml_texts(document: Document, file: Path) -> Iterator[_Text]:
             elif isinstance(child, dict | list):
                 yield from walk(child, here)
 
-    yield from walk({k: v for k, v in document.items() if k not in ("title", "concept", "schedule")}, ())
+    yield from walk({k: v for k, v in document.items() if k not in ("title", "experiment", "concept", "schedule")}, ())
 
 
 def _cell_texts(schedule: dict[str, Any]) -> Iterator[_Text]:

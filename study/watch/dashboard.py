@@ -9,6 +9,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from study.record.folder import StudyFolder
 from study.record.mirror import url_of
+from study.search import journal
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -32,7 +33,7 @@ def server(folder: StudyFolder, port: int) -> WSGIServer:
     """
     from optuna_dashboard import wsgi
 
-    app = _guarded(wsgi(folder.journal()), notes=url_of(folder.path.parent) is None)
+    app = _guarded(wsgi(journal.storage(folder.path)), notes=url_of(folder.path.parent) is None)
     return make_server("127.0.0.1", port, app, server_class=_Server, handler_class=_Quiet)
 
 

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from study.record.folder import STATES
+from study.record.tables import STATES
 from study.search.goal import Goal
 from study.search.plan import Plan
 from study.search.trial import Report, Row
@@ -24,10 +24,10 @@ from study.search.trial import Report, Row
 class StudyView:
     """A live view on a terminal; elsewhere a line for the start and one for each trial that is the best so far."""
 
-    def __init__(self, console: Console, title: str, plan: Plan, past: int = 0, best: Row | None = None):
+    def __init__(self, console: Console, title: str, plan: Plan, goal: Goal, past: int = 0, best: Row | None = None):
         self._console = console
         self._title = title
-        self._goal = plan.goal
+        self._goal = goal
         self._trials = None if plan.trials is None else plan.trials - past
         self._seconds = plan.minutes and plan.minutes * 60
         self._started: set[int] = set()
@@ -58,7 +58,7 @@ class StudyView:
         """A trial has ended."""
         self._states[row["state"]] += 1
         if row["state"] == "failed":
-            self._console.print(Text(f"trial {row['trial']} failed: {row['reason']}", style="red"))
+            self._console.print(Text(f"trial {row['trial']} failed: {row['reason']}", style="logging.level.error"))
         if row["state"] == "complete" and row["feasible"] and self._is_best(row):
             self._best_row = row
             if not self._console.is_interactive:
@@ -103,7 +103,7 @@ class StudyView:
             f"[green]{self._states['complete']} complete[/]",
             f"[yellow]{self._states['stopped']} stopped early[/]",
             f"[magenta]{self._states['diverged']} diverged[/]",
-            f"[red]{self._states['failed']} failed[/]",
+            f"[logging.level.error]{self._states['failed']} failed[/]",
         )
         lines: list = [Text(self._title, style="bold"), bar, counts]
         if self._best_row:

@@ -18,9 +18,10 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from anchoring import InputError
-from anchoring.errors import FailedError, reason
+from anchoring.errors import FailedError, InputError, reason
 from study.record.folder import StudyFolder
+from study.record.loading import EXPERIMENT
+from study.record.writer import Writer
 
 
 def write_report(
@@ -40,6 +41,8 @@ def write_report(
     name, content = _find(notebook)
     # a reader of the page can do nothing about warnings, and small matrices are fastest on one thread
     kernel = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
+    if folder.given:
+        kernel[EXPERIMENT] = str(Path(folder.given.file).absolute())  # for `study.load` in the notebook
     if figures:
         figures.mkdir(parents=True, exist_ok=True)
         kernel["STUDY_FIGURES"] = str(figures.resolve())
@@ -50,7 +53,7 @@ def write_report(
     body, _ = exporter.from_notebook_node(executed)
     page = Template((files("analysis") / "page.html").read_text(encoding="utf-8"))
     title = html.escape(folder.name if name == "report" else f"{folder.name}: {name}")
-    return folder.write(f"{name}.html", page.substitute(title=title, body=body).encode())
+    return Writer(folder.path).write(f"{name}.html", page.substitute(title=title, body=body).encode())
 
 
 def execute(content: str, environment: dict[str, str], parameters: Mapping[str, Any]) -> nbformat.NotebookNode:

@@ -13,9 +13,10 @@ import pandas as pd
 from optuna.trial import TrialState
 
 from study.evidence.ranking import ranking
-from study.record.folder import STATES, StudyFolder
+from study.record.folder import StudyFolder
 from study.record.lock import is_held
 from study.record.mirror import url_of
+from study.record.tables import STATES
 from study.search.plan import Plan
 
 State = Literal["running", "interrupted", "finished"]

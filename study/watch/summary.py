@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import optuna
@@ -10,48 +11,32 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from anchoring import Setting
-from excolor.concepts import CONCEPTS, blindness_of
-from study.evidence.ranking import ranking
+from anchoring.dopesheet import Dopesheet
+from study.evidence.ranking import ranking, reference
 from study.evidence.ranking import worths as ranked_worths
-from study.record.folder import STATISTICS, StudyFolder, metric_names, summarise
+from study.experiment import Metric
+from study.record.folder import StudyFolder
+from study.record.tables import STATISTICS, metric_names, summarise
+from study.search.goal import counted
 from study.watch.live import format_figure, format_value
-
-MEANINGS = {
-    "isolation": "utility x blindness to the concept, both at least 0: the usual objective",
-    "utility": "how well the intact model reproduces colours: 1 perfectly, 0 no better than without the concept",
-    **{
-        blindness_of(
-            name
-        ): f"how close the ablated output is to the {name}-blind oracle: 1 there, 0 if {name} is untouched"
-        for name in CONCEPTS
-    },
-    "hue_residual": "share of the outputs' variation with hue that is left after ablation (0 is best)",
-    "gray_collateral": "what ablation costs on grays: 0 nothing, 1 as much as answering one gray for all",
-    "lightness_kept": "R² of the ablated output's lightness with the oracle's (1 is best)",
-    "vibrancy_r2": "r² of ablated error and vibrancy^2.3, the published measure; not to choose by",
-    "probe_gap": "R² of a probe for hue in the ablated dims, minus in the others: 1 if hue is only there",
-    "relearning": "steps to learn hue again, over steps from scratch: less than 1 the more is left to build on",
-    "wheel": "circular correlation of hue and the angle in the two ablated dims (1 is best)",
-    "winding": "how often that angle goes around while hue does once (1 or -1 for a wheel)",
-    "labelled": "samples seen in training that carried a label: what the supervision cost",
-}
 
 ENOUGH = 10  # complete trials, to say which parameters matter
 
 
 def best_settings(folder: StudyFolder, n: int = 3) -> Table:
-    """The best settings side by side: their isolation, then a row per parameter, the most important first."""
+    """The best settings side by side: the objective, two more metrics, and the parameters, the most important first."""
     best = folder.best(n)
     table = Table(title=f"The {len(best)} best settings of {folder.name}", title_justify="left")
     table.add_column("", overflow="fold")
     table.add_column("importance", justify="right", min_width=10)
     for trial in best.trial:
         table.add_column(f"trial {trial}", justify="right", min_width=13)
-    for name in ("isolation", "utility", blindness_of(folder.space.concept)):
+    objective = folder.goal.objectives[0]
+    others = [name for name, metric in folder.metrics.items() if name != objective and not metric.examined]
+    for name in (objective, *others[:2]):
         spread = zip(best[f"{name}.mean"], best[f"{name}.sd"], strict=True)
         table.add_row(name, "", *(f"{format_figure(mean)} ± {format_figure(sd)}" for mean, sd in spread))
-    table.add_row("worst seed", "", *(f"{value:.3f}" for value in best["isolation.min"]), end_section=True)
+    table.add_row("worst seed", "", *(format_figure(value) for value in _worst(folder, best)), end_section=True)
     weights = importances(folder)
     for name in weights or folder.space.distributions:
         values = [format_value(value) for value in best[f"param.{name}"].tolist()]
@@ -59,6 +44,13 @@ def best_settings(folder: StudyFolder, n: int = 3) -> Table:
     share = "share of what separates good complete trials from the rest (PED-ANOVA)"
     table.caption = "importance: " + (share if weights else f"unknown, with fewer than {ENOUGH} complete trials")
     return table
+
+
+def _worst(folder: StudyFolder, best: pd.DataFrame) -> list[float]:
+    """The first objective of each trial's worst replica."""
+    objective, final = folder.goal.objectives[0], folder.final()
+    ends = [counted(final[final.trial == trial], objective, folder.goal.first) for trial in best.trial]
+    return [float(end.min() if folder.goal.first.higher_is_better else end.max()) for end in ends]
 
 
 def importances(folder: StudyFolder) -> dict[str, float]:
@@ -85,6 +77,7 @@ def confirmed(folder: StudyFolder) -> Table:
     table = Table(title=f"Confirmed: {metric} on {rows.seed.nunique()} held-out seeds", title_justify="left")
     for column in ("", "mean [95%]", "p10", "worst", "failed", "search", "wins"):
         table.add_column(column, justify="right" if column else "left", overflow="fold")
+    usual, failure = reference(rows, folder), folder.goal.first.failure
     for place, row in ranking(rows, folder).iterrows():
         table.add_row(
             escape(row.setting) + (" =" if row.tied and place else ""),
@@ -93,12 +86,14 @@ def confirmed(folder: StudyFolder) -> Table:
             f"{row['min']:.3f}",
             f"{row.failures:.0%}",
             f"{row.searched:.3f}" if pd.notna(row.searched) else "",
-            f"{row.over_published:.0%}" if "over_published" in row and row.setting != "published" else "",
+            f"{row.over_reference:.0%}" if usual and row.setting != usual else "",
             style="bold" if place == 0 else None,
         )
+    worse = "below" if folder.goal.first.higher_is_better else "above"
+    failed = "that diverged" if failure is None else f"with {metric} {worse} {failure:g}"
+    wins = f"; wins: the chance that a replica does better than one of the setting {usual}" if usual else ""
     table.caption = (
-        "=: ties with the best, seed by seed; failed: seeds with isolation below 0.5; search: what the search had "
-        "measured; wins: the chance that a replica does better than one of the published setting"
+        f"=: ties with the best, seed by seed; failed: seeds {failed}; search: what the search had measured{wins}"
     )
     return table
 
@@ -125,32 +120,32 @@ def metrics(replicas: pd.DataFrame) -> Table:
     summary = summarise(replicas)
     for name in metric_names(replicas):
         figures = [*(summary[f"{name}.{statistic}"] for statistic in STATISTICS), replicas[name].max()]
-        table.add_row(name, *(format_figure(figure, like=figures[0]) for figure in figures))
+        table.add_row(escape(name), *(format_figure(figure, like=figures[0]) for figure in figures))
     if replicas.diverged.any():
-        table.caption = f"{replicas.diverged.sum()} of them diverged: 0 in isolation, left out of the other metrics"
+        table.caption = f"{replicas.diverged.sum()} of them diverged: what they have no number for leaves them out"
     return table
 
 
-def meanings(replicas: pd.DataFrame) -> Table:
+def meanings(replicas: pd.DataFrame, declared: Mapping[str, Metric]) -> Table:
     """What each metric that was measured means."""
     table = Table(box=None, show_header=False, padding=(0, 1))
     for name in metric_names(replicas):
-        table.add_row(name, MEANINGS.get(name, "a term, unweighted, on colours off the training grid"), style="dim")
+        table.add_row(escape(name), escape(declared[name].meaning) if name in declared else "", style="dim")
     return table
 
 
-def schedule(setting: Setting) -> Table:
-    """A setting's keyframes after resolution, a row per key."""
-    table = Table(title=f"Schedule, {len(setting.schedule):,} steps", title_justify="left")
+def schedule(sheet: Dopesheet) -> Table:
+    """A dopesheet's keyframes after resolution, a row per key."""
+    table = Table(title=f"Schedule, {len(sheet):,} steps", title_justify="left")
     table.add_column("step", justify="right")
-    rows = setting.schedule.rows
+    rows = sheet.rows
     words = {"phase": [row.phase for row in rows], "actions": [", ".join(row.actions) for row in rows]}
     words = {title: cells for title, cells in words.items() if any(cells)}
     for title in words:
         table.add_column(title)
-    for column in setting.schedule.properties:
+    for column in sheet.properties:
         table.add_column(column.name, justify="right", overflow="fold")
-    keys = [dict(zip(p.steps, p.values, strict=True)) for p in setting.schedule.properties]
+    keys = [dict(zip(p.steps, p.values, strict=True)) for p in sheet.properties]
     for i, row in enumerate(rows):
         cells = [escape(column[i]) for column in words.values()]
         cells += [format_value(column[row.step]) if row.step in column else "" for column in keys]
@@ -158,22 +153,25 @@ def schedule(setting: Setting) -> Table:
     return table
 
 
-def drawn_schedule(setting: Setting, width: int = 44) -> Table:
-    """A setting's properties over its steps, each on a logarithmic scale of its own; `o` marks keyframes."""
-    length = len(setting.schedule)
+def drawn_schedule(sheet: Dopesheet, terms: Iterable[str] = (), width: int = 44) -> Table:
+    """A dopesheet's properties over its steps, each on a logarithmic scale of its own; `o` marks keyframes.
+
+    Of the terms those that have no column are listed, too.
+    """
+    length = len(sheet)
     table = Table(title="Over training, logarithmic", title_justify="left", box=None, padding=(0, 1))
     for column in ("", "lowest", "highest"):
         table.add_column(column, justify="right" if column else "left", overflow="fold")
-    phases = {row.step: row.phase for row in setting.schedule.rows if row.phase}
+    phases = {row.step: row.phase for row in sheet.rows if row.phase}
     table.add_column(_marks(phases, length, width), no_wrap=True)
-    for name, values in setting.schedule.table().items():
-        keys = next(p.steps for p in setting.schedule.properties if p.name == name)
+    for name, values in sheet.table().items():
+        keys = next(p.steps for p in sheet.properties if p.name == name)
         sampled = np.log10(np.maximum(values[np.linspace(0, length - 1, width).round().astype(int)], 1e-10))
         scaled = (sampled - sampled.min()) / max(float(np.ptp(sampled)), 1e-9)
         line = "".join(_BARS[int(share * (len(_BARS) - 1))] for share in scaled)
         table.add_row(escape(name), format_value(float(values.min())), format_value(float(values.max())), line)
         table.add_row("", "", "", f"[dim]{_marks(dict.fromkeys(keys, 'o'), length, width)}[/]")
-    for name in setting.regularizers.keys() - {p.name for p in setting.schedule.properties}:
+    for name in (name for name in terms if name not in {p.name for p in sheet.properties}):
         table.add_row(escape(name), "1", "1", "[dim]it has no column[/]")
     return table
 

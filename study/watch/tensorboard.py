@@ -5,7 +5,8 @@ from __future__ import annotations
 from tensorboardX import SummaryWriter
 from tensorboardX.summary import hparams
 
-from study.record.folder import StudyFolder, metric_means
+from study.record.folder import StudyFolder
+from study.record.tables import metric_means
 from study.search.trial import Report, Row
 
 

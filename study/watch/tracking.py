@@ -12,7 +12,8 @@ import pandas as pd
 from rich.console import Console
 
 from anchoring.errors import reason
-from study.record.folder import StudyFolder, metric_means
+from study.record.folder import StudyFolder
+from study.record.tables import metric_means
 from study.search.trial import Report, Row
 from study.watch.summary import importances
 
@@ -85,7 +86,7 @@ class Tracker:
 
         return wandb.init(
             mode=self._mode,  # type: ignore[arg-type]
-            project=os.environ.get("WANDB_PROJECT", "hue-study"),
+            project=os.environ.get("WANDB_PROJECT", self._folder.source.name),
             group=self._folder.name,
             dir=self._dir,
             reinit="create_new",

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-import anchoring
+import study
 from analysis import baseline_plots, baselines
 from anchoring.ablation import Ablation
 from excolor.concepts import blindness_of
@@ -42,7 +42,7 @@ def test_random_subspaces_are_the_same_each_time(model):
 
 
 def test_one_dim_is_compared_with_each_other_one(model, spaces):
-    setting = anchoring.load(spaces / "seed-red.toml")
+    setting = study.read(spaces / "seed-red.toml").setting()
     assert setting.ablation.dims == (0,)
     singles = baselines.by_dims(model, 1, "red")
     assert list(singles) == ["z0", "z1", "z2", "z3"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import anchoring
+import study
 from analysis import plots, style
 from study.evidence.ranking import ranking
 
@@ -68,7 +68,7 @@ def test_the_dominated_area_is_that_of_the_staircase():
 
 
 def test_a_reference_is_drawn_beside_what_is_like_it(hue, best, spaces):
-    published = anchoring.load(spaces / "published.toml")  # whose Subspace is named subspace, at another layer
+    published = study.read(spaces / "published.toml").setting()  # whose Subspace is named subspace, at another layer
     vibrant = published.model_copy(update={"labels": hue.setting(best[0]).labels})
     figure = plots.schedules({"best": hue.setting(best[0])}, {"published": vibrant})
     planar = figure.axes[2]

@@ -7,6 +7,7 @@ import torch
 import study
 from analysis.publish import PUBLISHED, publish
 from anchoring import InputError
+from study.search.schedulers import scores
 from study.space.space import Space
 from study.watch.summary import best_settings
 
@@ -24,7 +25,7 @@ def test_every_frame_is_equal(hue, compact):
     pd.testing.assert_frame_equal(compact.confirmation, hue.confirmation)
     keys = ["trial", "step", "seed"]
     pd.testing.assert_frame_equal(compact.replicas, hue.replicas.sort_values(keys, ignore_index=True))
-    assert compact.scores() == hue.scores()
+    assert scores(compact) == scores(hue)
     assert compact.space.distributions == hue.space.distributions
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from study.evidence.references import references
 
 import study
 from anchoring import InputError
 from study.evidence.confirmation import candidates, leave_one_out
 from study.evidence.ranking import ranking, worths
-from study.evidence.references import references
 from study.search.plan import SEEDS_APART, Plan
 
 

@@ -18,6 +18,7 @@ from anchoring import InputError
 from study.record.folder import StudyFolder
 from study.record.lock import driving
 from study.record.recovery import clean, reconcile
+from study.search import journal
 
 
 def run(space, path, trials, *more):
@@ -90,7 +91,7 @@ def test_journal_and_table_are_each_made_anew_from_the_other(hue, outcomes, tmp_
         mended = study.load(shutil.copytree(whole.path, tmp_path / whole.name))
         loss(mended.path)
         clean(mended)
-        search = mended.search(RandomSampler(), mended.goal.directions)
+        search = journal.search(mended.path, RandomSampler(), mended.goal.directions)
         reconcile(search, mended)
         for told, before in zip(search.trials, whole.optuna().trials, strict=True):
             for name in ("number", "state", "params", "value"):

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from anchoring import InputError
 from anchoring.dopesheet import Dopesheet, rescale
 from study.space import ranges
-from study.space.space import Space, write_setting
+from study.space.document import write_setting
+from study.space.space import Space
 
 SPACES = Path(__file__).parents[3] / "search_spaces"
 SHIPPED = {path.name: path.read_text() for path in sorted(SPACES.iterdir()) if path.suffix in (".toml", ".csv")}

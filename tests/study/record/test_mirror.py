@@ -17,6 +17,8 @@ from anchoring import InputError
 from study import cli
 from study.record.mirror import JOURNAL, TRIALS, Mirror, fetch, locate, names, url_of
 from study.record.recovery import reconcile
+from study.record.writer import Writer
+from study.search import journal
 from study.watch import dashboard
 from study.watch.status import status
 
@@ -86,7 +88,7 @@ def test_what_the_journal_does_not_know_is_in_the_table(working, url, tmp_path):
     again = study.load(f"{url}/hue")
     assert 0 < sum(trial.state.is_finished() for trial in again.optuna().trials) < 14
     assert len(again.trials) == 14
-    search = again.search(optuna.samplers.RandomSampler(), again.goal.directions)
+    search = journal.search(again.path, optuna.samplers.RandomSampler(), again.goal.directions)
     reconcile(search, again)
     assert all(trial.state.is_finished() for trial in search.trials)
     assert len(search.trials) == 14
@@ -180,7 +182,7 @@ def test_a_damaged_journal_does_not_come_here(working, url, tmp_path):
         fetch(working.path)
     there.unlink()
     fetch(working.path)
-    working.search(optuna.samplers.RandomSampler(), working.goal.directions)
+    journal.search(working.path, optuna.samplers.RandomSampler(), working.goal.directions)
     with mirror(working):
         pass
     assert there.read_bytes() == (working.path / JOURNAL).read_bytes() != b""
@@ -230,8 +232,8 @@ def test_whatever_a_storage_raises_is_said(working, monkeypatch, capsys):
 
 def test_at_a_url_another_machine_may_be_at_work(elsewhere):
     """A lock that is left here says nothing of that, and a note taken here would be another way."""
-    elsewhere.write_manifest({**elsewhere.manifest, "trials": 20})
-    elsewhere.journal().create_new_trial(0)
+    Writer(elsewhere.path).write_manifest({**elsewhere.manifest, "trials": 20})
+    journal.storage(elsewhere.path).create_new_trial(0)
     (elsewhere.path / ".lock").touch()
     assert status(elsewhere).state == "running"
     with dashboard.server(elsewhere, 0) as serving:

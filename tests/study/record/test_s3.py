@@ -69,14 +69,14 @@ def test_a_study_goes_on_from_s3_on_another_machine(bucket, spaces, command, tmp
     process.kill()
     said = process.communicate(timeout=60)
     assert ended >= 4, said
-    shutil.rmtree(tmp_path / "cache" / "hue-study")
+    shutil.rmtree(tmp_path / "cache" / "concept-study")
 
     kept = study.load(f"{url}/far").trials.drop(columns="seconds")
     assert len(kept) >= 1  # the table is uploaded before the journal, which decides
     trials = len(kept) + 6
     done = command("resume", f"{url}/far", "--trials", trials, "--cpus", 2, "--confirm", 0)
     assert done.returncode == 0, done.stderr
-    shutil.rmtree(tmp_path / "cache" / "hue-study")
+    shutil.rmtree(tmp_path / "cache" / "concept-study")
 
     far = study.load(f"{url}/far")
     assert far.trials.trial.tolist() == list(range(trials))
@@ -85,7 +85,7 @@ def test_a_study_goes_on_from_s3_on_another_machine(bucket, spaces, command, tmp
     assert again.reset_index().equals(kept.reset_index(drop=True))
     assert far.model(far.best().trial.item())
     assert (far.path / "report.html").is_file()
-    files = [path for path in (tmp_path / "cache" / "hue-study").rglob("*") if path.is_file()]
+    files = [path for path in (tmp_path / "cache" / "concept-study").rglob("*") if path.is_file()]
     assert not [path for path in files if b"planted-key" in path.read_bytes()]
 
 

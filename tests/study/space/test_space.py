@@ -2,9 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import anchoring
+import study
 from anchoring import InputError
-from study.space.space import Space, write_setting
+from study.space.document import write_setting
+from study.space.space import Space
 
 TOML = """
 schedule = "s.csv"
@@ -63,7 +64,7 @@ def test_a_point_of_the_space_is_a_setting(space):
 def test_a_file_without_ranges_is_a_fixed_setting(spaces):
     fixed = Space.read(spaces / "seed.toml")
     assert fixed.distributions == {}
-    assert fixed.setting({}) == anchoring.load(spaces / "seed.toml")
+    assert fixed.setting({}) == study.read(spaces / "seed.toml").setting()
 
 
 def test_a_space_has_one_concept(space):

@@ -17,13 +17,14 @@ from typer.testing import CliRunner
 import study
 from anchoring import InputError
 from study import cli
+from study.search import journal
 
 
 @pytest.fixture
 def served(hue, tmp_path):
     """A study with a trial that still runs, and where it is served by command line."""
     folder = study.load(shutil.copytree(hue.path, tmp_path / "hue", ignore=shutil.ignore_patterns("wandb", "ray")))
-    folder.journal().create_new_trial(0)
+    journal.storage(folder.path).create_new_trial(0)
     command = [sys.executable, "-m", "study", "dashboard", str(folder.path), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     url = process.stdout.readline().split()[-1]

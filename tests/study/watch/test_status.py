@@ -16,7 +16,10 @@ from typer.testing import CliRunner
 
 import study
 from study import cli
-from study.record.folder import STATES
+from study.record.tables import STATES, trials_table
+from study.record.writer import Writer
+from study.search import journal
+from study.search.schedulers import scores
 from study.watch.status import minutes_left, started, status
 
 
@@ -45,9 +48,9 @@ def test_the_best_of_a_continued_study_may_yet_have_to_be_confirmed(copy):
 
 def test_a_study_that_runs_and_is_cut(copy):
     """What the files say while a trial more runs, and after its driver was killed."""
-    copy.write_manifest({**copy.manifest, "trials": 20})
+    Writer(copy.path).write_manifest({**copy.manifest, "trials": 20})
     (copy.path / ".lock").unlink()
-    storage = copy.journal()
+    storage = journal.storage(copy.path)
     storage.create_new_trial(0)
     now = status(copy)
     assert (now.state, now.running, now.next) == ("running", 1, f"study dashboard {copy.path}")
@@ -114,7 +117,7 @@ def test_a_pipe_and_a_plain_terminal_get_plain_and_whole_tables(hue, monkeypatch
 
 
 def test_a_study_of_minutes_goes_on_for_those_it_had_left(copy):
-    copy.write_manifest({**copy.manifest, "trials": None, "minutes": 30.0})
+    Writer(copy.path).write_manifest({**copy.manifest, "trials": None, "minutes": 30.0})
     for used, left in {10: 20, 29.5: 1, 100: 1}.items():
         ended = started(copy) + 60 * used
         os.utime(copy.path / "trials.parquet", (ended, ended))
@@ -124,13 +127,13 @@ def test_a_study_of_minutes_goes_on_for_those_it_had_left(copy):
 
 
 def test_a_study_all_of_whose_trials_failed_can_be_looked_at_and_gone_on_with(copy):
-    rows = copy.trials_table().to_pandas()
+    rows = trials_table(copy.path).to_pandas()
     rows = rows[["trial", "seconds", "audited", *rows.filter(like="param.")]]
     rows = rows.assign(state="failed", steps=0, diverged=0, reason="MemoryError", value=np.nan, feasible=True)
     copy.write("trials.parquet", rows.to_parquet(index=False))
     for part in (copy.path / "replicas.parquet").iterdir():
         part.unlink()
-    assert copy.scores() == {}
+    assert scores(copy) == {}
     assert copy.final().empty
     result = CliRunner().invoke(cli.app, ["show", str(copy.path), "3"])
     assert result.exit_code == 0, result.output

@@ -1,0 +1,104 @@
+"""C++ source to a loaded shared object, kept in the user's cache folder under a digest of what it is made of."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import platformdirs
+
+KEPT = 200  # shared objects; a whole search needs a few
+FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-march=native",
+    "-fPIC",
+    "-shared",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-w",
+)
+
+
+def compiler() -> str | None:
+    """The path of the C++ compiler that steps are made with, if there is one: `CXX`, else g++ or clang++."""
+    if named := os.environ.get("CXX"):
+        return shutil.which(named)
+    order = ("clang++", "g++") if sys.platform == "darwin" else ("g++", "clang++")
+    return next((path for name in order if (path := shutil.which(name))), None)
+
+
+def build(source: str) -> ctypes.CDLL:
+    """The source's shared object, compiled unless the cache has it; one that cannot be loaded is made anew once.
+
+    Raises OSError, in one line, if there is no compiler, it fails, or what it makes cannot be loaded.
+    """
+    path = compiler()
+    if path is None:
+        raise OSError("there is no C++ compiler: install g++ or clang++, or name one in CXX")
+    folder = platformdirs.user_cache_path("concept-study") / "native"
+    folder.mkdir(parents=True, exist_ok=True)
+    made_of = "\n".join([path, *FLAGS, _target(path), source])
+    file = folder / f"{hashlib.sha256(made_of.encode()).hexdigest()[:32]}.so"
+    if file.exists():
+        try:
+            return _load(file)
+        except OSError:
+            file.unlink(missing_ok=True)
+    _compile(path, source, file)
+    _prune(folder)
+    return _load(file)
+
+
+def _load(file: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(file))
+    file.touch()  # the cache keeps what was used last
+    return library
+
+
+@cache
+def _target(path: str) -> str:
+    """What the compiler says of its version and of the processor it compiles for."""
+    return _run([path, "-march=native", "-dM", "-E", "-x", "c++", os.devnull])
+
+
+def _compile(path: str, source: str, file: Path) -> None:
+    """Compile to a name of this process's own, then put it in place: others may make the same one."""
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix="making-") as folder:
+        written, made = Path(folder, "step.cpp"), Path(folder, "step.so")
+        written.write_text(source)
+        extra = ["-mprefer-vector-width=512"] if "__AVX512F__" in _target(path) else []
+        _run([path, *FLAGS, *extra, "-o", str(made), str(written)])
+        os.replace(made, file)
+
+
+def _run(command: list[str]) -> str:
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise OSError(f"{command[0]} does not run: {error.strerror or error}") from None
+    if ran.returncode:
+        lines = [line for line in ran.stderr.splitlines() if line.strip()] or ["it says nothing"]
+        said = next((line for line in lines if "error" in line), lines[0])
+        raise OSError(f"{command[0]} cannot compile the step: {said.strip()}")
+    return ran.stdout
+
+
+def _prune(folder: Path) -> None:
+    """Remove all but the shared objects used last."""
+    found = []
+    for file in folder.glob("*.so"):
+        try:
+            found.append((file.stat().st_mtime_ns, file))
+        except OSError:  # another process removed it
+            continue
+    for _, file in sorted(found, reverse=True)[KEPT:]:
+        file.unlink(missing_ok=True)

@@ -1,0 +1,203 @@
+"""A program as C++: each statement a nest of loops, its expressions in vectors along the innermost one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from anchoring.native.expressions import LANES, Buffer, Expr, Index
+from anchoring.native.program import Fold, Map, Product, Scatter, Sizes, Statement, Store, load_of
+
+TYPES = {"float": "float", "int": "int64_t", "bool": "int"}
+INFIX = {
+    **{"add": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|", "xor": "^"},
+    **{"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="},
+}
+
+
+def declare(buffers: Iterable[Buffer]) -> tuple[str, str]:
+    """The constants, and the members of the structure of all other buffers, each with room to read a vector past it."""
+    constants, members = [], []
+    for b in buffers:
+        if b.values is None:
+            members.append(f"  alignas(64) {TYPES[b.kind]} {b.name}[{-(-b.size // LANES) * LANES + LANES}];\n")
+        else:
+            values = ", ".join(
+                _number(value, b.kind == "float") if b.kind != "bool" else str(-int(value)) for value in b.values
+            )
+            constants.append(f"static const {TYPES[b.kind]} {b.name}[{b.size + LANES}] = {{{values}}};\n")
+    return "".join(constants), "".join(members)
+
+
+def emit(statements: Sequence[Statement]) -> str:
+    """The C++ of statements, in which a buffer is an array of its name."""
+    return "".join(_statement(statement) for statement in statements)
+
+
+def _statement(statement: Statement) -> str:
+    if isinstance(statement, Product):
+        arguments = [_pointer(*statement.out)]
+        arguments += [_pointer(e.buffer, e.index) for e in statement.operands if e.buffer]
+        if not statement.template.startswith("dots"):
+            bias = statement.bias
+            arguments.append(_pointer(bias.buffer, bias.index) if bias and bias.buffer else "nullptr")
+        return nest(statement.loops, f"{statement.template}({', '.join(arguments)});\n")
+    scalar = isinstance(statement, Scatter) or any(s.expr.kind == "int" for s in statement.stores)
+    if isinstance(statement, Fold):
+        return _fold(statement, scalar)
+    if scalar or not statement.sizes:
+        return nest(statement.sizes, "".join(_store_scalar(s, statement) for s in statement.stores))
+    vector, size = statement.sizes[-1]
+    body = Body(vector)
+    for store in statement.stores:
+        body.store(store, size)
+    return nest(statement.sizes, body.text, vector)
+
+
+def _store_scalar(store: Store, statement: Map) -> str:
+    target = f"{store.buffer.name}[{position(store.index)}]"
+    value = scalar(store.expr)
+    if store.expr.kind == "bool":
+        value = f"-(int)({value})"
+    return f"{target} {'+=' if isinstance(statement, Scatter) and statement.add else '='} {value};\n"
+
+
+def _fold(fold: Fold, scalar_only: bool) -> str:
+    (store,) = fold.stores
+    target = f"{store.buffer.name}[{position(store.index)}]"
+    if scalar_only:
+        kind = "Sum" if fold.op == "Sum" else fold.op
+        start = "0" if fold.op == "Sum" else f"INT64_{'MIN' if fold.op == 'Largest' else 'MAX'}"
+        inner = nest(fold.folded, f"sum = {kind}::of(sum, (int64_t)({scalar(store.expr)}));\n")
+        return nest(fold.sizes, f"{{ int64_t sum = {start};\n{inner}{target} = sum; }}\n")
+    vector, size = (fold.folded if fold.across else fold.sizes)[-1]
+    body = Body(vector)
+    value = body.vector(store.expr)
+    start = f"splat({fold.op}::start)"
+    if fold.across and size % LANES:
+        value = f"({vector} + W > {size} ? where(first_lanes({size} - {vector}), {value}, {start}) : {value})"
+    inner = nest(fold.folded, f"{body.text}sum = {fold.op}::of(sum, {value});\n", vector)
+    if fold.across:
+        end = f"{target} = across<{fold.op}>(sum);\n"
+    else:
+        end = _store_vector(store, "sum", vector, size)
+    return nest(fold.sizes, f"{{ V sum = {start};\n{inner}{end}}}\n", vector)
+
+
+def nest(sizes: Sizes, body: str, vector: str | None = None) -> str:
+    for name, size in reversed(sizes):
+        step = f"{name} += W" if name == vector else f"{name}++"
+        body = f"for (int {name} = 0; {name} < {size}; {step}) {{\n{body}}}\n"
+    return body
+
+
+def _store_vector(store: Store, value: str, vector: str, size: int) -> str:
+    buffer, factor = store.buffer, store.index.factor(vector)
+    if factor == 1:
+        whole = size % LANES == 0 or buffer.padded == size
+        return f"store({_pointer(buffer, store.index)}, {value}{'' if whole else f', {size} - {vector}'});\n"
+    at = position(store.index, vector)
+    return f"for (int l = 0; l < W && {vector} + l < {size}; l++) {buffer.name}[{at}] = {value}[l];\n"
+
+
+class Body:
+    """The inside of a loop along vectors: a line for each operation, none twice."""
+
+    def __init__(self, vector: str):
+        self._vector = vector
+        self._names: dict[Expr, str] = {}
+        self.text = ""
+
+    def store(self, store: Store, size: int) -> None:
+        value = self.vector(store.expr)
+        if not store.local:
+            self.text += _store_vector(store, value, self._vector, size)
+        self._names.setdefault(load_of(store), value)
+
+    def vector(self, expr: Expr) -> str:
+        """The name of a vector of an expression's values."""
+        if expr not in self._names:
+            text = self._text(expr)
+            name = f"v{len(self._names)}"
+            self.text += f"{'M' if expr.kind == 'bool' else 'V'} {name} = {text};\n"
+            self._names[expr] = name
+        return self._names[expr]
+
+    def _text(self, expr: Expr) -> str:
+        if expr.op == "load" and expr.buffer:
+            if not expr.index.uses(self._vector):
+                element = f"{expr.buffer.name}[{position(expr.index)}]"
+                return f"splat({element})"
+            if expr.index.factor(self._vector) == 1 and not any(
+                self._vector in e.variables for e, _ in expr.index.looked_up
+            ):
+                return f"load({_pointer(expr.buffer, expr.index)})"
+            return self._by_lanes(expr)
+        if expr.op == "constant":
+            return f"splat({scalar(expr)})"
+        if any(arg.kind == "int" for arg in expr.args) and expr.op != "power":
+            return self._by_lanes(expr)
+        return _operation(expr, [self.vector(arg) if arg.kind != "int" else scalar(arg) for arg in expr.args])
+
+    def _by_lanes(self, expr: Expr) -> str:
+        make = "mask_lanes" if expr.kind == "bool" else "lanes"
+        return f"{make}([&](int l) {{ return {scalar(expr, self._vector)}; }})"
+
+
+def scalar(expr: Expr, vector: str | None = None) -> str:
+    """An expression for one element: lane `l` of a vector along a variable, if there is one."""
+    if expr.op == "load" and expr.buffer:
+        element = f"{expr.buffer.name}[{position(expr.index, vector)}]"
+        return f"({element} != 0)" if expr.kind == "bool" else element
+    if expr.op == "position":
+        return f"(int64_t)({position(expr.index, vector)})"
+    if expr.op == "constant":
+        if expr.kind == "bool":
+            return "true" if expr.value else "false"
+        return _number(expr.value or 0, expr.kind == "float")
+    return _operation(expr, [scalar(arg, vector) for arg in expr.args])
+
+
+def _operation(expr: Expr, args: Sequence[str]) -> str:
+    match expr.op:
+        case op if op in INFIX:
+            return f"({args[0]} {INFIX[op]} {args[1]})"
+        case "max" | "min" if (
+            expr.args[1].op == "constant" and expr.kind == "float" and expr.args[1].value == expr.args[1].value
+        ):
+            return f"{'at_least' if expr.op == 'max' else 'at_most'}({', '.join(args)})"
+        case "neg":
+            return f"(-{args[0]})"
+        case "power":
+            return f"power<{expr.args[1].value}>({args[0]})"
+        case "to_int":
+            return f"(int64_t)({args[0]})"
+        case "to_bool":
+            return f"({args[0]} != 0)"
+        case "where" | "to_float":
+            return f"{expr.op}({', '.join(args)})"
+        case "within":
+            return f"within({', '.join(args)})"
+        case op:
+            return f"{op}_({', '.join(args)})"
+
+
+def _pointer(buffer: Buffer, index: Index) -> str:
+    return f"{buffer.name} + {position(index)}"
+
+
+def position(index: Index, vector: str | None = None) -> str:
+    """An index as C++; of lane `l`, if vectors go along a variable."""
+    parts = [f"{f'({name} + l)' if name == vector else name} * {factor}" for name, factor in index.terms]
+    parts += [f"{scalar(e, vector)} * {factor}" for e, factor in index.looked_up]
+    return " + ".join([*(part.removesuffix(" * 1") for part in parts), str(index.constant)])
+
+
+def _number(value: float, is_float: bool) -> str:
+    if not is_float:
+        return f"{int(value)}ll"
+    if math.isnan(value):
+        return "NAN"
+    if math.isinf(value):
+        return "INFINITY" if value > 0 else "-INFINITY"
+    return f"{float(value)!r}f"

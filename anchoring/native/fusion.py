@@ -1,0 +1,71 @@
+"""Fewer passes over memory: loops of the same size become one, and what nobody reads is not computed or not stored."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from anchoring.native.expressions import Buffer
+from anchoring.native.program import Map, Scatter, Statement, load_of
+
+
+def fuse(statements: Sequence[Statement], results: Collection[Buffer]) -> list[Statement]:
+    """The same results by fewer loops."""
+    merged: list[Statement] = []
+    for statement in _needed(statements, results):
+        loops = _loops_for(merged, statement)
+        if loops is None:
+            merged.insert(_earliest(merged, statement), statement)
+        else:
+            found = merged[loops]
+            assert isinstance(found, Map)
+            assert isinstance(statement, Map)
+            merged[loops] = replace(found, stores=(*found.stores, *statement.stores))
+    return _kept_local(merged, results)
+
+
+def _needed(statements: Sequence[Statement], results: Collection[Buffer]) -> list[Statement]:
+    """Without the statements whose results nothing reads."""
+    wanted = set(results)
+    kept: list[Statement] = []
+    for statement in reversed(statements):
+        if statement.written & wanted:
+            kept.append(statement)
+            wanted |= {e.buffer for e in statement.loads if e.buffer}
+    return kept[::-1]
+
+
+def _loops_for(earlier: Sequence[Statement], statement: Statement) -> int | None:
+    """The loops that could do a statement's work, too: the last ones that come after everything that it reads."""
+    if type(statement) is not Map:
+        return None
+    for at in reversed(range(len(earlier))):
+        other = earlier[at]
+        reads = {e for e in statement.loads if e.buffer in other.written}
+        if type(other) is Map and other.sizes == statement.sizes and reads <= {load_of(s) for s in other.stores}:
+            return at
+        if reads:
+            return None
+    return None
+
+
+def _earliest(earlier: Sequence[Statement], statement: Statement) -> int:
+    """Where a statement may stand: after the last one that writes what it reads, or a part of what it writes."""
+    needs = {e.buffer for e in statement.loads} | statement.written
+    return next((at + 1 for at in reversed(range(len(earlier))) if earlier[at].written & needs), 0)
+
+
+def _kept_local(statements: Sequence[Statement], results: Collection[Buffer]) -> list[Statement]:
+    """With the stores marked that only their own loops read: those stay in registers."""
+    read = set(results)
+    marked: list[Statement] = []
+    for statement in reversed(statements):
+        if type(statement) is Map:
+            stores = tuple(replace(s, local=s.buffer not in read) for s in statement.stores)
+            marked.append(replace(statement, stores=stores))
+        else:
+            marked.append(statement)
+        read |= {e.buffer for e in statement.loads if e.buffer}
+        if isinstance(statement, Scatter):
+            read |= statement.written
+    return marked[::-1]

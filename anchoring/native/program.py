@@ -1,0 +1,335 @@
+"""A step as loops over buffers: where values are kept, and which loops fill them. One replica, all shapes known."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from anchoring.native.expressions import LANES, Buffer, Expr, Index, Kind, Value, apply, load, positions, variable
+
+Sizes = tuple[tuple[str, int], ...]
+"""Loops, outermost first: variables and how far each runs. The last is the one that vectors go along."""
+
+UNROLLED = 8  # passes of outer loops that are written out, so that what they share stays in registers
+FOLDED = 16  # values that are reduced by a written-out expression rather than a loop
+
+
+@dataclass(frozen=True)
+class Store:
+    buffer: Buffer
+    index: Index
+    expr: Expr
+    local: bool = False  # only what follows in the same loops reads it
+
+
+def load_of(store: Store) -> Expr:
+    """What reads back what is stored."""
+    return load(store.buffer, store.index)
+
+
+@dataclass(frozen=True)
+class Map:
+    """For all values of the loops' variables, evaluate and store."""
+
+    sizes: Sizes
+    stores: tuple[Store, ...]
+
+    @property
+    def loads(self) -> frozenset[Expr]:
+        return frozenset().union(*(s.expr.loads | _index_loads(s.index) for s in self.stores))
+
+    @property
+    def written(self) -> frozenset[Buffer]:
+        return frozenset(s.buffer for s in self.stores)
+
+
+@dataclass(frozen=True)
+class Scatter(Map):
+    """As Map, in order and with indices that may be looked up; `add` to what is there instead of replacing it."""
+
+    add: bool = False
+
+
+@dataclass(frozen=True)
+class Fold(Map):
+    """As Map with a single store, of the reduction over the `folded` loops of what is stored."""
+
+    folded: Sizes = ()
+    op: str = "Sum"
+    across: bool = False  # whether vectors go along the last of the folded loops
+
+
+@dataclass(frozen=True)
+class Product:
+    """`c[m, n] = bias[n] + sum over k of a[m, k] b[k, n]`: `template`, of the header, with these pointers.
+
+    `loops` are of batched products.
+    """
+
+    loops: Sizes
+    template: str
+    out: tuple[Buffer, Index]
+    operands: tuple[Expr, ...]
+    bias: Expr | None
+
+    @property
+    def loads(self) -> frozenset[Expr]:
+        return frozenset((*self.operands, *([self.bias] if self.bias else [])))
+
+    @property
+    def written(self) -> frozenset[Buffer]:
+        return frozenset({self.out[0]})
+
+
+Statement = Map | Product
+
+
+class Program:
+    """Buffers and the statements that fill them, in order."""
+
+    def __init__(self, batch: int):
+        self.batch = batch
+        self.buffers: list[Buffer] = []
+        self.statements: list[Statement] = []
+        self._symmetric: set[Buffer] = set()
+        self._products: dict[object, Value] = {}
+
+    def new(self, kind: Kind, shape: Sequence[int]) -> tuple[Buffer, list[int]]:
+        """A buffer for a tensor, and the strides of its axes. The batch's axis, if it has one, is innermost."""
+        strides, padded, size = [0] * len(shape), 0, 1
+        for axis in reversed([axis for axis in self.order(shape) if shape[axis] != 1]):
+            strides[axis], length = size, shape[axis]
+            if size == 1 and length == self.batch:
+                padded, length = length, whole(length)
+            size *= length
+        return self.buffer(kind, size, padded=padded), strides
+
+    def contiguous(
+        self, kind: Kind, shape: Sequence[int], values: Sequence[Any] | None = None
+    ) -> tuple[Buffer, list[int]]:
+        """A buffer whose last axis is innermost, without padding, and the strides; a constant, if there are values."""
+        return self.buffer(kind, math.prod(shape), None if values is None else tuple(values)), contiguous(shape)
+
+    def buffer(self, kind: Kind, size: int, values: tuple[Any, ...] | None = None, padded: int = 0) -> Buffer:
+        self.buffers.append(Buffer(f"b{len(self.buffers)}", kind, size, padded, values))
+        return self.buffers[-1]
+
+    def order(self, shape: Sequence[int]) -> list[int]:
+        """A tensor's axes, outermost first."""
+        axes = list(range(len(shape)))
+        if self.batch > 1 and self.batch in shape:
+            axes.append(axes.pop(list(shape).index(self.batch)))
+        return axes
+
+    def loops(self, shape: Sequence[int], order: Sequence[int]) -> tuple[Sizes, list[Index]]:
+        """Loops over a tensor's elements, and the index that they give each axis."""
+        ix, sizes = [Index()] * len(shape), []
+        for axis in order:
+            if shape[axis] != 1:
+                name = f"i{len(sizes)}"
+                ix[axis] = variable(name)
+                sizes.append((name, shape[axis]))
+        return tuple(sizes), ix
+
+    def value(self, buffer: Buffer, shape: Sequence[int], strides: Sequence[int]) -> Value:
+        return Value(tuple(shape), buffer.kind, lambda ix: load(buffer, position(ix, strides)))
+
+    def keep(self, value: Value, side_by_side: bool = False) -> Value:
+        """The value computed once, into a buffer: as `new` makes it, or `contiguous`."""
+        varying = value.at([variable(f"a{axis}") for axis in range(len(value.shape))]).variables
+        shape = tuple(n if f"a{axis}" in varying else 1 for axis, n in enumerate(value.shape))
+        if shape != value.shape and not side_by_side:
+            return self.keep(Value(shape, value.kind, value.at)).expand(value.shape)
+        make = self.contiguous if side_by_side else self.new
+        buffer, strides = make(value.kind, value.shape)
+        order = list(range(len(value.shape))) if side_by_side else self.order(value.shape)
+        self.write(buffer, value, lambda ix: position(ix, strides), order)
+        if self._is_symmetric(value):
+            self._symmetric.add(buffer)
+        return self.value(buffer, value.shape, strides)
+
+    def write(self, buffer: Buffer, value: Value, to: Callable[[Sequence[Index]], Index], order: Sequence[int]) -> None:
+        """Put a value's elements where `to` says."""
+        sizes, ix = self.loops(value.shape, order)
+        outer = sizes[:-1]
+        if math.prod(size for _, size in outer) <= UNROLLED:
+            inner = sizes[-1:]
+            renamed = {name: variable(f"i{n}") for n, (name, _) in enumerate(inner)}
+            stores = []
+            for fixed in positions([size for _, size in outer]):
+                values = {**renamed, **dict(zip((name for name, _ in outer), fixed, strict=True))}
+                at = [i.substitute(values) for i in ix]
+                stores.append(Store(buffer, to(at), value.at(at)))
+            self.statements.append(Map(tuple((f"i{n}", size) for n, (_, size) in enumerate(inner)), tuple(stores)))
+        else:
+            self.statements.append(Map(sizes, (Store(buffer, to(ix), value.at(ix)),)))
+
+    def reduce(self, value: Value, axes: Sequence[int], op: str, combine: str, keep: bool) -> Value:
+        """`op` over axes, which stay as axes of size 1 if `keep`."""
+        order = self.order(value.shape)
+        kept = [axis for axis in range(len(value.shape)) if keep or axis not in axes]
+        shape = tuple(1 if axis in axes else value.shape[axis] for axis in kept)
+        folded = [value.shape[axis] for axis in axes]
+        large = [axis for axis in order if value.shape[axis] != 1]
+        if math.prod(folded) <= FOLDED and not (large and large[-1] in axes and len(large) > 1):
+
+            def at(ix: Sequence[Index]) -> Expr:
+                whole: list[Index] = [Index()] * len(value.shape)
+                for axis, i in zip(kept, ix, strict=True):
+                    whole[axis] = i
+                terms = []
+                for fixed in positions(folded):
+                    for axis, i in zip(axes, fixed, strict=True):
+                        whole[axis] = i
+                    terms.append(value.at(list(whole)))
+                total = terms[0]
+                for term in terms[1:]:
+                    total = apply(combine, value.kind, total, term)
+                return total
+
+            return Value(shape, value.kind, at)
+        sizes, ix = self.loops(value.shape, order)
+        inside = {i.terms[0][0] for axis, i in enumerate(ix) if axis in axes and i.terms}
+        buffer, strides = self.new(value.kind, shape)
+        target = position([Index() if axis in axes else ix[axis] for axis in kept], strides)
+        outer = tuple(s for s in sizes if s[0] not in inside)
+        inner = tuple(s for s in sizes if s[0] in inside)
+        self.statements.append(Fold(outer, (Store(buffer, target, value.at(ix)),), inner, op, sizes[-1] in inner))
+        return self.value(buffer, shape, strides)
+
+    def scatter(self, base: Value, source: Value, to: Callable[[Sequence[Index]], Sequence[Index]], add: bool) -> Value:
+        """A copy of `base` into which the source's elements are put, or added, where `to` says."""
+        buffer, strides = self.new(base.kind, base.shape)
+        self.write(buffer, base, lambda ix: position(ix, strides), self.order(base.shape))
+        sizes, ix = self.loops(source.shape, range(len(source.shape)))
+        store = Store(buffer, position(to(ix), strides), source.at(ix))
+        self.statements.append(Scatter(sizes, (store,), add))
+        return self.value(buffer, base.shape, strides)
+
+    def product(self, a: Value, b: Value, bias: Value | None = None) -> Value:
+        """`bias + a @ b`, of [..., M, K] and [..., K, N] and a bias that is the same for all M, if there is one."""
+        *lead, m, k = a.shape
+        n = b.shape[-1]
+        if bias is None and k <= UNROLLED < min(m, n):  # an outer product, which is best computed where it is used
+            return self._outer(a, b)
+        loops, at = self.loops(lead, range(len(lead)))
+        a, b = self._in_memory(a), self._in_memory(b)
+        if _strides(a, at)[0] != 1 and self._is_symmetric(a):
+            a = swap(a)
+        am, ak, bk, bn = *_strides(a, at), *_strides(b, at)
+        along = (
+            [(m, 2, "m")] * (am == 1 or m == 1) + [(n, 1, "n")] * (bn == 1 or n == 1) + [(k, 0, "k")] * (ak == bk == 1)
+        )
+        if not along:  # as a product of rows, for lack of a better way
+            return self.product(self.keep(a, side_by_side=True), swap(self.keep(swap(b), side_by_side=True)), bias)
+        way = max(along)[2]
+        pitch = whole(m) if way == "m" else whole(n) if way == "n" else n
+        cm, cn = (1, pitch) if way == "m" else (pitch, 1)
+        if way == "k" and m == self.batch:
+            cm, cn = 1, m
+        first, second = (x.at([*at, Index(), Index()]) for x in (a, b))
+        added = None
+        if way == "m":
+            added, stride = self._bias(bias, (*lead, m, n), at)
+            template = f"product<{m}, {n}, {k}, {ak}, {bk}, {bn}, {cn}, {stride}>"
+        elif way == "n":
+            first, second = second, first
+            template = f"product<{n}, {m}, {k}, {bk}, {ak}, {am}, {cm}, 0>"
+        else:
+            template = f"dots<{k}, {m}, {n}, {am}, {bn}, {cm}, {cn}>"
+        key = loops, template, first, second, added
+        if key not in self._products:
+            size = pitch * (n if way == "m" else m)
+            strides = [*(stride * size for stride in contiguous(lead)), cm, cn]
+            buffer = self.buffer("float", math.prod(lead) * size)
+            out = buffer, position(at, strides[:-2])
+            self.statements.append(Product(loops, template, out, (first, second), added))
+            self._products[key] = self.value(buffer, (*lead, m, n), strides)
+        result = self._products[key]
+        if bias is None or added is not None:
+            return result
+        rest = bias.expand(result.shape)
+        return Value(result.shape, "float", lambda ix: apply("add", "float", result.at(ix), rest.at(ix)))
+
+    def _is_symmetric(self, value: Value) -> bool:
+        """Whether a matrix is its own transpose, to the last bit, by how it is computed."""
+        if len(value.shape) != 2 or value.shape[0] != value.shape[1]:
+            return False
+        here, there = (variable("x"), variable("y")), (variable("y"), variable("x"))
+        return self._canonical(value.at(here)) == self._canonical(value.at(there))
+
+    def _canonical(self, expr: Expr) -> Expr:
+        """An expression in an order that does not depend on which operand, or index of a symmetric matrix, is first."""
+        if expr.buffer in self._symmetric and {name for name, _ in expr.index.terms} == {"x", "y"}:
+            swapped = expr.substitute({"x": variable("y"), "y": variable("x")})
+            return min(expr, swapped, key=repr)
+        args = [self._canonical(arg) for arg in expr.args]
+        if expr.op in ("add", "mul"):
+            args.sort(key=hash)
+        return replace(expr, args=tuple(args))
+
+    def _outer(self, a: Value, b: Value) -> Value:
+        a, b = self._in_memory(a), self._in_memory(b)
+        *lead, m, k = a.shape
+
+        def at(ix: Sequence[Index]) -> Expr:
+            terms = [
+                apply("mul", "float", a.at([*ix[:-1], Index(j)]), b.at([*ix[:-2], Index(j), ix[-1]])) for j in range(k)
+            ]
+            return functools.reduce(lambda total, term: apply("add", "float", total, term), terms)
+
+        return Value((*lead, m, b.shape[-1]), "float", at)
+
+    def _bias(self, bias: Value | None, shape: Sequence[int], at: Sequence[Index]) -> tuple[Expr | None, int]:
+        """Where a product along m finds a bias that depends on n alone, and its stride."""
+        if bias is None:
+            return None, 0
+        value = self._in_memory(bias).expand(shape)
+        index = value.at([*at, variable("m"), variable("n")]).index
+        first = value.at([*at, Index(), Index()])
+        return (None, 0) if index.uses("m") else (first, index.factor("n"))
+
+    def _in_memory(self, value: Value) -> Value:
+        """The value, computed if it is not simply read from memory at an index that every axis moves evenly."""
+        return value if in_memory(value) else self.keep(value)
+
+
+def in_memory(value: Value) -> bool:
+    """Whether it is simply read from memory, at an index that every axis moves evenly."""
+    expr = value.at([variable(f"a{axis}") for axis in range(len(value.shape))])
+    return expr.op == "load" and not expr.index.looked_up
+
+
+def whole(size: int) -> int:
+    """A length rounded up to whole vectors."""
+    return -(-size // LANES) * LANES
+
+
+def contiguous(shape: Sequence[int]) -> list[int]:
+    """The strides of a tensor whose last axis is innermost."""
+    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+
+
+def swap(value: Value) -> Value:
+    """A matrix transposed."""
+    *lead, m, n = value.shape
+    return Value((*lead, n, m), value.kind, lambda ix: value.at([*ix[:-2], ix[-1], ix[-2]]))
+
+
+def position(ix: Sequence[Index], strides: Sequence[int]) -> Index:
+    total = Index()
+    for i, stride in zip(ix, strides, strict=True):
+        total = total + i * stride
+    return total
+
+
+def _strides(value: Value, at: Sequence[Index]) -> tuple[int, int]:
+    index = value.at([*at, variable("m"), variable("n")]).index
+    return index.factor("m"), index.factor("n")
+
+
+def _index_loads(index: Index) -> frozenset[Expr]:
+    return frozenset().union(*(e.loads for e, _ in index.looked_up))

@@ -1,0 +1,172 @@
+"""A step of one replica, compiled: what runs it for many replicas and many steps."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from importlib import resources
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anchoring.native import emission
+from anchoring.native.build import build
+from anchoring.native.expressions import Buffer, Index, Unsupported, Value
+from anchoring.native.fusion import fuse
+from anchoring.native.operators import KINDS, KNOWN, lower
+from anchoring.native.program import Program, position
+from anchoring.native.trace import trace
+
+Step = Callable[..., Any]
+"""`step(*state, *batch, controls)`: one replica's new state, a tuple of tensors of the state's shapes."""
+
+
+class Run:
+    """Native steps: `run(state, batch, controls)` takes S steps of R replicas, each alone, and returns their new state.
+
+    State tensors are [R, ...], the batch's [S, R, B, ...] and controls [S, C]. What is given is not modified, and may
+    have any strides; controls are the same for all replicas.
+    """
+
+    def __init__(self, library: ctypes.CDLL, state: Sequence[Tensor], batch: Sequence[Tensor], controls: Tensor):
+        self._run = library.run
+        self._run.restype = ctypes.c_int
+        self._state = [tuple(t.shape) for t in state]
+        self._batch = [(tuple(t.shape), t.dtype) for t in batch]
+        self._controls = tuple(controls.shape)
+
+    def __call__(self, state: Sequence[Tensor], batch: Sequence[Tensor], controls: Tensor) -> list[Tensor]:
+        """The state after the steps. Raises ValueError if shapes are not those that the step was compiled for."""
+        steps, replicas = len(controls), len(state[0])
+        self._check(state, batch, controls, steps, replicas)
+        new = [t.detach().clone(memory_format=torch.contiguous_format) for t in state]
+        batch = [t.detach() for t in batch]
+        controls = controls.detach().contiguous()
+        strides = [stride for t in batch for stride in t.stride()]
+        pointers = [t.data_ptr() for t in (*new, *batch, controls)]
+        failed = self._run(
+            ctypes.c_int64(steps),
+            ctypes.c_int64(replicas),
+            (ctypes.c_void_p * len(pointers))(*pointers),
+            (ctypes.c_int64 * max(1, len(strides)))(*strides),
+        )
+        if failed:
+            raise MemoryError("no memory for a native step's intermediate values")
+        return new
+
+    def _check(
+        self, state: Sequence[Tensor], batch: Sequence[Tensor], controls: Tensor, steps: int, replicas: int
+    ) -> None:
+        expected = [((replicas, *shape), torch.float32) for shape in self._state]
+        expected += [((steps, replicas, *shape), dtype) for shape, dtype in self._batch]
+        expected.append(((steps, *self._controls), torch.float32))
+        found = [(tuple(t.shape), t.dtype) for t in (*state, *batch, controls)]
+        if found != expected or any(t.device.type != "cpu" for t in (*state, *batch, controls)):
+            raise ValueError(f"a native step takes tensors of {expected} on the CPU, found {found}")
+
+
+def compile_steps(
+    step: Step, state: Sequence[Tensor], batch: Sequence[Tensor], controls: Tensor, name: str = ""
+) -> Run:
+    """Native code of a step of one replica, which loops over replicas and steps.
+
+    Args:
+        step: `step(*state, *batch, controls)` returns the new state.
+        state: Examples of one replica's state, float32, such as parameters and moments.
+        batch: Examples of one replica's batch, [B, ...] each, float32 or int64.
+        controls: An example of what is the same for all replicas in a step, float32 [C].
+        name: What the source calls itself, for whoever reads it.
+
+    Raises:
+        Unsupported: The step has an operator that is not known.
+        OSError: The compiler is missing or fails.
+    """
+    return Run(build(write(step, state, batch, controls, name)), state, batch, controls)
+
+
+def write(step: Step, state: Sequence[Tensor], batch: Sequence[Tensor], controls: Tensor, name: str = "") -> str:
+    """The C++ of a step."""
+    examples = [*state, *batch, controls]
+    for tensor in examples:
+        if tensor.dtype not in (torch.float32, torch.int64):
+            raise Unsupported(f"the step takes {tensor.dtype}, expected float32 or int64")
+    graph = trace(step, examples, KNOWN)
+    program = Program(batch[0].shape[0] if batch else 0)
+    inputs = [_input(program, tensor, len(state) <= i < len(examples) - 1) for i, tensor in enumerate(examples)]
+    outputs = lower(graph, [program.value(*i) for i in inputs], program)
+    if [o.shape for o in outputs] != [tuple(s.shape) for s in state]:
+        raise Unsupported(f"the step returns {[o.shape for o in outputs]}, expected the state's shapes")
+    results = [_buffer(program.keep(output, side_by_side=True)) for output in outputs]
+    statements = fuse(program.statements, results)
+    used = {buffer for s in statements for buffer in (*s.written, *(e.buffer for e in s.loads))}
+    used |= {buffer for buffer, _, _ in inputs}
+    constants, members = emission.declare(b for b in program.buffers if b in used)
+    enter, leave, begin, end, strides = "", "", "", "", 0
+    for i, ((buffer, shape, steps), tensor) in enumerate(zip(inputs, examples, strict=True)):
+        size, name = tensor.numel(), buffer.name
+        pointer = f"({emission.TYPES[buffer.kind]}*)pointers[{i}]"
+        if i < len(state):
+            enter += f"    memcpy(s.{name}, {pointer} + r * {size}, sizeof(float) * {size});\n"
+            leave += f"    memcpy({pointer} + r * {size}, s.{name}, sizeof(float) * {size});\n"
+            end += f"      memcpy(s.{name}, s.{results[i].name}, sizeof(float) * {size});\n"
+        elif i < len(examples) - 1:
+            begin += _copy(program, buffer, shape, steps, pointer, strides)
+            strides += 2 + len(shape)
+        else:
+            begin += f"      memcpy(s.{name}, {pointer} + t * {size}, sizeof(float) * {size});\n"
+    header = resources.files("anchoring.native").joinpath("vectors.h").read_text("utf-8")
+    return TEMPLATE.format(
+        name=" ".join(name.split()), header=header, constants=constants, members=members,
+        body=emission.emit(statements), enter=enter, leave=leave, begin=begin, end=end,
+    )  # fmt: skip
+
+
+TEMPLATE = """// {name}
+{header}
+{constants}
+struct Step {{
+{members}
+void step() {{
+{body}}}
+}};
+
+extern "C" int run(int64_t steps, int64_t replicas, void** pointers, const int64_t* strides) {{
+  Step* memory = new (std::nothrow) Step();
+  if (!memory) return 1;
+  Step& s = *memory;
+  for (int64_t r = 0; r < replicas; r++) {{
+{enter}    for (int64_t t = 0; t < steps; t++) {{
+{begin}      s.step();
+{end}    }}
+{leave}  }}
+  delete memory;
+  return 0;
+}}
+"""
+
+
+def _input(program: Program, tensor: Tensor, of_batch: bool) -> tuple[Buffer, tuple[int, ...], list[int]]:
+    """Where an argument of the step is kept, with its shape and strides."""
+    shape = tuple(tensor.shape)
+    buffer, strides = (program.new if of_batch else program.contiguous)(KINDS[tensor.dtype], shape)
+    return buffer, shape, strides
+
+
+def _buffer(value: Value) -> Buffer:
+    buffer = value.at([Index()] * len(value.shape)).buffer
+    assert buffer
+    return buffer
+
+
+def _copy(program: Program, buffer: Buffer, shape: Sequence[int], strides: Sequence[int], pointer: str, at: int) -> str:
+    """Read a replica's batch of one step from a tensor whose strides are those from number `at` on."""
+    sizes, ix = program.loops(shape, program.order(shape))
+    start = f"{pointer} + t * strides[{at}] + r * strides[{at + 1}]"
+    axes = {i.terms[0][0]: axis for axis, i in enumerate(ix) if i.terms}
+    start += "".join(f" + {name} * strides[{at + 2 + axes[name]}]" for name, _ in sizes[:-1])
+    inner, size = sizes[-1] if sizes else ("0", 1)
+    step = f"strides[{at + 2 + axes[inner]}]" if sizes else "1"
+    to = emission.position(position(ix, strides).substitute({inner: Index()}))
+    body = f"copy_row(s.{buffer.name} + {to}, {start}, {step}, {size}, strides[{at}]);\n"
+    return emission.nest(sizes[:-1], body)

@@ -1,0 +1,71 @@
+"""Loading stored weights into a model. Neither can be trusted: the model is made as the folder's setting says."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import Tensor, nn
+
+from anchoring.errors import InputError, reason
+
+ROOM = 2**30  # bytes that making a model may take, beside those of its weights, several times over
+
+
+def load_weights(path: Path, make: Callable[[], nn.Module]) -> nn.Module:
+    """The model that `make` makes, with the weights of a safetensors file.
+
+    The file is read first, which checks its header against its size. The model is then made within the memory that so
+    many weights need: a stranger's setting may describe a gigantic one. Raises InputError if the file is no safetensors
+    file, or its tensors are not those of the model.
+    """
+    try:
+        weights = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: is no safetensors file: {error}, expected a trial's model") from None
+    found = sum(tensor.numel() for tensor in weights.values())
+    try:
+        with _at_most(ROOM + 8 * path.stat().st_size):
+            model = make()
+    except (MemoryError, RuntimeError, OverflowError) as error:
+        what = f"those of a model that can be made in {ROOM / 2**30:g} GiB ({reason(error)})"
+        raise InputError(f"{path}: found {found:,} weights, expected {what}") from None
+    expected = model.state_dict()
+    needed = sum(tensor.numel() for tensor in expected.values())
+    if found != needed:
+        raise InputError(f"{path}: found {found:,} weights, expected {needed:,}")
+    if (theirs := _shapes(weights)) != (ours := _shapes(expected)):
+        name = next(iter(theirs.items() - ours.items()), None) or next(iter(ours.items() - theirs.items()))
+        raise InputError(f"{path}: holds another model: found {name[0]} {list(name[1])}, expected {_words(ours)}")
+    model.load_state_dict(weights)
+    return model
+
+
+@contextmanager
+def _at_most(more: int) -> Iterator[None]:
+    """Let this process allocate so many bytes more within, where the system says how many it has allocated."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        yield
+        return
+    allocated = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmData"))
+    before, most = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = allocated * 1024 + more
+    known = [limit for limit in (before, most, wanted) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(known), most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, most))
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _words(shapes: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())

@@ -1,0 +1,102 @@
+"""How a study's folder is written: every file is replaced whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from anchoring.errors import InputError
+from study.space.space import Space
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes a study's folder, for whoever drives the study."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, space: Space, manifest: Mapping[str, Any]) -> Writer:
+        """Make the folder and write what is known before the first trial: the space as read and the manifest.
+
+        Raises InputError if the folder exists or cannot be made.
+        """
+        schedule = Path(space.template["schedule"]["file"])
+        files = {"study.toml": space.file.read_bytes(), schedule.name: schedule.read_bytes()}
+        partial = cls(path.with_name(f".{path.name}.{os.getpid()}.partial"))
+        try:
+            for results in ("replicas.parquet", "models"):
+                (partial.path / results).mkdir(parents=True)
+            for name, content in files.items():
+                partial.write(name, content)
+            partial.write_manifest(manifest)
+            return cls(partial.path.rename(path))
+        except OSError as error:
+            shutil.rmtree(partial.path, ignore_errors=True)
+            raise InputError(
+                f"{path}: cannot be made ({error.strerror}), expected a folder to write to (--out)"
+            ) from None
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write what the study was asked and where it ran."""
+        self.write("manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
+
+    def add_replicas(self, trial: int, rows: pd.DataFrame) -> None:
+        """Write a finished trial's part of replicas.parquet: a row per seed and rung."""
+        rows = rows.assign(trial=trial)[["trial", *rows.columns]]
+        self.write(f"replicas.parquet/{trial:05d}.parquet", rows.to_parquet(index=False))
+
+    def add_model(self, trial: int, state: bytes) -> None:
+        """Write a finished trial's replicas: the bytes of a safetensors file."""
+        self.write(f"models/{trial:05d}.safetensors", state)
+
+    def write_trials(self, trials: pa.Table) -> None:
+        """Write trials.parquet anew: a row per trial."""
+        content = pa.BufferOutputStream()
+        pq.write_table(trials.sort_by("trial"), content)
+        self.write("trials.parquet", content.getvalue())
+
+    def write(self, name: str, content: bytes | pa.Buffer) -> Path:
+        """Replace one of the folder's files, whole or not at all; return its path. Raises OSError, which names it."""
+        path = self.path / name
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            with open(partial, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            return partial.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                partial.unlink()
+            raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def new_path(out: Path, name: str, stem: str, taken: Collection[str] = ()) -> Path:
+    """Where a new study goes: out/name or, without a name, the first of out/stem-001, out/stem-002, ... that is free,
+    and not taken elsewhere.
+
+    Raises InputError if the name cannot be a study's, or is one's.
+    """
+    if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise InputError(f"--name: found {name!r}, expected letters, digits, '.', '_' and '-', and no '.' first")
+
+    def free(path: Path) -> bool:
+        return path.name not in taken and not path.exists()
+
+    path = out / name if name else next(filter(free, (out / f"{stem}-{number:03d}" for number in count(1))))
+    if not free(path):
+        raise InputError(f"{path}: a study of this name exists, expected a new name (--name)")
+    return path

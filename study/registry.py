@@ -1,0 +1,251 @@
+"""How an experiment is found: by an entry point of an installed package, or in a file that the user names.
+
+Nothing else is ever imported: what a space or a study's folder says is a name that is looked up among the entry points.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import linecache
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from anchoring.errors import FailedError, InputError, reason
+from study.experiment import Experiment, Metric
+
+GROUP, DEFAULT = "study.experiments", "default"
+LARGEST = 1_000_000  # bytes of an experiment's file
+NOT_SENT = {*sys.stdlib_module_names, "torch", "lightning", "numpy", "pydantic", "typing_extensions"}
+OTHER_COLUMNS = ("setting", "trial", "seed", "step", "diverged")  # that tables have beside metrics
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an experiment came from. It travels to workers in the experiment's place, and `load` makes that of it.
+
+    `target` is "module:attribute" of an installed experiment, `text` what the user's file says. A source with neither
+    is only a name: the experiment is not here.
+    """
+
+    name: str
+    target: str = ""
+    file: str = ""
+    text: str = field(default="", repr=False)
+    digest: str = ""  # SHA-256 of the file, or of the sources of the package
+    version: str = ""
+
+    @property
+    def here(self) -> bool:
+        """Whether the experiment can be loaded."""
+        return bool(self.target or self.text)
+
+    def load(self) -> Experiment:
+        """The experiment. Raises InputError if it is not here, or its file holds none or two."""
+        if not self.here:
+            known = ", ".join(names()) or "none"
+            raise InputError(f"found no experiment {self.name!r}, expected one of {known}, or --experiment FILE.py")
+        return _installed(self.target) if self.target else _only(_module(self.file, self.text), self.file)
+
+    def packages(self) -> list[Path]:
+        """The packages that a cluster's workers need to load it: its own, and those of the classes it derives from."""
+        modules = [kind.__module__ for kind in type(self.load()).__mro__]
+        modules += [self.target.partition(":")[0]] if self.target else []
+        tops = {module.partition(".")[0] for module in modules} - NOT_SENT - {_module_name(self.text)}
+        return sorted(path for top in tops if (path := _package(top)))
+
+    @property
+    def record(self) -> dict[str, str | None]:
+        """What a manifest says of it."""
+        file = Path(self.file).name or None
+        return {"name": self.name, "file": file, "digest": self.digest, "version": self.version}
+
+    def where(self, error: BaseException) -> str:
+        """The file and line of the experiment's own code that an error came from; empty if it came from elsewhere."""
+        roots = [str(path) for path in self.packages()] if self.target else []
+        for frame in reversed(traceback.extract_tb(error.__traceback__)):
+            if self.file and frame.filename == self.file:
+                return f"{self.file}, line {frame.lineno}"
+            for root in roots:
+                if frame.filename.startswith(root):
+                    file = Path(frame.filename).relative_to(Path(root).parent)
+                    return f"{file}, line {frame.lineno}"
+        return ""
+
+    @contextmanager
+    def located(self, doing: str) -> Iterator[None]:
+        """Turn what the experiment's own code raises within into an InputError: what was done, where, and its words."""
+        try:
+            yield
+        except (InputError, FailedError):
+            raise
+        except Exception as error:
+            if not (where := self.where(error) or self.file):
+                raise
+            raise InputError(f"{doing}: {where}: {type(error).__name__}: {reason(error)}") from error
+
+
+def find(name: str | None = None, given: Source | None = None) -> Source:
+    """The experiment that is given, or the installed one of this name, or the default one.
+
+    Raises InputError if there is no such experiment, if it cannot be imported, or if the given one has another name.
+    """
+    if given is None:
+        return _by_name(name or DEFAULT)
+    if name is not None and name != given.name:
+        raise InputError(f"experiment: found {name!r}, but {given.file or 'the study'} has {given.name!r}, expected it")
+    return given
+
+
+def named(name: str) -> Source:
+    """The experiment of this name or, if it is not here, a source that is only the name."""
+    return _by_name(name) if name in _known() else Source(name)
+
+
+def names() -> list[str]:
+    """The experiments that are installed, by name."""
+    return sorted(name for name in _known() if name != DEFAULT)
+
+
+def from_file(file: str | Path) -> Source:
+    """The experiment in a file that the user names. The file is executed.
+
+    Raises InputError if it cannot be, or if not exactly one instance in it is an `Experiment`.
+    """
+    path = Path(file)
+    try:
+        if not path.is_file() or path.stat().st_size > LARGEST:
+            found = f"found {'a file that is too large' if path.is_file() else 'no such file'}"
+            raise InputError(f"--experiment: {path}: {found}, expected a Python file that holds an experiment")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"--experiment: {path}: {reason(error)}, expected a Python file") from None
+    module = _module(str(path), text)
+    experiment = _only(module, str(path))
+    return Source(experiment.name, "", str(path), text, _sha(text.encode()), _version(module))
+
+
+def metrics_of(experiment: Experiment, setting: Any) -> dict[str, Metric]:
+    """The metrics that an experiment declares for a setting, copied into plain `Metric`s.
+
+    Raises InputError if it declares none, something else, or one that is named like a column of the tables.
+    """
+    declared = experiment.metrics(setting)
+    where = f"experiment {experiment.name}: metrics"
+    if not isinstance(declared, Mapping) or not declared:
+        raise InputError(f"{where}: found {declared!r}, expected at least one, by name")
+    for name, metric in declared.items():
+        if not isinstance(name, str) or not name.isprintable() or not name or name in OTHER_COLUMNS:
+            raise InputError(f"{where}: found the name {name!r}, expected another (tables have such a column)")
+        if not isinstance(metric, Metric):
+            raise InputError(f"{where}: {name}: found {metric!r}, expected a study.experiment.Metric")
+    return {name: Metric(**asdict(metric)) for name, metric in declared.items()}
+
+
+@cache
+def _known() -> dict[str, EntryPoint]:
+    """The entry points of experiments by name; of two of a name, the one that is imported first."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUP):
+        found.setdefault(point.name, point)
+    return found
+
+
+@cache
+def _by_name(name: str) -> Source:
+    if name not in _known():
+        known = ", ".join(names()) or "none that is installed"
+        raise InputError(f"experiment: found no {name!r}, expected one of {known}, or --experiment FILE.py")
+    point = _known()[name]
+    experiment = _installed(point.value)
+    package = _package(point.value.partition(":")[0].partition(".")[0])
+    version = point.dist.version if point.dist else ""
+    return Source(experiment.name, point.value, "", "", _sha_of(package), version)
+
+
+@cache
+def _installed(target: str) -> Experiment:
+    module, _, attribute = target.partition(":")
+    try:
+        experiment = getattr(import_module(module), attribute)
+    except Exception as error:  # somebody else's package may raise anything
+        raise InputError(f"experiment {target}: cannot be imported: {type(error).__name__}: {reason(error)}") from error
+    if not _is_experiment(experiment):
+        raise InputError(f"experiment {target}: found {experiment!r}, expected a study.experiment.Experiment")
+    return experiment
+
+
+def _module_name(text: str) -> str:
+    return f"study_experiment_{_sha(text.encode())[:16]}"
+
+
+def _module(file: str, text: str) -> ModuleType:
+    """The module that a file's text makes, executed once, under a name that holds its digest."""
+    name = _module_name(text)
+    if name in sys.modules:
+        return sys.modules[name]
+    module = ModuleType(name)
+    module.__file__ = str(Path(file).absolute())
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)  # where there is no such file
+    sys.modules[name] = module
+    try:
+        exec(compile(text, file, "exec", dont_inherit=True), vars(module))
+    except SyntaxError as error:
+        del sys.modules[name]
+        raise InputError(f"{file}, line {error.lineno}: SyntaxError: {error.msg}") from None
+    except Exception as error:  # the user's own code
+        del sys.modules[name]
+        where = Source("", "", file).where(error) or file
+        raise InputError(f"{where}: {type(error).__name__}: {reason(error)}") from error
+    return module
+
+
+def _only(module: ModuleType, file: str) -> Experiment:
+    """The one experiment among a module's values."""
+    found = {id(value): (name, value) for name, value in vars(module).items() if _is_experiment(value)}
+    if len(found) != 1:
+        several = ", ".join(name for name, _ in found.values())
+        expected = "expected exactly one instance of a class that has what study.experiment.Experiment has"
+        raise InputError(f"{file}: found {f'{len(found)} experiments ({several})' if found else 'none'}, {expected}")
+    ((_, experiment),) = found.values()
+    return experiment
+
+
+def _is_experiment(value: Any) -> bool:
+    return not inspect.isclass(value) and isinstance(value, Experiment) and isinstance(value.name, str)
+
+
+def _version(module: ModuleType) -> str:
+    return str(getattr(module, "__version__", getattr(module, "version", "")))
+
+
+def _package(name: str) -> Path | None:
+    """The folder, or the file, of a top-level package."""
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).resolve()
+    return path.parent if path.name == "__init__.py" else path
+
+
+def _sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _sha_of(package: Path | None) -> str:
+    """The digest of a package's Python sources, with their names."""
+    if package is None:
+        return ""
+    files = sorted(package.rglob("*.py")) if package.is_dir() else [package]
+    parts = (f"{file.relative_to(package.parent).as_posix()}\0".encode() + file.read_bytes() for file in files)
+    return _sha(b"\0".join(parts))

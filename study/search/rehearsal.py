@@ -1,0 +1,66 @@
+"""Trying an experiment before a study is made of it: what would fail in every trial is said before the first."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import safetensors.torch
+from torch import nn
+
+from anchoring.dopesheet import Dopesheet
+from anchoring.errors import InputError
+from study.experiment import Rung
+from study.search.trial import Report
+from study.space.space import Space
+
+SEEDS = [0, 1]
+LENGTHS = (2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)  # steps, of which the first that the schedule can be shrunk to
+
+
+def rehearse(space: Space) -> None:
+    """Train two replicas of the space's first corner for a few steps, and look at all that a trial needs.
+
+    Raises InputError, with the experiment's own words and their file and line, if it fails, or if what it reports or
+    returns is not what `study.experiment` asks for.
+    """
+    experiment = space.experiment
+    where = f"experiment {experiment.name}"
+    setting = _short(space)
+    reports: list[Report] = []
+
+    def on_rung(rung: Rung, model: nn.Module) -> None:
+        reports.append(Report.of(rung, model, SEEDS, 0.0, experiment, setting))
+
+    with space.source.located(f"{where}: a trial of a few steps fails"):
+        model = experiment.train(setting, SEEDS, rungs=1, compiled=False, on_rung=on_rung)
+        if not isinstance(model, nn.Module):
+            raise InputError(f"{where}: train: found {model!r} returned, expected a torch.nn.Module of the replicas")
+        if len(reports) != 1:
+            raise InputError(f"{where}: train: found {len(reports)} calls of on_rung with rungs=1, expected one")
+        if reports[0].state == "stopped":
+            raise InputError(f"{where}: train: found steps left at the last rung, expected rung.step == rung.steps")
+        _expect_same(where, _shapes(model), _shapes(experiment.model(setting, SEEDS)))
+        safetensors.torch.save(model.state_dict())
+        experiment.references(setting)
+
+
+def _short(space: Space) -> Any:
+    """The setting of the space's first corner, with as short a schedule as it can be shrunk to."""
+    corner = next(space.corners())
+    own = len(Dopesheet.parse(space.document(corner)["schedule"]["rows"]))
+    for steps in (steps for steps in LENGTHS if steps < own):
+        with suppress(InputError):
+            return replace(space, steps=steps).setting(corner)
+    return space.setting(corner)
+
+
+def _expect_same(where: str, trained: dict[str, list[int]], untrained: dict[str, list[int]]) -> None:
+    if trained != untrained:
+        found = f"found the tensors {untrained}, but train returned {trained}"
+        raise InputError(f"{where}: model: {found}, expected the same, to load stored weights into")
+
+
+def _shapes(model: nn.Module) -> dict[str, list[int]]:
+    return {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
