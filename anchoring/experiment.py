@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from anchoring.ablation import around
 from anchoring.authored import Authored
 from anchoring.errors import InputError, reason
-from anchoring.fields import Table
 from anchoring.layers import widths
 from anchoring.native import compiler
 from anchoring.replicas import Replicas, initialised
@@ -115,17 +114,13 @@ class AnchoredExperiment(Authored):
                 return widths(model, x), around(model)
 
     def _expect_names(self) -> None:
-        """Terms are found by their `term`, kinds of ablation by their `kind`: each needs one of its own."""
-        classes: tuple[tuple[str, Sequence[type[Table]]], ...] = (("term", self.terms), ("kind", self.ablations))
-        for key, of_key in classes:
-            names = [getattr(each.model_fields.get(key), "default", None) for each in of_key]
-            for each, name in zip(of_key, names, strict=True):
-                where = f"experiment {self.name}: {each.__name__}.{key}"
-                if not isinstance(name, str) or (key == "term" and name != each.__name__):
-                    wanted = each.__name__ if key == "term" else each.__name__.lower()
-                    raise InputError(f'{where}: found {name!r}, expected {key}: Literal["{wanted}"] = "{wanted}"')
-                if names.count(name) > 1:
-                    raise InputError(f"{where}: found {name!r} twice, expected distinct names")
+        """Terms are found by their class's name, kinds of ablation by their `kind`."""
+        named = {"terms": [t.__name__ for t in self.terms], "kinds of ablation": [a.kind for a in self.ablations]}
+        for what, names in named.items():
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise InputError(
+                    f"experiment {self.name}: found two {what} named {min(twice)}, expected distinct names"
+                )
 
 
 def _at(where: str, check: Callable[[], None]) -> None:

@@ -1,7 +1,6 @@
 """An experiment of one's own: a classifier with a term and a kind of ablation that nobody else has."""
 
 import resource
-from typing import Literal
 
 import pytest
 import torch
@@ -21,8 +20,6 @@ from study.experiment import Metric
 class Sparse(Term):
     """The mean length of activations in the 1-norm."""
 
-    term: Literal["Sparse"] = "Sparse"
-
     def per_sample(self, z):
         return z.abs().sum(-1)
 
@@ -30,7 +27,7 @@ class Sparse(Term):
 class Shrink(Ablation):
     """Takes a share of every activation away."""
 
-    kind: Literal["shrink"] = "shrink"
+    kind = "shrink"
     share: float = 1.0
 
     def edits(self, model, target=None):
@@ -185,7 +182,7 @@ WRONG = [
     ({"regularizers": {"a": {"term": "Anchor"}}}, "s.toml: regularizers.a.point: found nothing, expected a value"),
     (
         {"regularizers": {"a": {"term": "Sparse", "layer": ["encoder"]}}},
-        "s.toml: regularizers.a.layer: unknown key, expected one of layers, labels, when, term",
+        "s.toml: regularizers.a.layer: unknown key, expected one of layers, labels, when",
     ),
     ({"regularizers": {"a!": {"term": "Sparse"}}}, "s.toml: regularizers: found 'a!', expected a name of letters"),
     ({"labels": {"": {"of": "zero"}}}, "s.toml: labels: found '', expected a name of letters"),
@@ -247,7 +244,7 @@ WRONG = [
         "s.toml: ablation.layer: found 'head', around which the model names no weights (it does around encoder), "
         "expected one of those, or kind 'suppress'",
     ),
-    ({"ablation": {"direction": [1, 0]}}, "s.toml: ablation.direction: unknown key, expected one of layer, dims, kind"),
+    ({"ablation": {"direction": [1, 0]}}, "s.toml: ablation.direction: unknown key, expected one of layer, dims"),
     (
         {"ablation": {"kind": "suppress", "direction": [1, 0]}},
         "s.toml: ablation.direction: found 2 coordinates, expected 4",
@@ -284,14 +281,7 @@ def test_a_bad_schedule_is_one_located_line(rows, message):
     assert "\n" not in str(error.value)
 
 
-class Unnamed(Term):
-    def per_sample(self, z):
-        return z.sum(-1)
-
-
 class Anchor(Term):
-    term: Literal["Anchor"] = "Anchor"
-
     def per_sample(self, z):
         return z.sum(-1)
 
@@ -303,21 +293,17 @@ class Again(Shrink):
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ({"terms": (*TERMS, Anchor)}, "experiment blobs: Anchor.term: found 'Anchor' twice, expected distinct names"),
-        (
-            {"terms": (Unnamed,)},
-            'experiment blobs: Unnamed.term: found None, expected term: Literal["Unnamed"] = "Unnamed"',
-        ),
+        ({"terms": (*TERMS, Anchor)}, "experiment blobs: found two terms named Anchor, expected distinct names"),
         (
             {"ablations": (Shrink, Again)},
-            "experiment blobs: Shrink.kind: found 'shrink' twice, expected distinct names",
+            "experiment blobs: found two kinds of ablation named shrink, expected distinct",
         ),
     ],
 )
 def test_terms_and_kinds_need_names_of_their_own(classes, message):
     with pytest.raises(InputError) as error:
         type("Other", (Blobs,), classes)().setting(DOCUMENT, "s.toml")
-    assert str(error.value) == message
+    assert str(error.value).startswith(message)
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_layers_have_affinities():
             Separate(power=3, channels=(0, 2)),
         ),
     ],
-    ids=lambda term: term.term,
+    ids=lambda term: type(term).__name__,
 )
 def test_gradients(term):
     z = latents((4, 3), 3).requires_grad_()
