@@ -2,89 +2,29 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, SupportsFloat
+from typing import Any
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
 
-from anchoring.ablation import ABLATIONS, Ablation, around
-from anchoring.data import Data
-from anchoring.erasure import Target
+from anchoring.ablation import around
+from anchoring.authored import Authored
 from anchoring.errors import InputError, reason
-from anchoring.layers import UNEDITED, Edited, Edits, widths
+from anchoring.layers import widths
 from anchoring.native import compiler
 from anchoring.replicas import Replicas, initialised
-from anchoring.setting import Setting, expect_one_of, first_problem
-from anchoring.terms import TERMS, Term
+from anchoring.setting import expect_one_of, first_problem
 
 
-class AnchoredExperiment(ABC):
+class AnchoredExperiment(Authored):
     """A model, data and measures. Everything is written for one replica, and trained as many at once.
 
     An author gives a name, the class of its settings, and the methods that are abstract; what else may be given has a
     default. `study.experiment` says what studies ask of an experiment.
     """
-
-    name: ClassVar[str]
-    Setting: ClassVar[type[Setting]] = Setting
-    affinities: ClassVar[Sequence[str]] = ()
-    """What labels may be given for: the keys of `Data.affinities`."""
-    terms: ClassVar[Sequence[type[Term]]] = TERMS
-    """The classes of terms that a setting may name: `(*TERMS, MyTerm)` adds one."""
-    ablations: ClassVar[Sequence[type[Ablation]]] = ABLATIONS
-    """The kinds of ablation that a setting may name."""
-
-    # What an author writes
-
-    @abstractmethod
-    def build(self, setting: Any) -> nn.Module:
-        """One model. Its submodules are its layers; a forward takes [B, ...] and returns [B, ...]."""
-
-    @abstractmethod
-    def data(self, setting: Any) -> Data:
-        """What it is trained on."""
-
-    @abstractmethod
-    def metrics(self, setting: Any) -> Mapping[str, Any]:
-        """What `measure` measures, by name (`study.experiment.Metric`), the objective first.
-
-        Two more are measured if they are named: `labelled`, the samples that carried a label of a term in training, and
-        `loss.<term>` of each term that acts in validation.
-        """
-
-    @abstractmethod
-    def measure(self, intact: Edited, ablated: Edited, setting: Any) -> Mapping[str, Tensor]:
-        """The metrics of one replica: scalars, by name. Each model is a function from inputs to outputs."""
-
-    def loss(self, output: Tensor, target: Tensor, setting: Any) -> Tensor:
-        """The task's loss of each sample [B]; unless it says otherwise, the mean squared error."""
-        return (output - target).square().reshape(len(output), -1).mean(1)
-
-    def validation(self, setting: Any) -> Data | None:
-        """Data that training does not see, for terms that act in validation."""
-        return None
-
-    def target(self, setting: Any) -> Target | None:
-        """What the concept is, for erasure and probes that are fitted to it."""
-        return None
-
-    def references(self, setting: Any) -> Sequence[Path]:
-        """Files of fixed settings to compare with."""
-        return ()
-
-    def check(self, setting: Any) -> None:  # noqa: B027  # may be given
-        """Raise ValueError, starting with the offending key, if a setting's own tables do not fit together."""
-
-    def example(self, setting: Any) -> Tensor:
-        """Two inputs, by whose shape the layers' widths are found."""
-        return self.data(setting).inputs[:2]
-
-    # What studies ask
 
     def setting(self, document: Mapping[str, Any], file: str | Path = "setting") -> Any:
         """The setting that a document describes. Raises InputError, naming file and key, if it describes none."""
@@ -100,10 +40,6 @@ class AnchoredExperiment(ABC):
         except ValueError as error:
             raise InputError(f"{file}: {error}") from None
         return setting
-
-    def model(self, setting: Any, seeds: Sequence[int]) -> Replicas:
-        """Untrained replicas, one for each seed."""
-        return Replicas(partial(self.build, setting), seeds)
 
     def train(
         self,
@@ -129,45 +65,11 @@ class AnchoredExperiment(ABC):
         """Why steps cannot be compiled here, or nothing."""
         return "" if compiler() else "found no C++ compiler (g++, or what CXX names)"
 
-    # What notebooks ask
-
-    def edits(self, setting: Any) -> Callable[[nn.Module], Edits]:
-        """What a setting's ablation does to the activations of one replica."""
-        return partial(setting.ablation.edits, target=self.target(setting))
-
-    def measured(
-        self, model: Replicas, setting: Any, edits: Callable[[nn.Module], Edits] | None = None
-    ) -> dict[str, Tensor]:
-        """`measure`, of every replica, [R] each: ablated as the setting says or with other edits.
-
-        Raises:
-            InputError: `measure` returns what `metrics` does not declare, or a metric that is not a number.
-        """
-        edits = edits or self.edits(setting)
-
-        def both(one: nn.Module) -> dict[str, Tensor]:
-            metrics = self.measure(Edited(one, UNEDITED), Edited(one, edits(one)), setting)
-            self._expect_declared(metrics, setting)
-            return dict(metrics)
-
-        with torch.no_grad():
-            return {name: metric.float() for name, metric in model.map(both).items()}
-
-    def _expect_declared(self, metrics: Mapping[str, Any], setting: Any) -> None:
-        declared, where = self.metrics(setting), f"experiment {self.name}: measure"
-        if next(iter(declared)) not in metrics:
-            raise InputError(f"{where}: found no metric {next(iter(declared))!r}, the first that is declared")
-        for name, metric in metrics.items():
-            if name not in declared:
-                known = ", ".join(declared)
-                raise InputError(f"{where}: found metric {name!r}, which is not declared, expected one of {known}")
-            if not isinstance(metric, Tensor | SupportsFloat):
-                raise InputError(f"{where}: {name}: found {metric!r}, expected a number")
-            if isinstance(metric, Tensor) and metric.dim():
-                raise InputError(f"{where}: {name}: found a tensor {list(metric.shape)}, expected a single number")
-
     def _parts_fit_together(self, setting: Any) -> None:
-        layers, places = self._layers(setting)
+        try:
+            layers, places = self._layers(setting)
+        except ValueError as error:
+            raise ValueError(f"model: {error}") from None
         for name, label in setting.labels.items():
             expect_one_of(self.affinities, label.of, f"labels.{name}.of")
         for name, term in setting.regularizers.items():
@@ -206,7 +108,7 @@ class AnchoredExperiment(ABC):
                 return widths(model, x.to("meta")), around(model)
         except (RuntimeError, NotImplementedError) as error:
             if "overflow" in str(error):
-                raise ValueError(f"model: cannot be made: {reason(error)}") from None
+                raise ValueError(f"cannot be made: {reason(error)}") from None
             model = initialised(partial(self.build, setting), 0).eval()
             with torch.no_grad():
                 return widths(model, x), around(model)
@@ -214,12 +116,14 @@ class AnchoredExperiment(ABC):
     def _expect_names(self) -> None:
         """Terms and kinds of ablation are found by the names of their classes: each needs one of its own."""
         named = {
-            "term": [term.__name__ for term in self.terms],
-            "kind": [each.__name__.lower() for each in self.ablations],
+            "terms": [t.__name__ for t in self.terms],
+            "kinds of ablation": [a.__name__.lower() for a in self.ablations],
         }
-        for key, names in named.items():
-            if twice := [name for name in names if names.count(name) > 1]:
-                raise InputError(f"experiment {self.name}: {key}: found {twice[0]!r} twice, expected distinct names")
+        for what, names in named.items():
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise InputError(
+                    f"experiment {self.name}: found two {what} named {min(twice)}, expected distinct names"
+                )
 
 
 def _at(where: str, check: Callable[[], None]) -> None:

@@ -27,7 +27,8 @@ def activations(model: nn.Module, x: Tensor, edits: Edits = UNEDITED) -> dict[st
         activations as they were passed on. Of a submodule that is called more than once, those of the last call.
 
     Raises:
-        ValueError: `edits` names a layer that the model does not have, or a submodule of it is called input or output.
+        ValueError: `edits` names a layer that the model does not have, a submodule of it is called input or output, or
+            it returns no tensor.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
@@ -37,6 +38,8 @@ def activations(model: nn.Module, x: Tensor, edits: Edits = UNEDITED) -> dict[st
     seen = {"input": edits["input"](x) if "input" in edits else x}
     with _watched(model, seen, edits):
         output = model(seen["input"])
+    if not isinstance(output, Tensor):
+        raise ValueError(f"output: found {type(output).__name__}, expected the model to return a tensor")  # noqa: TRY004
     seen["output"] = edits["output"](output) if "output" in edits else output
     if unknown := edits.keys() - seen.keys():
         raise ValueError(f"layer: found {min(unknown)!r}, expected one of {', '.join(seen)}")

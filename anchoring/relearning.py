@@ -5,25 +5,23 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from anchoring.ablation import weights_around
+from anchoring.authored import Authored
 from anchoring.fitting import fitting
 from anchoring.replicas import Replicas
-
-if TYPE_CHECKING:
-    from anchoring.experiment import AnchoredExperiment
 
 EVERY, LIMIT, RATE = 5, 2000, 0.002
 OTHER_SEEDS = 2**31  # added to replicas' seeds, so that weights and samples are none that training had
 
 
 def relearning(
-    experiment: AnchoredExperiment,
+    experiment: Authored,
     model: Replicas,
     setting: Any,
     seeds: Sequence[int],
@@ -74,7 +72,7 @@ def graft(one: nn.Module, new: nn.Module, layer: str, dims: Sequence[int]) -> nn
 
 
 def train_until(
-    experiment: AnchoredExperiment,
+    experiment: Authored,
     model: Replicas,
     setting: Any,
     seeds: Sequence[int],

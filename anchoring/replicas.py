@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from anchoring.data import Data
@@ -47,7 +48,10 @@ class Replicas(nn.Module):
 
     def __init__(self, make: Callable[[], nn.Module], seeds: Sequence[int]):
         super().__init__()
-        self._stack([initialised(make, seed) for seed in seeds])
+        models = [initialised(make, seed) for seed in seeds]
+        if any(True for _ in models[0].buffers()):
+            _expect_same_buffers([*models, initialised(make, seeds[0] + 1)])  # of any seed, also if there is but one
+        self._stack(models)
 
     @classmethod
     def of(cls, models: Sequence[nn.Module]) -> Replicas:
@@ -58,10 +62,8 @@ class Replicas(nn.Module):
         return replicas
 
     def _stack(self, models: Sequence[nn.Module]) -> None:
-        first, *others = models
-        for name, constant in first.named_buffers():
-            if not all(torch.equal(constant, other.get_buffer(name)) for other in others):
-                raise ValueError(f"buffer {name}: found another in every replica, expected a constant, or a parameter")
+        first = models[0]
+        _expect_same_buffers(models)
         self._one = [copy.deepcopy(first)]  # in a list, so that its tensors are not ours
         self.stacked = copy.deepcopy(first).eval()
         whole: dict[nn.Parameter, tuple[str, nn.Parameter]] = {}  # by the first model's, of which some are tied
@@ -116,7 +118,8 @@ class Replicas(nn.Module):
         """
         call = _Call(self.stacked, function)
         parameters = {f"module.{name}": p for name, p in self.stacked.named_parameters()}
-        with suppress(Exception):  # vmap says no in many ways; an error of the function's own comes again below
+        # vmap says no in many ways; an error of the function's own comes again below
+        with suppress(Exception), sdpa_kernel(SDPBackend.MATH):  # the only kernel of attention that vmap knows
             return vmap(lambda own: functional_call(call, own, ()))(parameters)
         each = [function(one.requires_grad_(False)) for one in self]
         return pytree.tree_map(lambda *values: torch.stack([torch.as_tensor(v) for v in values]), *each)
@@ -175,7 +178,7 @@ class Draws:
 def eager(step: Step, state: Tensors, batch: Tensors, controls: Tensor) -> Run:
     """Steps of all replicas by PyTorch's operators, traced for tensors like these: [R, ...], [R, B, ...] and [C]."""
     every = vmap(step, in_dims=(*[0] * (len(state) + len(batch)), None))
-    with torch.no_grad():
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         graph = make_fx(every)(*state, *batch, controls)
     graph.graph.eliminate_dead_code()
     graph.recompile()
@@ -194,6 +197,12 @@ def initialised(make: Callable[[], nn.Module], seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator(seed, INITIALISATION).integers(2**63)))
         return make()
+
+
+def _expect_same_buffers(models: Sequence[nn.Module]) -> None:
+    for name, constant in models[0].named_buffers():
+        if not all(torch.equal(constant, other.get_buffer(name)) for other in models[1:]):
+            raise ValueError(f"buffer {name}: found another in every replica, expected a constant, or a parameter")
 
 
 class _Call(nn.Module):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning
 import numpy as np
@@ -18,7 +18,8 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from anchoring.errors import reason
+from anchoring.authored import Authored
+from anchoring.errors import InputError, reason
 from anchoring.kinds import step_kind
 from anchoring.layers import activations
 from anchoring.motion import Motion
@@ -26,9 +27,6 @@ from anchoring.native import Unsupported, compile_steps
 from anchoring.replicas import Draws, Replicas, Run, Tensors, eager
 from anchoring.step import Step, controls
 from anchoring.terms import Seen
-
-if TYPE_CHECKING:
-    from anchoring.experiment import AnchoredExperiment
 
 BYTES_AT_ONCE = 20_000_000  # of all replicas' samples and labels
 
@@ -83,7 +81,7 @@ class Training(lightning.LightningModule):
 
     def __init__(
         self,
-        experiment: AnchoredExperiment,
+        experiment: Authored,
         setting: Any,
         seeds: Sequence[int],
         rungs: int = 10,
@@ -165,7 +163,7 @@ class Training(lightning.LightningModule):
             compiled = self._compiled and self.device.type == "cpu"
             native = compiled and _made((*kind, "native"), lambda: self._native(acting, state, batch, moves))
             self._runs[acting] = native or _made(
-                (*kind, len(state[0])), lambda: eager(self._step(acting), state, [part[0] for part in batch], moves[0])
+                (*kind, len(state[0]), self.device), lambda: self._eager(acting, state, batch, moves)
             )
         return self._runs[acting]
 
@@ -174,6 +172,14 @@ class Training(lightning.LightningModule):
         task = partial(_task, self.experiment, self.setting)
         model, labels = self.model.one().to(self.device), list(self.setting.labels)
         return Step(model, task, terms, labels, self._data.targets is not None)
+
+    def _eager(self, acting: tuple[bool, ...], state: Tensors, batch: Tensors, moves: Tensor) -> Run:
+        """The steps by PyTorch. Raises InputError if they cannot be replicated."""
+        try:
+            return eager(self._step(acting), state, [part[0] for part in batch], moves[0])
+        except RuntimeError as error:
+            where = f"experiment {self.experiment.name}: a step of training"
+            raise InputError(f"{where}: found an error, expected a function of its arguments: {error}") from error
 
     def _native(self, acting: tuple[bool, ...], state: Tensors, batch: Tensors, moves: Tensor) -> Run | None:
         """The steps as native code, if it can be made."""
@@ -245,7 +251,7 @@ class Rungs(Callback):
 
 
 def train(
-    experiment: AnchoredExperiment,
+    experiment: Authored,
     setting: Any,
     seeds: Sequence[int],
     *,
@@ -282,7 +288,7 @@ def train(
     return training.model, measured.rungs
 
 
-def _task(experiment: AnchoredExperiment, setting: Any, output: Tensor, target: Tensor) -> Tensor:
+def _task(experiment: Authored, setting: Any, output: Tensor, target: Tensor) -> Tensor:
     return experiment.loss(output, target, setting)
 
 

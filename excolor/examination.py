@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from anchoring.ablation import around
+from anchoring.authored import Authored
 from anchoring.erasure import Target
 from anchoring.layers import activations
 from anchoring.probes import probe_r2
@@ -20,13 +20,10 @@ from excolor.concepts import Concept, oracle
 from excolor.metrics import utility
 from excolor.setting import ColorSetting
 
-if TYPE_CHECKING:
-    from excolor.experiment import Colors
-
 LEAST_VIBRANCY = 0.2
 
 
-def examine(experiment: Colors, model: Replicas, setting: ColorSetting, seeds: Sequence[int]) -> Mapping[str, Tensor]:
+def examine(experiment: Authored, model: Replicas, setting: ColorSetting, seeds: Sequence[int]) -> Mapping[str, Tensor]:
     """relearning and, of hue, probe_gap and, of two dims, wheel and winding, of every replica: [R] each.
 
     They are about dims around which the model names weights, so there are none if something else is taken away.

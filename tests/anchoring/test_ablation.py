@@ -280,7 +280,7 @@ def test_tables_name_their_kind_and_ablate_is_the_usual_one():
         ({"kind": "erase"}, "kind: found 'erase', expected one of ablate, prune, suppress, repel, leace"),
         ({"kind": ["ablate"]}, r"kind: found \['ablate'\], expected one of ablate"),
         ({"kind": "repel", "start": 0.5, "end": 0.4}, "end: found 0.4, expected start"),
-        ({"direction": (1, 0, 0, 0)}, "direction: unknown key, expected one of layer, dims, kind"),
+        ({"direction": (1, 0, 0, 0)}, "direction: unknown key, expected one of layer, dims"),
         ({"kind": "suppress", "mapping": "linear"}, "mapping: unknown key"),
         ({"kind": "leace", "dims": (0, 1)}, "dims: unknown key"),
         ({"kind": "suppress", "direction": (0, 0, 0, 0)}, "of length 0"),
