@@ -216,7 +216,7 @@ class Program:
         if bias is None and k <= UNROLLED < min(m, n):  # an outer product, which is best computed where it is used
             return self._outer(a, b)
         loops, at = self.loops(lead, range(len(lead)))
-        a, b = self._in_memory(a), self._in_memory(b)
+        a, b = self.in_memory(a), self.in_memory(b)
         if _strides(a, at)[0] != 1 and self._is_symmetric(a):
             a = swap(a)
         am, ak, bk, bn = *_strides(a, at), *_strides(b, at)
@@ -270,7 +270,7 @@ class Program:
         return replace(expr, args=tuple(args))
 
     def _outer(self, a: Value, b: Value) -> Value:
-        a, b = self._in_memory(a), self._in_memory(b)
+        a, b = self.in_memory(a), self.in_memory(b)
         *lead, m, k = a.shape
 
         def at(ix: Sequence[Index]) -> Expr:
@@ -285,17 +285,17 @@ class Program:
         """Where a product along m finds a bias that depends on n alone, and its stride."""
         if bias is None:
             return None, 0
-        value = self._in_memory(bias).expand(shape)
+        value = self.in_memory(bias).expand(shape)
         index = value.at([*at, variable("m"), variable("n")]).index
         first = value.at([*at, Index(), Index()])
         return (None, 0) if index.uses("m") else (first, index.factor("n"))
 
-    def _in_memory(self, value: Value) -> Value:
+    def in_memory(self, value: Value) -> Value:
         """The value, computed if it is not simply read from memory at an index that every axis moves evenly."""
-        return value if in_memory(value) else self.keep(value)
+        return value if is_in_memory(value) else self.keep(value)
 
 
-def in_memory(value: Value) -> bool:
+def is_in_memory(value: Value) -> bool:
     """Whether it is simply read from memory, at an index that every axis moves evenly."""
     expr = value.at([variable(f"a{axis}") for axis in range(len(value.shape))])
     return expr.op == "load" and not expr.index.looked_up

@@ -18,7 +18,7 @@ def trace(step: Callable[..., Any], arguments: Sequence[Tensor], known: Collecti
     table = {op: rule for op, rule in decomposition_table.items() if name_of(op) not in known}
     try:
         with torch.no_grad():
-            recorded = make_fx(step, tracing_mode="fake", decomposition_table=table)(*arguments)
+            recorded = make_fx(step, tracing_mode="fake")(*arguments)
             pure = torch.func.functionalize(recorded, remove="mutations")
             graph = make_fx(pure, tracing_mode="fake", decomposition_table=table)(*arguments)
     except Exception as error:  # whatever the step's own code raises when its tensors have no values

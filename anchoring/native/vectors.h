@@ -41,6 +41,9 @@ INLINE float to_float(bool m) { return m; }
 INLINE float to_float(int64_t i) { return (float)i; }
 INLINE M not_(M m) { return ~m; }
 INLINE bool not_(bool m) { return !m; }
+template <class T> INLINE T and_(T a, T b) { return a & b; }
+template <class T> INLINE T or_(T a, T b) { return a | b; }
+template <class T> INLINE T xor_(T a, T b) { return a ^ b; }
 
 #if defined(__AVX512F__)  // what compilers do not find by themselves
 #include <immintrin.h>

@@ -1,0 +1,186 @@
+"""Native steps: PyTorch's numbers, for any model and loss that the operators cover, each replica alone."""
+
+import math
+import os
+import stat
+
+import hypothesis
+import pytest
+import torch
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from anchoring import native
+from anchoring.native import build
+
+pytestmark = pytest.mark.skipif(not native.compiler(), reason="there is no C++ compiler")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def session_cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("native cache")  # with a space
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build.platformdirs, "user_cache_path", lambda name: folder)
+        yield folder
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(build.platformdirs, "user_cache_path", lambda name: tmp_path)
+    return tmp_path / "native"
+
+
+def training_step(model, loss):
+    """Adam down `loss(model's output, x, *others, controls)`, with controls of which the first is the rate."""
+    shapes = {name: p.shape for name, p in model.named_parameters()}
+
+    def step(p, m, v, x, *rest):
+        parts = p.split([shape.numel() for shape in shapes.values()])
+        named = {n: q.view(s).detach().requires_grad_() for q, (n, s) in zip(parts, shapes.items(), strict=True)}
+        with torch.enable_grad():
+            total = loss(torch.func.functional_call(model, named, (x,)), x, *rest)
+            gradient = torch.cat([g.flatten() for g in torch.autograd.grad(total, list(named.values()))])
+        m = m.lerp(gradient, 0.1)
+        v = (v * 0.999).addcmul(gradient, gradient, value=0.001)
+        return p - rest[-1][0] * m / (v.sqrt() + 1e-4), m, v
+
+    p = torch.cat([p.detach().flatten() for p in model.parameters()])
+    return step, p
+
+
+def eagerly(step, state, batch, controls, dtype):
+    """The steps of each replica by itself, as PyTorch takes them."""
+    as_type = lambda t: t.to(dtype) if t.is_floating_point() else t
+    found = []
+    for r in range(len(state[0])):
+        now = [as_type(t[r]) for t in state]
+        for s, moved in enumerate(controls):
+            now = step(*now, *(as_type(t[s, r]) for t in batch), as_type(moved))
+        found.append(now)
+    return [torch.stack(parts) for parts in zip(*found, strict=True)]
+
+
+def compiled(step, state, batch, controls):
+    return native.compile_steps(step, [t[0] for t in state], [t[0, 0] for t in batch], controls[0], "a test's")
+
+
+def no_worse(found, single, double, what=""):
+    """No further from double precision than a small multiple of what single precision is."""
+    scale = double.abs().nan_to_num(0, 0, 0).amax() + 1e-30
+    allowed = 4 * (single - double).abs().nan_to_num(0, 0, 0).amax() + 4e-7 * scale
+    wrong = (found - double).abs() > allowed
+    assert not wrong.any(), f"{what}: found {found[wrong][:3]}, expected {double[wrong][:3]}, in single {single[wrong][:3]}"
+    assert torch.equal(found.isnan(), single.isnan()), what
+
+
+def check(step, state, batch, controls, names=()):
+    run = compiled(step, state, batch, controls)
+    before = [t.clone() for t in (*state, *batch, controls)]
+    found = run(state, batch, controls)
+    assert all(torch.equal(a, b) for a, b in zip(before, (*state, *batch, controls), strict=True))
+    single, double = (eagerly(step, state, batch, controls, dtype) for dtype in (torch.float32, torch.float64))
+    for i, parts in enumerate(zip(found, single, double, strict=True)):
+        no_worse(*parts, names[i] if names else str(i))
+    return run
+
+
+class Normalised(nn.Module):
+    def forward(self, x):
+        return F.normalize(x, dim=-1)
+
+
+ACTIVATIONS = [nn.GELU, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.SiLU, nn.Softplus, lambda: nn.GELU("tanh"), nn.ELU]
+
+
+@st.composite
+def trainings(draw):
+    """A small model, its loss and the batch's size."""
+    widths = [3, *draw(st.lists(st.integers(1, 20), max_size=3)), 3]
+    layers = []
+    for before, after in zip(widths, widths[1:], strict=False):
+        layers.append(nn.Linear(before, after, bias=draw(st.booleans())))
+        kind = draw(st.sampled_from(["nothing", "activation", "normalised", "layer norm"]))
+        if kind == "activation":
+            layers.append(draw(st.sampled_from(ACTIVATIONS))())
+        elif kind == "normalised" and after > 1:
+            layers.append(Normalised())
+        elif kind == "layer norm" and after > 1:
+            layers.append(nn.LayerNorm(after))
+    return nn.Sequential(*layers), draw(st.sampled_from([1, 2, 5, 16, 17, 33, 64]))
+
+
+@hypothesis.settings(max_examples=12, deadline=None, derandomize=True)
+@hypothesis.given(trainings())
+def test_trainings_of_small_models_are_as_close_to_double_precision_as_pytorch(case):
+    model, size = case
+    torch.manual_seed(0)
+
+    def loss(y, x, weights, controls):
+        cosines = F.cosine_similarity(y[:, None], y[None], dim=-1)
+        return (weights * (y - x).square().mean(-1)).sum() + controls[1] * cosines.clamp(min=0).pow(3).mean()
+
+    step, p = training_step(model, loss)
+    state = [p + 0.1 * torch.randn(3, len(p)), torch.zeros(3, len(p)), torch.zeros(3, len(p))]
+    batch = [torch.rand(2, 3, size, 3), (torch.rand(2, 3, size) < 0.5).float()]
+    check(step, state, batch, torch.tensor([[0.01, 0.1], [0.02, 0.3]]))
+
+
+# by name, losses of parameters w [4, 3], numbers x [B, 3] and classes c [B], which are 0 to 3
+LOSSES = {
+    "x @ x.T": lambda w, x, c: ((x @ w.T) @ (x @ w.T).T).square().mean(),
+    "pairs": lambda w, x, c: torch.where((d := F.normalize(x @ w.T, dim=-1) @ F.normalize(x @ w.T, dim=-1).mT) > 0.9, 0, d).pow(10).sum(-1).mean(),
+    "matrices": lambda w, x, c: torch.bmm((x @ w.T).view(1, -1, 4).expand(2, -1, 4), torch.stack([w, 2 * w])).square().mean(),
+    "baddbmm": lambda w, x, c: torch.baddbmm(w[None], w[None] @ w.T, w[None]).pow(3).sum(),
+    "cross entropy": lambda w, x, c: F.cross_entropy(x @ w.T, c),
+    "nll": lambda w, x, c: F.nll_loss(F.log_softmax(x @ w.T, -1), c, reduction="none").square().sum(),
+    "softmax": lambda w, x, c: (F.softmax(3 * x @ w.T, -1) ** 2).sum(),
+    "embedding": lambda w, x, c: (F.embedding(c, w) - x).square().mean(),
+    "lookup": lambda w, x, c: (w[c] * x).sin().sum(),
+    "one-hot": lambda w, x, c: (F.one_hot(c, 4).to(w) @ w - x).abs().sum(),
+    "gather": lambda w, x, c: (x @ w.T).gather(1, c[:, None]).square().sum(),
+    "lists": lambda w, x, c: ((x @ w.T)[:, [2, 0]].square().sum(-1) * x[:, 0]).mean() + w[[1, 1, -1]].exp().sum(),
+    "emptied": lambda w, x, c: _emptied(x @ w.T, [0, 2]).square().mean(),
+    "emptied one": lambda w, x, c: _emptied(x @ w.T, 1).square().mean(),
+    "a slice set": lambda w, x, c: _emptied(x @ w.T, slice(1, 3)).square().mean(),
+    "powers": lambda w, x, c: (w.abs() + 0.1).pow(0.7).sum() + w.pow(5).sum() + (w.abs() + 0.5).pow(-2).sum() + 2 ** w.sum(),
+    "amax": lambda w, x, c: (x @ w.T).amax(-1).square().sum() + (x @ w.T).amin(0).sum(),
+    "max": lambda w, x, c: torch.maximum(x @ w[0], x @ w[1]).square().sum() + torch.minimum(w, w.flip(0)).sum(),
+    "clamp": lambda w, x, c: (x @ w.T).clamp(-0.2, 0.3).square().sum() + (w.clamp(min=0) * 2).sum(),
+    "moments": lambda w, x, c: (x @ w.T).var(0).sum() + (x @ w.T).std(-1).mean() + (x @ w.T).mean((0, 1)),
+    "joined": lambda w, x, c: torch.cat([x @ w.T, x], 1).tanh().sum() + torch.stack([w, w * w], 1).pow(3).sum(),
+    "split": lambda w, x, c: sum((i + 1) * part.square().sum() for i, part in enumerate((x @ w.T).split(3, 1))),
+    "addcdiv": lambda w, x, c: torch.addcdiv(w, w, w.square() + 1, value=0.5).square().sum() + w.lerp(w * w, 0.7).sum(),
+    "logic": lambda w, x, c: (((x @ w[0] > 0) & ~(x[:, 0] > 0.5) | (c == 2)).to(x) * (x @ w[1])).square().sum(),
+    "smooth": lambda w, x, c: (F.softplus(x @ w.T) + F.silu(w.sum()) + F.gelu(x @ w.T) + torch.erf(w).sum()).sum(),
+    "logs": lambda w, x, c: (w.abs() + 0.1).log().sum() + (w.square()).log1p().sum() + torch.logsumexp(x @ w.T, -1).sum(),
+    "counts": lambda w, x, c: (x @ w[0]).sum() * c.sum() / (c > 1).sum().clamp(min=1) + w.square().sum() * c.to(x).mean(),
+    "layer norm": lambda w, x, c: F.layer_norm(x @ w.T, (4,)).pow(3).sum() + F.layer_norm(w, (3,)).pow(3).sum(),
+    "reshaped": lambda w, x, c: (x @ w.T).reshape(-1, 2, 2).transpose(1, 2).flatten(1).cos()[:, 1:].sum(),
+    "norms": lambda w, x, c: ((x @ w.T).norm(dim=-1) - 1).square().mean() + w.norm() + F.l1_loss(x @ w[:3].T, x),
+    "huber": lambda w, x, c: F.smooth_l1_loss(x @ w[:3].T, x) + F.huber_loss(x @ w[1:].T, x, delta=0.3),
+    "binary": lambda w, x, c: F.binary_cross_entropy_with_logits(x @ w[0], (c > 1).to(x)) + F.binary_cross_entropy((x @ w[1]).sigmoid(), x[:, 0]),
+}
+
+
+def _emptied(z, dims):
+    z = z.clone()
+    z[..., dims] = 0
+    return z
+
+
+@pytest.mark.parametrize("size", [7, 64])
+def test_gradients_of_each_family_of_operators(size):
+    def step(*arguments):
+        *state, x, c, controls = arguments
+        found = []
+        for w, loss in zip(state, LOSSES.values(), strict=True):
+            w = w.detach().requires_grad_()
+            with torch.enable_grad():
+                found.append(torch.autograd.grad(controls[0] * loss(w, x, c), w)[0])
+        return tuple(found)
+
+    torch.manual_seed(1)
+    state = [torch.randn(2, 4, 3) for _ in LOSSES]
+    batch = [torch.rand(1, 2, size, 3), torch.randint(0, 4, (1, 2, size))]
+    check(step, state, batch, torch.ones(1, 1), list(LOSSES))
