@@ -139,7 +139,7 @@ INLINE V erf_(V x) {  // Eigen's rational approximation
   q = q * z - 1.68282697438203e-03f;
   q = q * z - 7.37332916720468e-03f;
   q = q * z - 1.42647390514189e-02f;
-  return t * p / q;
+  return t * (p / q);
 }
 INLINE float exp_(float x) { return exp_(splat(x))[0]; }
 INLINE float log_(float x) { return log_(splat(x))[0]; }
