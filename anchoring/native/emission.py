@@ -162,7 +162,9 @@ def _operation(expr: Expr, args: Sequence[str]) -> str:
     match expr.op:
         case op if op in INFIX:
             return f"({args[0]} {INFIX[op]} {args[1]})"
-        case "max" | "min" if expr.args[1].op == "constant" and expr.kind == "float" and expr.args[1].value == expr.args[1].value:
+        case "max" | "min" if (
+            expr.args[1].op == "constant" and expr.kind == "float" and expr.args[1].value == expr.args[1].value
+        ):
             return f"{'at_least' if expr.op == 'max' else 'at_most'}({', '.join(args)})"
         case "neg":
             return f"(-{args[0]})"

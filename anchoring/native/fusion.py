@@ -64,7 +64,7 @@ def _kept_local(statements: Sequence[Statement], results: Collection[Buffer]) ->
     marked: list[Statement] = []
     for statement in reversed(statements):
         if type(statement) is Map:
-            read |= {e.buffer for s in statement.stores if s.expr.counts for e in s.expr.loads}
+            read |= {e.buffer for s in statement.stores if s.expr.counts for e in s.expr.loads if e.buffer}
             stores = tuple(replace(s, local=s.buffer not in read) for s in statement.stores)
             marked.append(replace(statement, stores=stores))
         else:

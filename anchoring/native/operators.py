@@ -9,7 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from anchoring.native.expressions import Buffer, Expr, Index, Kind, Unsupported, Value, apply, constant, load, to, variable
+from anchoring.native.expressions import (
+    Buffer,
+    Expr,
+    Index,
+    Kind,
+    Unsupported,
+    Value,
+    apply,
+    constant,
+    load,
+    to,
+    variable,
+)
 from anchoring.native.program import Program, contiguous, is_in_memory, position
 from anchoring.native.trace import name_of
 
@@ -42,7 +54,18 @@ VIEWS = {
     "diagonal",
 }
 EMPTY = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted"}
-FILLS = {*EMPTY, "full", "full_like", "scalar_tensor", "zeros", "zeros_like", "ones", "ones_like", "new_zeros", "new_full"}
+FILLS = {
+    *EMPTY,
+    "full",
+    "full_like",
+    "scalar_tensor",
+    "zeros",
+    "zeros_like",
+    "ones",
+    "ones_like",
+    "new_zeros",
+    "new_full",
+}
 SPLITS = {"split_with_sizes", "split", "unbind"}
 
 
@@ -67,7 +90,8 @@ class Lowering:
             elif node.op == "get_attr":
                 self.values[node] = self.constant(getattr(self.graph, node.target))
             elif node.op == "output":
-                return [self.values[out] for out in node.args[0]]
+                outputs: Any = node.args[0]
+                return [self.values[out] for out in outputs]
             else:
                 self.values[node] = self.node(node)
         raise Unsupported("the step returns nothing")
@@ -439,7 +463,7 @@ class Lowering:
     def _put(
         self, shape: tuple[int, ...], kind: Kind, value: Value, axis: int, found: list[int], source: Value, add: bool
     ) -> Value:
-        """A tensor into which another is put at known places of an axis, each at most once: a choice for each element."""
+        """A tensor with another put at known places of an axis, each at most once: a choice for each element."""
         size = shape[axis]
         found = [i % size for i in found]
         places = [found.index(i) if i in found else -1 for i in range(size)]
@@ -597,7 +621,7 @@ def _common(args: Sequence[Any]) -> Kind:
 
 
 def _look_up(expr: Expr, size: int) -> Index:
-    """A position that is computed. Negative ones count from the end; what is out of bounds is taken to the nearest end."""
+    """A position that is computed. Negative ones count from the end; others out of bounds are taken to the nearest end."""
     number = to("int", expr)
     if (known := _known(number)) is not None:
         return Index(known % size)

@@ -95,7 +95,7 @@ class Program:
         self.buffers: list[Buffer] = []
         self.statements: list[Statement] = []
         self._symmetric: set[Buffer] = set()
-        self._products: dict[object, Value] = {}
+        self._products: dict[object, Buffer] = {}
 
     def new(self, kind: Kind, shape: Sequence[int]) -> tuple[Buffer, list[int]]:
         """A buffer for a tensor, and the strides of its axes. The batch's axis, if it has one, is innermost."""
@@ -126,7 +126,8 @@ class Program:
 
     def loops(self, shape: Sequence[int], order: Sequence[int]) -> tuple[Sizes, list[Index]]:
         """Loops over a tensor's elements, and the index that they give each axis."""
-        ix, sizes = [Index()] * len(shape), []
+        ix = [Index()] * len(shape)
+        sizes: list[tuple[str, int]] = []
         for axis in order:
             if shape[axis] != 1:
                 name = f"i{len(sizes)}"
@@ -220,7 +221,9 @@ class Program:
         if _strides(a, at)[0] != 1 and self._is_symmetric(a):
             a = swap(a)
         am, ak, bk, bn = *_strides(a, at), *_strides(b, at)
-        along = [(m, 2, "m")] * (am == 1 or m == 1) + [(n, 1, "n")] * (bn == 1 or n == 1) + [(k, 0, "k")] * (ak == bk == 1)
+        along = (
+            [(m, 2, "m")] * (am == 1 or m == 1) + [(n, 1, "n")] * (bn == 1 or n == 1) + [(k, 0, "k")] * (ak == bk == 1)
+        )
         if not along:  # as a product of rows, for lack of a better way
             return self.product(self.keep(a, side_by_side=True), swap(self.keep(swap(b), side_by_side=True)), bias)
         way = max(along)[2]
@@ -239,14 +242,14 @@ class Program:
         else:
             template = f"dots<{k}, {m}, {n}, {am}, {bn}, {cm}, {cn}>"
         key = loops, template, first, second, added
+        size = pitch * (n if way == "m" else m)
+        strides = [*(stride * size for stride in contiguous(lead)), cm, cn]
         if key not in self._products:
-            size = pitch * (n if way == "m" else m)
-            strides = [*(stride * size for stride in contiguous(lead)), cm, cn]
-            buffer = self.buffer("float", math.prod(lead) * size)
-            out = buffer, position(at, strides[:-2])
-            self.statements.append(Product(loops, template, out, (first, second), added))
-            self._products[key] = self.value(buffer, (*lead, m, n), strides)
-        result = self._products[key]
+            buffer = self._products[key] = self.buffer("float", math.prod(lead) * size)
+            self.statements.append(
+                Product(loops, template, (buffer, position(at, strides[:-2])), (first, second), added)
+            )
+        result = self.value(self._products[key], (*lead, m, n), strides)
         if bias is None or added is not None:
             return result
         rest = bias.expand(result.shape)

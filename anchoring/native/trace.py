@@ -1,4 +1,4 @@
-"""A step as a graph of ATen operators that only compute: no views that are written to, nothing twice, nothing unused."""
+"""A step as a graph of ATen operators that only compute: nothing is written to, done twice or unused."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from anchoring.native.expressions import Unsupported
 
 
 def trace(step: Callable[..., Any], arguments: Sequence[Tensor], known: Collection[str]) -> fx.GraphModule:
-    """The graph of `step(*arguments)`. Operators not `known` by name are written in terms of others where PyTorch can."""
-    table = {op: rule for op, rule in decomposition_table.items() if name_of(op) not in known}
+    """The graph of `step(*arguments)`, in operators that are `known` by name where PyTorch can write it in them."""
+    table: Any = {op: rule for op, rule in decomposition_table.items() if name_of(op) not in known}
     try:
         with torch.no_grad():
             recorded = make_fx(step, tracing_mode="fake")(*arguments)

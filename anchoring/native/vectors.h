@@ -69,7 +69,8 @@ template <class T> INLINE T min_(T a, T b) { return a < b || a != a ? a : b; }
 INLINE V abs_(V x) { return (V)((M)x & 0x7fffffff); }
 INLINE float abs_(float x) { return std::fabs(x); }
 INLINE float sqrt_(float x) { return std::sqrt(x); }
-template <class T> INLINE T sign_(T x) { return where(x > 0, x * 0 + 1, where(x < 0, x * 0 - 1, x * 0)); }
+INLINE V sign_(V x) { return x > 0.f ? splat(1.f) : x < 0.f ? splat(-1.f) : splat(0.f); }  // of NaN: 0
+INLINE float sign_(float x) { return (x > 0) - (x < 0); }
 template <int K, class T> INLINE T power(T x) {
   if constexpr (K == 1) return x;
   else if constexpr (K % 2 == 0) return power<K / 2>(x * x);

@@ -3,6 +3,7 @@
 import math
 import os
 import stat
+from itertools import pairwise
 
 import hypothesis
 import pytest
@@ -51,7 +52,10 @@ def training_step(model, loss):
 
 def eagerly(step, state, batch, controls, dtype):
     """The steps of each replica by itself, as PyTorch takes them."""
-    as_type = lambda t: t.to(dtype) if t.is_floating_point() else t
+
+    def as_type(t):
+        return t.to(dtype) if t.is_floating_point() else t
+
     found = []
     for r in range(len(state[0])):
         now = [as_type(t[r]) for t in state]
@@ -70,7 +74,9 @@ def no_worse(found, single, double, what=""):
     scale = double.abs().nan_to_num(0, 0, 0).amax() + 1e-30
     allowed = 4 * (single - double).abs().nan_to_num(0, 0, 0).amax() + 1e-6 * scale
     wrong = (found - double).abs() > allowed
-    assert not wrong.any(), f"{what}: found {found[wrong][:3]}, expected {double[wrong][:3]}, in single {single[wrong][:3]}"
+    assert not wrong.any(), (
+        f"{what}: found {found[wrong][:3]}, expected {double[wrong][:3]}, in single {single[wrong][:3]}"
+    )
     assert torch.equal(found.isnan(), single.isnan()), what
 
 
@@ -98,7 +104,7 @@ def trainings(draw):
     """A small model, its loss and the batch's size."""
     widths = [3, *draw(st.lists(st.integers(1, 20), max_size=3)), 3]
     layers = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers.append(nn.Linear(before, after, bias=draw(st.booleans())))
         kind = draw(st.sampled_from(["nothing", "activation", "normalised", "layer norm"]))
         if kind == "activation":
@@ -129,8 +135,15 @@ def test_trainings_of_small_models_are_as_close_to_double_precision_as_pytorch(c
 # by name, losses of parameters w [4, 3], numbers x [B, 3] and classes c [B], which are 0 to 3
 LOSSES = {
     "x @ x.T": lambda w, x, c: ((x @ w.T) @ (x @ w.T).T).square().mean(),
-    "pairs": lambda w, x, c: torch.where((d := F.normalize(x @ w.T, dim=-1) @ F.normalize(x @ w.T, dim=-1).mT) > 0.9, 0, d).pow(10).sum(-1).mean(),
-    "matrices": lambda w, x, c: torch.bmm((x @ w.T).view(1, -1, 4).expand(2, -1, 4), torch.stack([w, 2 * w])).square().mean(),
+    "pairs": lambda w, x, c: (
+        torch.where((d := F.normalize(x @ w.T, dim=-1) @ F.normalize(x @ w.T, dim=-1).mT) > 0.9, 0, d)
+        .pow(10)
+        .sum(-1)
+        .mean()
+    ),
+    "matrices": lambda w, x, c: (
+        torch.bmm((x @ w.T).view(1, -1, 4).expand(2, -1, 4), torch.stack([w, 2 * w])).square().mean()
+    ),
     "baddbmm": lambda w, x, c: torch.baddbmm(w[None], w[None] @ w.T, w[None]).pow(3).sum(),
     "cross entropy": lambda w, x, c: F.cross_entropy(x @ w.T, c),
     "nll": lambda w, x, c: F.nll_loss(F.log_softmax(x @ w.T, -1), c, reduction="none").square().sum(),
@@ -143,7 +156,9 @@ LOSSES = {
     "emptied": lambda w, x, c: _emptied(x @ w.T, [0, 2]).square().mean(),
     "emptied one": lambda w, x, c: _emptied(x @ w.T, 1).square().mean(),
     "a slice set": lambda w, x, c: _emptied(x @ w.T, slice(1, 3)).square().mean(),
-    "powers": lambda w, x, c: (w.abs() + 0.1).pow(0.7).sum() + w.pow(5).sum() + (w.abs() + 0.5).pow(-2).sum() + 2 ** w.sum(),
+    "powers": lambda w, x, c: (
+        (w.abs() + 0.1).pow(0.7).sum() + w.pow(5).sum() + (w.abs() + 0.5).pow(-2).sum() + 2 ** w.sum()
+    ),
     "amax": lambda w, x, c: (x @ w.T).amax(-1).square().sum() + (x @ w.T).amin(0).sum(),
     "max": lambda w, x, c: torch.maximum(x @ w[0], x @ w[1]).square().sum() + torch.minimum(w, w.flip(0)).sum(),
     "clamp": lambda w, x, c: (x @ w.T).clamp(-0.2, 0.3).square().sum() + (w.clamp(min=0) * 2).sum(),
@@ -153,13 +168,20 @@ LOSSES = {
     "addcdiv": lambda w, x, c: torch.addcdiv(w, w, w.square() + 1, value=0.5).square().sum() + w.lerp(w * w, 0.7).sum(),
     "logic": lambda w, x, c: (((x @ w[0] > 0) & ~(x[:, 0] > 0.5) | (c == 2)).to(x) * (x @ w[1])).square().sum(),
     "smooth": lambda w, x, c: (F.softplus(x @ w.T) + F.silu(w.sum()) + F.gelu(x @ w.T) + torch.erf(w).sum()).sum(),
-    "logs": lambda w, x, c: (w.abs() + 0.1).log().sum() + (w.square()).log1p().sum() + torch.logsumexp(x @ w.T, -1).sum(),
-    "counts": lambda w, x, c: (x @ w[0]).sum() * c.sum() / (c > 1).sum().clamp(min=1) + w.square().sum() * c.to(x).mean(),
+    "logs": lambda w, x, c: (
+        (w.abs() + 0.1).log().sum() + (w.square()).log1p().sum() + torch.logsumexp(x @ w.T, -1).sum()
+    ),
+    "counts": lambda w, x, c: (
+        (x @ w[0]).sum() * c.sum() / (c > 1).sum().clamp(min=1) + w.square().sum() * c.to(x).mean()
+    ),
     "layer norm": lambda w, x, c: F.layer_norm(x @ w.T, (4,)).pow(3).sum() + F.layer_norm(w, (3,)).pow(3).sum(),
     "reshaped": lambda w, x, c: (x @ w.T).reshape(-1, 2, 2).transpose(1, 2).flatten(1).cos()[:, 1:].sum(),
     "norms": lambda w, x, c: ((x @ w.T).norm(dim=-1) - 1).square().mean() + w.norm() + F.l1_loss(x @ w[:3].T, x),
     "huber": lambda w, x, c: F.smooth_l1_loss(x @ w[:3].T, x) + F.huber_loss(x @ w[1:].T, x, delta=0.3),
-    "binary": lambda w, x, c: F.binary_cross_entropy_with_logits(x @ w[0], (c > 1).to(x)) + F.binary_cross_entropy((x @ w[1]).sigmoid(), x[:, 0]),
+    "binary": lambda w, x, c: (
+        F.binary_cross_entropy_with_logits(x @ w[0], (c > 1).to(x))
+        + F.binary_cross_entropy((x @ w[1]).sigmoid(), x[:, 0])
+    ),
 }
 
 
@@ -177,8 +199,8 @@ def test_gradients_of_each_family_of_operators(size, monkeypatch):
     def step(*arguments):
         *state, x, c, controls = arguments
         found = []
-        for w, loss in zip(state, LOSSES.values(), strict=True):
-            w = w.detach().requires_grad_()
+        for given, loss in zip(state, LOSSES.values(), strict=True):
+            w = given.detach().requires_grad_()
             with torch.enable_grad():
                 found.append(torch.autograd.grad(controls[0] * loss(w, x, c), w)[0])
         return tuple(found)
@@ -196,7 +218,9 @@ def training():
     model = nn.Sequential(nn.Linear(3, 5), nn.GELU(), nn.Linear(5, 3), Normalised())
 
     def loss(y, x, weights, controls):
-        return (weights.clamp(0, 1) * (y - x).square().mean(-1)).sum() / (weights.sum() + 1) + controls[1] * y.pow(4).sum()
+        return (weights.clamp(0, 1) * (y - x).square().mean(-1)).sum() / (weights.sum() + 1) + controls[1] * y.pow(
+            4
+        ).sum()
 
     step, p = training_step(model, loss)
     state = [p + 0.1 * torch.randn(4, len(p)), torch.zeros(4, len(p)), torch.zeros(4, len(p))]
@@ -272,7 +296,18 @@ EVERYWHERE = {
     "rsqrt": torch.rsqrt, "amin": lambda x: x.view(64, -1).amin(0).repeat(64), "reciprocal": torch.reciprocal,
     "softplus": F.softplus, "silu": F.silu, "gelu": F.gelu, "log_sigmoid": F.logsigmoid, "softmax": lambda x: x.view(-1, 2).softmax(-1).flatten(),
 }  # fmt: skip
-FEW_ULPS = {"exp": 3, "log": 3, "tanh": 6, "erf": 6, "sigmoid": 4, "sqrt": 1, "log1p": 2, "expm1": 2, "pow": 2, "cube": 2}
+FEW_ULPS = {
+    "exp": 3,
+    "log": 3,
+    "tanh": 6,
+    "erf": 6,
+    "sigmoid": 4,
+    "sqrt": 1,
+    "log1p": 2,
+    "expm1": 2,
+    "pow": 2,
+    "cube": 2,
+}
 
 
 def test_functions_over_all_numbers():
@@ -289,11 +324,17 @@ def test_functions_over_all_numbers():
     found = compiled(step, state, [], torch.ones(1, 1))(state, [], torch.ones(1, 1))
     for (name, function), [native_] in zip(EVERYWHERE.items(), found, strict=True):
         eager, exact = function(x), function(x.double())
-        assert torch.equal(native_.isnan(), eager.isnan()), (name, x[native_.isnan() != eager.isnan()][:5])
+        wrong = (native_.isnan() != eager.isnan()) & (native_ != exact.float())  # PyTorch's GELU of infinity is NaN
+        assert not wrong.any(), (name, x[wrong][:5])
         unit = torch.nextafter(exact.abs().float(), torch.tensor(math.inf)) - exact.abs().float()
         error = (native_.double() - exact).abs() / unit.clamp(min=1e-45)
-        error[(native_ == eager) | eager.isnan()] = 0  # infinities, too
-        assert error.max() <= FEW_ULPS.get(name, 8), (name, x[error.argmax()], native_[error.argmax()], exact[error.argmax()])
+        error[(native_ == eager) | eager.isnan() | exact.isnan()] = 0  # infinities, too
+        assert error.max() <= FEW_ULPS.get(name, 8), (
+            name,
+            x[error.argmax()],
+            native_[error.argmax()],
+            exact[error.argmax()],
+        )
 
 
 def test_an_operator_that_is_not_known_is_named():
@@ -303,9 +344,13 @@ def test_an_operator_that_is_not_known_is_named():
     with pytest.raises(native.Unsupported, match=r"^linalg_qr is not among the operators that can be native$"):
         compiled(step, [torch.rand(1, 3, 3)], [torch.rand(1, 1, 5, 3)], torch.ones(1, 1))
     with pytest.raises(native.Unsupported, match=r"float64"):
-        compiled(lambda p, x, c: (p.double().sin().float(),), [torch.rand(1, 3)], [torch.rand(1, 1, 5, 3)], torch.ones(1, 1))
+        compiled(
+            lambda p, x, c: (p.double().sin().float(),), [torch.rand(1, 3)], [torch.rand(1, 1, 5, 3)], torch.ones(1, 1)
+        )
     with pytest.raises(native.Unsupported, match=r"^the step cannot be traced: .+$"):
-        compiled(lambda p, x, c: (p if p.sum() > 0 else -p,), [torch.rand(1, 3)], [torch.rand(1, 1, 5, 3)], torch.ones(1, 1))
+        compiled(
+            lambda p, x, c: (p if p.sum() > 0 else -p,), [torch.rand(1, 3)], [torch.rand(1, 1, 5, 3)], torch.ones(1, 1)
+        )
 
 
 def double(p, x, controls):
@@ -366,10 +411,12 @@ def test_compilers_that_fail_say_why_in_a_line(cache, tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"^there is no C\+\+ compiler: .*CXX$"):
         compiled(*TWICE)
     fake = tmp_path / "compiler"
-    fake.write_text("#!/bin/sh\ncase $* in *-E*) exit 0;; esac\necho 'in file x:' >&2\necho 'x.cpp:1: error: no room' >&2\nexit 1\n")
+    fake.write_text(
+        "#!/bin/sh\ncase $* in *-E*) exit 0;; esac\necho 'in file x:' >&2\necho 'x.cpp:1: error: no room' >&2\nexit 1\n"
+    )
     fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("CXX", str(fake))
-    with pytest.raises(OSError, match=r"^.*compiler cannot compile the step: .*error: no room$"):
+    with pytest.raises(OSError, match=r"^.*compiler cannot compile the step: no room$"):
         compiled(*TWICE)
     fake.write_text("not a program")
     with pytest.raises(OSError, match=r"^.*compiler does not run: .+$"):
