@@ -1,4 +1,4 @@
-"""Training steps, written for one replica as functions of tensors, as native code that loops over replicas and steps."""
+"""Training steps of one replica, functions of tensors, as native code that loops over replicas and steps."""
 
 from anchoring.native.build import compiler
 from anchoring.native.expressions import Unsupported

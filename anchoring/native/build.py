@@ -37,7 +37,7 @@ def compiler() -> str | None:
 
 
 def build(source: str) -> ctypes.CDLL:
-    """The source's shared object, compiled unless the cache has it; one that cannot be loaded is made anew once.
+    """The source's shared object, compiled unless the cache has it undamaged.
 
     Raises OSError, in one line, if there is no compiler, it fails, or what it makes cannot be loaded.
     """
@@ -48,20 +48,21 @@ def build(source: str) -> ctypes.CDLL:
     folder.mkdir(parents=True, exist_ok=True)
     made_of = "\n".join([path, *FLAGS, _target(path), source])
     file = folder / f"{hashlib.sha256(made_of.encode()).hexdigest()[:32]}.so"
-    if file.exists():
-        try:
-            return _load(file)
-        except OSError:
-            file.unlink(missing_ok=True)
-    _compile(path, source, file)
-    _prune(folder)
-    return _load(file)
-
-
-def _load(file: Path) -> ctypes.CDLL:
+    if not _is_whole(file):
+        _compile(path, source, file)
+        _prune(folder)
     library = ctypes.CDLL(str(file))
     file.touch()  # the cache keeps what was used last
     return library
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a shared object ends with its digest: to load a damaged one may end the process."""
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return False
+    return content[-32:] == hashlib.sha256(content[:-32]).digest()
 
 
 @cache
@@ -77,6 +78,8 @@ def _compile(path: str, source: str, file: Path) -> None:
         written.write_text(source)
         extra = ["-mprefer-vector-width=512"] if "__AVX512F__" in _target(path) else []
         _run([path, *FLAGS, *extra, "-o", str(made), str(written)])
+        content = made.read_bytes()
+        made.write_bytes(content + hashlib.sha256(content).digest())
         os.replace(made, file)
 
 
@@ -88,7 +91,7 @@ def _run(command: list[str]) -> str:
     if ran.returncode:
         lines = [line for line in ran.stderr.splitlines() if line.strip()] or ["it says nothing"]
         said = next((line for line in lines if "error" in line), lines[0])
-        raise OSError(f"{command[0]} cannot compile the step: {said.strip()}")
+        raise OSError(f"{command[0]} cannot compile the step: {said.rpartition('error: ')[2].strip()}")
     return ran.stdout
 
 

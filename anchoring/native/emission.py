@@ -10,7 +10,7 @@ from anchoring.native.program import Fold, Map, Product, Scatter, Sizes, Stateme
 
 TYPES = {"float": "float", "int": "int64_t", "bool": "int"}
 INFIX = {
-    **{"add": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|", "xor": "^"},
+    **{"add": "+", "sub": "-", "mul": "*", "div": "/"},
     **{"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="},
 }
 
@@ -195,7 +195,7 @@ def position(index: Index, vector: str | None = None) -> str:
 
 def _number(value: float, is_float: bool) -> str:
     if not is_float:
-        return f"{int(value)}ll"
+        return f"int64_t({int(value)})"
     if math.isnan(value):
         return "NAN"
     if math.isinf(value):

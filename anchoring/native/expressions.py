@@ -107,6 +107,12 @@ class Expr:
         parts = [*self.args, *(e for e, _ in self.index.looked_up)]
         return frozenset({self} if self.buffer else ()).union(*(part.loads for part in parts))
 
+    @cached_property
+    def counts(self) -> bool:
+        """Whether it depends on integers that are not constants."""
+        parts = [*self.args, *(e for e, _ in self.index.looked_up)]
+        return (self.kind == "int" and self.op != "constant") or any(part.counts for part in parts)
+
     def substitute(self, values: dict[str, Index]) -> Expr:
         if not self.variables & values.keys():
             return self

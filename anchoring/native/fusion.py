@@ -56,11 +56,15 @@ def _earliest(earlier: Sequence[Statement], statement: Statement) -> int:
 
 
 def _kept_local(statements: Sequence[Statement], results: Collection[Buffer]) -> list[Statement]:
-    """With the stores marked that only their own loops read: those stay in registers."""
+    """With the stores marked that only their own loops read: those stay in registers.
+
+    Integers are not kept in vectors; what depends on them reads memory, lane by lane.
+    """
     read = set(results)
     marked: list[Statement] = []
     for statement in reversed(statements):
         if type(statement) is Map:
+            read |= {e.buffer for s in statement.stores if s.expr.counts for e in s.expr.loads if e.buffer}
             stores = tuple(replace(s, local=s.buffer not in read) for s in statement.stores)
             marked.append(replace(statement, stores=stores))
         else:

@@ -22,7 +22,7 @@ from anchoring.native.expressions import (
     to,
     variable,
 )
-from anchoring.native.program import Program, contiguous, in_memory, position
+from anchoring.native.program import Program, contiguous, is_in_memory, position
 from anchoring.native.trace import name_of
 
 KINDS: dict[torch.dtype, Kind] = {torch.float32: "float", torch.int64: "int", torch.bool: "bool"}
@@ -53,7 +53,19 @@ VIEWS = {
     "unbind",
     "diagonal",
 }
-FILLS = {"full", "full_like", "scalar_tensor", "zeros", "zeros_like", "ones", "ones_like", "new_zeros", "new_full"}
+EMPTY = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted"}
+FILLS = {
+    *EMPTY,
+    "full",
+    "full_like",
+    "scalar_tensor",
+    "zeros",
+    "zeros_like",
+    "ones",
+    "ones_like",
+    "new_zeros",
+    "new_full",
+}
 SPLITS = {"split_with_sizes", "split", "unbind"}
 
 
@@ -78,7 +90,8 @@ class Lowering:
             elif node.op == "get_attr":
                 self.values[node] = self.constant(getattr(self.graph, node.target))
             elif node.op == "output":
-                return [self.values[out] for out in node.args[0]]
+                outputs: Any = node.args[0]
+                return [self.values[out] for out in outputs]
             else:
                 self.values[node] = self.node(node)
         raise Unsupported("the step returns nothing")
@@ -96,7 +109,7 @@ class Lowering:
         if value.dtype not in KINDS:
             raise Unsupported(f"{name} makes {value.dtype}, expected float32, int64 or bool")
         result = self.tensor(name, tuple(value.shape), KINDS[value.dtype], args, kwargs)
-        computes = name not in VIEWS | FILLS and not in_memory(result)
+        computes = name not in VIEWS | FILLS and not is_in_memory(result)
         return self.program.keep(result) if computes and _worth_keeping(node) else result
 
     def tensor(self, name: str, shape: tuple[int, ...], kind: Kind, args: Any, kwargs: Any) -> Value:
@@ -365,9 +378,33 @@ class Lowering:
         total = self.reduce(self.op_pow(value.shape, kind, value, 2), axes, "Sum", "add", keep)
         return _elementwise(shape, kind, "sqrt", [total], kind)
 
+    def op_var(
+        self, shape: Any, kind: Kind, value: Value, axes: Any = None, *, correction: float | None = None,
+        keepdim: bool = False,
+    ) -> Value:  # fmt: skip
+        return self.var_mean(value, axes, correction=correction, keepdim=keepdim)[0]
+
+    def var_mean(
+        self, value: Value, axes: Any = None, *, correction: float | None = None, keepdim: bool = False
+    ) -> tuple[Value, Value]:
+        """By the squares of what the mean leaves, which loses nothing to rounding."""
+        value = self.program.in_memory(value)
+        wanted = _axes(value, axes)
+        count = math.prod(value.shape[axis] for axis in wanted)
+
+        def mean(v: Value, of: float, keep: bool) -> Value:
+            total = self.reduce(v, wanted, "Sum", "add", keep)
+            return _elementwise(total.shape, "float", "div", [total, of], "float")
+
+        centre = self.program.keep(mean(value, count, True))
+        rest = _elementwise(value.shape, "float", "sub", [value, centre], "float")
+        squares = self.op_pow(value.shape, "float", rest, 2)
+        freedom = max(0, count - (1 if correction is None else correction))
+        spread = mean(squares, freedom, keepdim)
+        return spread, self.reshape(centre, spread.shape)
+
     def reduce(self, value: Value, axes: Any, op: str, combine: str, keep: bool) -> Value:
-        axes = [axes] if isinstance(axes, int) else axes
-        wanted = sorted({axis % len(value.shape) for axis in axes} if axes else range(len(value.shape)))
+        wanted = _axes(value, axes)
         return self.program.reduce(value, wanted, op, combine, keep) if wanted else value
 
     # products
@@ -426,7 +463,7 @@ class Lowering:
     def _put(
         self, shape: tuple[int, ...], kind: Kind, value: Value, axis: int, found: list[int], source: Value, add: bool
     ) -> Value:
-        """A tensor into which another is put at known places of an axis, each at most once: a choice for each element."""
+        """A tensor with another put at known places of an axis, each at most once: a choice for each element."""
         size = shape[axis]
         found = [i % size for i in found]
         places = [found.index(i) if i in found else -1 for i in range(size)]
@@ -458,15 +495,28 @@ class Lowering:
             shape, kind, lambda ix: value.at([*ix[:axis], _look_up(index.at(ix), value.shape[axis]), *ix[axis + 1 :]])
         )
 
-    def op_scatter(
+    def op_flip(self, shape: tuple[int, ...], kind: Kind, value: Value, axes: Sequence[int]) -> Value:
+        turned = _axes(value, axes)
+        return Value(
+            shape, kind, lambda ix: value.at([i * -1 + (shape[k] - 1) if k in turned else i for k, i in enumerate(ix)])
+        )
+
+    op_rev = op_flip
+
+    def op_scatter_add(
         self, shape: tuple[int, ...], kind: Kind, value: Value, axis: int, index: Value, source: Any
+    ) -> Value:
+        return self.op_scatter(shape, kind, value, axis, index, source, add=True)
+
+    def op_scatter(
+        self, shape: tuple[int, ...], kind: Kind, value: Value, axis: int, index: Value, source: Any, add: bool = False
     ) -> Value:
         axis %= len(shape)
         return self.program.scatter(
             value,
             _spread(source, index.shape) if not isinstance(source, Value) else Value(index.shape, kind, source.at),
             lambda ix: [*ix[:axis], _look_up(index.at(ix), shape[axis]), *ix[axis + 1 :]],
-            add=False,
+            add,
         )
 
     def op_embedding(self, shape: tuple[int, ...], kind: Kind, table: Value, index: Value, *rest: Any) -> Value:
@@ -490,10 +540,10 @@ class Lowering:
         )
 
 
-PAIRS: set[str] = set()
+PAIRS = {"var_mean"}
 
 KNOWN = {
-    *UNARY, *BINARY, *COMPARISONS, *LOGIC, *SAME, *RESHAPES, *FILLS, *SPLITS,
+    *UNARY, *BINARY, *COMPARISONS, *LOGIC, *SAME, *RESHAPES, *FILLS, *SPLITS, *PAIRS,
     *(name.removeprefix("op_") for name in vars(Lowering) if name.startswith("op_")),
     "_to_copy", "_unsafe_index", "_unsafe_index_put",
 }  # fmt: skip
@@ -507,6 +557,12 @@ def _worth_keeping(node: fx.Node) -> bool:
     return len(users) > 1 or any(
         isinstance(user.meta.get("val"), Tensor) and user.meta["val"].numel() > size for user in users
     )
+
+
+def _axes(value: Value, axes: Any) -> list[int]:
+    """The axes that a reduction names; all, if it names none."""
+    named = [axes] if isinstance(axes, int) else axes
+    return sorted({axis % len(value.shape) for axis in named} if named else range(len(value.shape)))
 
 
 def _users(node: fx.Node) -> list[fx.Node]:
@@ -565,7 +621,7 @@ def _common(args: Sequence[Any]) -> Kind:
 
 
 def _look_up(expr: Expr, size: int) -> Index:
-    """A position that is computed. Negative ones count from the end; what is out of bounds is taken to the nearest end."""
+    """A position that is computed. Negative ones count from the end; others out of bounds are taken to the nearest end."""
     number = to("int", expr)
     if (known := _known(number)) is not None:
         return Index(known % size)

@@ -95,7 +95,7 @@ class Program:
         self.buffers: list[Buffer] = []
         self.statements: list[Statement] = []
         self._symmetric: set[Buffer] = set()
-        self._products: dict[object, Value] = {}
+        self._products: dict[object, Buffer] = {}
 
     def new(self, kind: Kind, shape: Sequence[int]) -> tuple[Buffer, list[int]]:
         """A buffer for a tensor, and the strides of its axes. The batch's axis, if it has one, is innermost."""
@@ -126,7 +126,8 @@ class Program:
 
     def loops(self, shape: Sequence[int], order: Sequence[int]) -> tuple[Sizes, list[Index]]:
         """Loops over a tensor's elements, and the index that they give each axis."""
-        ix, sizes = [Index()] * len(shape), []
+        ix = [Index()] * len(shape)
+        sizes: list[tuple[str, int]] = []
         for axis in order:
             if shape[axis] != 1:
                 name = f"i{len(sizes)}"
@@ -216,7 +217,7 @@ class Program:
         if bias is None and k <= UNROLLED < min(m, n):  # an outer product, which is best computed where it is used
             return self._outer(a, b)
         loops, at = self.loops(lead, range(len(lead)))
-        a, b = self._in_memory(a), self._in_memory(b)
+        a, b = self.in_memory(a), self.in_memory(b)
         if _strides(a, at)[0] != 1 and self._is_symmetric(a):
             a = swap(a)
         am, ak, bk, bn = *_strides(a, at), *_strides(b, at)
@@ -241,14 +242,14 @@ class Program:
         else:
             template = f"dots<{k}, {m}, {n}, {am}, {bn}, {cm}, {cn}>"
         key = loops, template, first, second, added
+        size = pitch * (n if way == "m" else m)
+        strides = [*(stride * size for stride in contiguous(lead)), cm, cn]
         if key not in self._products:
-            size = pitch * (n if way == "m" else m)
-            strides = [*(stride * size for stride in contiguous(lead)), cm, cn]
-            buffer = self.buffer("float", math.prod(lead) * size)
-            out = buffer, position(at, strides[:-2])
-            self.statements.append(Product(loops, template, out, (first, second), added))
-            self._products[key] = self.value(buffer, (*lead, m, n), strides)
-        result = self._products[key]
+            buffer = self._products[key] = self.buffer("float", math.prod(lead) * size)
+            self.statements.append(
+                Product(loops, template, (buffer, position(at, strides[:-2])), (first, second), added)
+            )
+        result = self.value(self._products[key], (*lead, m, n), strides)
         if bias is None or added is not None:
             return result
         rest = bias.expand(result.shape)
@@ -272,7 +273,7 @@ class Program:
         return replace(expr, args=tuple(args))
 
     def _outer(self, a: Value, b: Value) -> Value:
-        a, b = self._in_memory(a), self._in_memory(b)
+        a, b = self.in_memory(a), self.in_memory(b)
         *lead, m, k = a.shape
 
         def at(ix: Sequence[Index]) -> Expr:
@@ -287,17 +288,17 @@ class Program:
         """Where a product along m finds a bias that depends on n alone, and its stride."""
         if bias is None:
             return None, 0
-        value = self._in_memory(bias).expand(shape)
+        value = self.in_memory(bias).expand(shape)
         index = value.at([*at, variable("m"), variable("n")]).index
         first = value.at([*at, Index(), Index()])
         return (None, 0) if index.uses("m") else (first, index.factor("n"))
 
-    def _in_memory(self, value: Value) -> Value:
+    def in_memory(self, value: Value) -> Value:
         """The value, computed if it is not simply read from memory at an index that every axis moves evenly."""
-        return value if in_memory(value) else self.keep(value)
+        return value if is_in_memory(value) else self.keep(value)
 
 
-def in_memory(value: Value) -> bool:
+def is_in_memory(value: Value) -> bool:
     """Whether it is simply read from memory, at an index that every axis moves evenly."""
     expr = value.at([variable(f"a{axis}") for axis in range(len(value.shape))])
     return expr.op == "load" and not expr.index.looked_up

@@ -1,4 +1,4 @@
-"""A step as a graph of ATen operators that only compute: no views that are written to, nothing twice, nothing unused."""
+"""A step as a graph of ATen operators that only compute: nothing is written to, done twice or unused."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from anchoring.native.expressions import Unsupported
 
 
 def trace(step: Callable[..., Any], arguments: Sequence[Tensor], known: Collection[str]) -> fx.GraphModule:
-    """The graph of `step(*arguments)`. Operators not `known` by name are written in terms of others where PyTorch can."""
-    table = {op: rule for op, rule in decomposition_table.items() if name_of(op) not in known}
+    """The graph of `step(*arguments)`, in operators that are `known` by name where PyTorch can write it in them."""
+    table: Any = {op: rule for op, rule in decomposition_table.items() if name_of(op) not in known}
     try:
         with torch.no_grad():
-            recorded = make_fx(step, tracing_mode="fake", decomposition_table=table)(*arguments)
+            recorded = make_fx(step, tracing_mode="fake")(*arguments)
             pure = torch.func.functionalize(recorded, remove="mutations")
             graph = make_fx(pure, tracing_mode="fake", decomposition_table=table)(*arguments)
     except Exception as error:  # whatever the step's own code raises when its tensors have no values

@@ -41,6 +41,9 @@ INLINE float to_float(bool m) { return m; }
 INLINE float to_float(int64_t i) { return (float)i; }
 INLINE M not_(M m) { return ~m; }
 INLINE bool not_(bool m) { return !m; }
+template <class T> INLINE T and_(T a, T b) { return a & b; }
+template <class T> INLINE T or_(T a, T b) { return a | b; }
+template <class T> INLINE T xor_(T a, T b) { return a ^ b; }
 
 #if defined(__AVX512F__)  // what compilers do not find by themselves
 #include <immintrin.h>
@@ -48,10 +51,17 @@ INLINE V at_least(V x, V low) { return (V)_mm512_max_ps((__m512)low, (__m512)x);
 INLINE V at_most(V x, V high) { return (V)_mm512_min_ps((__m512)high, (__m512)x); }
 INLINE V sqrt_(V x) { return (V)_mm512_sqrt_ps((__m512)x); }
 INLINE V scale(V x, V n) { return (V)_mm512_scalef_ps((__m512)x, (__m512)n); }  // x 2^n
+INLINE V ratio(V p, V q) {  // p / q, of a q that is neither tiny nor huge, by Newton's method: a division is slow
+  V r = (V)_mm512_rcp14_ps((__m512)q);
+  r = r + r * (1.f - q * r);
+  V y = p * r;
+  return y + r * (p - q * y);
+}
 #else
 INLINE V at_least(V x, V low) { return low > x ? low : x; }
 INLINE V at_most(V x, V high) { return high < x ? high : x; }
 INLINE V sqrt_(V x) { for (int l = 0; l < W; l++) x[l] = std::sqrt(x[l]); return x; }
+INLINE V ratio(V p, V q) { return p / q; }
 INLINE V scale(V x, V n) {
   M i = __builtin_convertvector(n == n ? n : splat(0.f), M), half = i >> 1;
   return x * (V)((half + 127) << 23) * (V)((i - half + 127) << 23);  // in two steps, for denormal results
@@ -66,7 +76,8 @@ template <class T> INLINE T min_(T a, T b) { return a < b || a != a ? a : b; }
 INLINE V abs_(V x) { return (V)((M)x & 0x7fffffff); }
 INLINE float abs_(float x) { return std::fabs(x); }
 INLINE float sqrt_(float x) { return std::sqrt(x); }
-template <class T> INLINE T sign_(T x) { return where(x > 0, x * 0 + 1, where(x < 0, x * 0 - 1, x * 0)); }
+INLINE V sign_(V x) { return x > 0.f ? splat(1.f) : x < 0.f ? splat(-1.f) : splat(0.f); }  // of NaN: 0
+INLINE float sign_(float x) { return (x > 0) - (x < 0); }
 template <int K, class T> INLINE T power(T x) {
   if constexpr (K == 1) return x;
   else if constexpr (K % 2 == 0) return power<K / 2>(x * x);
@@ -121,7 +132,7 @@ INLINE V tanh_(V x) {  // Eigen's rational approximation
   V q = z * 1.19825839466702e-06f + 1.18534705686654e-04f;
   q = q * z + 2.26843463243900e-03f;
   q = q * z + 4.89352518554385e-03f;
-  return abs_(x) < 0.0004f ? x : t * p / q;
+  return abs_(x) < 0.0004f ? x : t * ratio(p, q);
 }
 INLINE V erf_(V x) {  // Eigen's rational approximation
   V t = at_least(at_most(x, splat(4.f)), splat(-4.f));
@@ -136,7 +147,7 @@ INLINE V erf_(V x) {  // Eigen's rational approximation
   q = q * z - 1.68282697438203e-03f;
   q = q * z - 7.37332916720468e-03f;
   q = q * z - 1.42647390514189e-02f;
-  return t * p / q;
+  return t * ratio(p, q);
 }
 INLINE float exp_(float x) { return exp_(splat(x))[0]; }
 INLINE float log_(float x) { return log_(splat(x))[0]; }
