@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import linecache
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ from anchoring.errors import FailedError, InputError, reason
 from study.experiment import Experiment, Metric
 
 GROUP, DEFAULT = "study.experiments", "default"
+GIVEN = "STUDY_EXPERIMENT"  # in the environment of a report's kernel: the file that its user named
 LARGEST = 1_000_000  # bytes of an experiment's file
 NOT_SENT = {*sys.stdlib_module_names, "torch", "lightning", "numpy", "pydantic", "typing_extensions"}
 OTHER_COLUMNS = ("setting", "trial", "seed", "step", "diverged")  # that tables have beside metrics
@@ -105,6 +107,12 @@ def find(name: str | None = None, given: Source | None = None) -> Source:
     if name is not None and name != given.name:
         raise InputError(f"experiment: found {name!r}, but {given.file or 'the study'} has {given.name!r}, expected it")
     return given
+
+
+def given(experiment: str | Path | Source | None) -> Source | None:
+    """The experiment in the file that a user names or, in a report's kernel, has named when asking for the report."""
+    experiment = experiment or os.environ.get(GIVEN)
+    return from_file(experiment) if isinstance(experiment, str | Path) else experiment
 
 
 def named(name: str) -> Source:

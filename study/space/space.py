@@ -90,7 +90,10 @@ class Space:
     @property
     def experiment(self) -> Experiment:
         """The experiment. Raises InputError if it is not here. It is loaded where it is needed, never pickled."""
-        return self.source.load()
+        try:
+            return self.source.load()
+        except InputError as error:
+            raise InputError(f"{self.file}: {error}") from None
 
     def document(self, values: Mapping[str, Value] = MappingProxyType({})) -> Document:
         """The document with every slot filled."""
@@ -139,7 +142,7 @@ def read(path: str | Path, steps: int | None = None, experiment: str | Path | No
 
     Args, Raises: as of `Space.read`.
     """
-    return Space.read(path, steps, experiment)
+    return Space.read(path, steps, registry.given(experiment))
 
 
 @dataclass(frozen=True)
