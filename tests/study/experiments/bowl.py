@@ -69,10 +69,8 @@ class RollDown:
             if step in ends:
                 away = model.at.detach().norm(dim=1)
                 gone = ~(away < 1e6)
-                measured = {"depth": 1 / (1 + away), "distance": away}
-                on_rung(
-                    Rung(step, steps, {k: v.masked_fill(gone, torch.nan) for k, v in measured.items()}, gone), model
-                )
+                depth = (1 / (1 + away)).masked_fill(gone, torch.nan)
+                on_rung(Rung(step, steps, {"depth": depth, "distance": away}, gone), model)
         return model
 
     def model(self, setting: Bowl, seeds: Sequence[int]) -> Points:
