@@ -15,6 +15,7 @@ from anchoring.dopesheet import RESERVED, rescale
 from anchoring.errors import InputError
 from study import registry
 from study.experiment import Document, Experiment, Metric
+from study.metrics import metrics_of
 from study.registry import Source
 from study.space import ranges
 from study.space.document import read_document
@@ -122,7 +123,7 @@ class Space:
         """The metrics that the experiment declares at the space's first corner."""
         experiment, setting = self.experiment, self.setting(next(self.corners()))
         with self.source.located(str(self.file)):
-            return registry.metrics_of(experiment, setting)
+            return metrics_of(experiment, setting)
 
     def corners(self) -> Iterator[dict[str, Value]]:
         """Points that show what a range could do wrong: both ends of all, every choice, and some in between."""

@@ -15,8 +15,8 @@ import study
 from anchoring import InputError
 from study import cli, registry
 from study.experiment import Metric
+from study.metrics import measured
 from study.record.weights import load_weights
-from study.search.measured import measured
 
 HERE = Path(__file__).parent / "experiments"
 BOWL = (HERE / "bowl.py").read_text()

@@ -7,7 +7,7 @@ import pytest
 from anchoring import InputError
 from excolor.experiment import experiment
 from study.experiment import Metric
-from study.registry import metrics_of
+from study.metrics import metrics_of
 from study.search.goal import Goal
 from study.space.space import read
 from tests.conftest import SPACES
