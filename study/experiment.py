@@ -55,7 +55,11 @@ class Section:
 
 
 class Setting(Protocol):
-    """Everything that fixes one training but the seed."""
+    """Everything that fixes one training but the seed.
+
+    A setting may also have `concept`, what it isolates: settings of different concepts are not compared; and `trained`,
+    the terms of its document's `regularizers` that act in training, by name, each of which can be left out.
+    """
 
     @property
     def title(self) -> str: ...

@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import linecache
+import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -22,12 +23,12 @@ from types import ModuleType
 from typing import Any
 
 from anchoring.errors import FailedError, InputError, reason
-from study.experiment import Experiment, Metric
+from study.experiment import Experiment
 
 GROUP, DEFAULT = "study.experiments", "default"
+GIVEN = "STUDY_EXPERIMENT"  # in the environment of a report's kernel: the file that its user named
 LARGEST = 1_000_000  # bytes of an experiment's file
 NOT_SENT = {*sys.stdlib_module_names, "torch", "lightning", "numpy", "pydantic", "typing_extensions"}
-OTHER_COLUMNS = ("setting", "trial", "seed", "step", "diverged")  # that tables have beside metrics
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,12 @@ def find(name: str | None = None, given: Source | None = None) -> Source:
     return given
 
 
+def given(experiment: str | Path | Source | None) -> Source | None:
+    """The experiment in the file that a user names or, in a report's kernel, has named when asking for the report."""
+    experiment = experiment or os.environ.get(GIVEN)
+    return from_file(experiment) if isinstance(experiment, str | Path) else experiment
+
+
 def named(name: str) -> Source:
     """The experiment of this name or, if it is not here, a source that is only the name."""
     return _by_name(name) if name in _known() else Source(name)
@@ -133,23 +140,6 @@ def from_file(file: str | Path) -> Source:
     module = _module(str(path), text)
     experiment = _only(module, str(path))
     return Source(experiment.name, "", str(path), text, _sha(text.encode()), _version(module))
-
-
-def metrics_of(experiment: Experiment, setting: Any) -> dict[str, Metric]:
-    """The metrics that an experiment declares for a setting, copied into plain `Metric`s.
-
-    Raises InputError if it declares none, something else, or one that is named like a column of the tables.
-    """
-    declared = experiment.metrics(setting)
-    where = f"experiment {experiment.name}: metrics"
-    if not isinstance(declared, Mapping) or not declared:
-        raise InputError(f"{where}: found {declared!r}, expected at least one, by name")
-    for name, metric in declared.items():
-        if not isinstance(name, str) or not name.isprintable() or not name or name in OTHER_COLUMNS:
-            raise InputError(f"{where}: found the name {name!r}, expected another (tables have such a column)")
-        if not isinstance(metric, Metric):
-            raise InputError(f"{where}: {name}: found {metric!r}, expected a study.experiment.Metric")
-    return {name: Metric(**asdict(metric)) for name, metric in declared.items()}
 
 
 @cache

@@ -22,10 +22,13 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+SPACES = Path(__file__).parent.parent / "search_spaces"
+
+
 @pytest.fixture(scope="session")
 def spaces() -> Path:
     """The folder of the shipped search spaces and settings."""
-    return Path(__file__).parent.parent / "search_spaces"
+    return SPACES
 
 
 def setting_of(path: Path):

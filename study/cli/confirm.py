@@ -61,6 +61,7 @@ def confirm(
     from study.watch.status import status
 
     folder = open_folder(study, out, experiment)
+    _ = folder.experiment  # says that it is not here
     if folder.best().empty:
         raise InputError(f"{folder.path}: found no {folder.goal.answer}, expected at least one to confirm")
     if examine:

@@ -32,10 +32,7 @@ def submit(
     address = address.rstrip("/")
     check_reachable(address, PORTS, "expected the address of a Ray dashboard that runs, such as http://host:8265")
     with tempfile.TemporaryDirectory() as folder:
-        _pack(space, Path(folder))
-        command = ["python", "-m", "study", "run", f"submitted/{space.file.name}", "--address", "auto", *options]
-        if space.source.file:
-            command += ["--experiment", f"submitted/{Path(space.source.file).name}"]
+        command = ["python", "-m", "study", "run", *pack(space, Path(folder)), "--address", "auto", *options]
         try:
             client = JobSubmissionClient(address)
             job = client.submit_job(entrypoint=shlex.join(command), runtime_env={"working_dir": folder})
@@ -55,8 +52,11 @@ def submit(
     return 0 if details.status == "SUCCEEDED" else details.driver_exit_code or 1
 
 
-def _pack(space: Space, folder: Path) -> None:
-    """Copy into a job's folder what it needs: our code, the space, and its experiment, which is found there, too."""
+def pack(space: Space, folder: Path) -> list[str]:
+    """Copy into a job's folder what it needs: our code, the space, and its experiment, which is found there, too.
+
+    Returns what `study run` is to be told of the space and its experiment.
+    """
     source = space.source
     paths = {PROJECT / part for part in PARTS} | {*source.packages(), *_beside_us()}
     for path in (path for path in paths if path.exists()):
@@ -69,14 +69,16 @@ def _pack(space: Space, folder: Path) -> None:
     for file in (space.file, Path(space.template["schedule"]["file"])):
         shutil.copy(file, there)
     if source.file:
-        (there / Path(source.file).name).write_text(source.text, encoding="utf-8")
-        return
+        file = there / Path(source.file).name
+        file.write_text(source.text, encoding="utf-8")
+        return [f"submitted/{space.file.name}", "--experiment", f"submitted/{file.name}"]
     name = space.template.get("experiment", DEFAULT)
     metadata = folder / "submitted_experiment.dist-info"  # by which Python finds the entry point
     metadata.mkdir()
     version = source.version or "0"
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: submitted-experiment\nVersion: {version}\n")
     (metadata / "entry_points.txt").write_text(f"[{GROUP}]\n{name} = {source.target}\n")
+    return [f"submitted/{space.file.name}"]
 
 
 def _beside_us() -> list[Path]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from anchoring.errors import InputError
 from study.record.folder import StudyFolder
 from study.record.mirror import fetch, locate
 from study.record.untrusted import expect_own_files
-from study.registry import Source, from_file
-
-EXPERIMENT = "STUDY_EXPERIMENT"  # in the environment of a report's kernel: the file that its user named
+from study.registry import Source, given
 
 
 def load(path: str | Path, experiment: str | Path | Source | None = None) -> StudyFolder:
@@ -35,12 +32,11 @@ def load(path: str | Path, experiment: str | Path | Source | None = None) -> Stu
     if not (path / "manifest.json").is_file():
         raise InputError(f"{path}: found no study, expected a folder with a manifest.json in it")
     expect_own_files(path)
-    experiment = experiment or os.environ.get(EXPERIMENT)
-    given = from_file(experiment) if isinstance(experiment, str | Path) else experiment
-    folder = StudyFolder(path, given)
-    if given and (named := folder.manifest.get("experiment")) and named["name"] != given.name:
+    own = given(experiment)
+    folder = StudyFolder(path, own)
+    if own and (named := folder.manifest.get("experiment")) and named["name"] != own.name:
         raise InputError(
-            f"{path}: is a study of experiment {named['name']!r}, but {given.file} is {given.name!r}, "
+            f"{path}: is a study of experiment {named['name']!r}, but {own.file} is {own.name!r}, "
             f"expected the same (--experiment)"
         )
     return folder

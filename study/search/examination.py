@@ -9,8 +9,7 @@ from torch import nn
 
 from anchoring.errors import InputError
 from study.experiment import Experiment
-from study.registry import metrics_of
-from study.search.measured import measured
+from study.metrics import measured, metrics_of
 
 
 def expect_examination(experiment: Experiment) -> None:

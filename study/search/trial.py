@@ -13,10 +13,9 @@ from optuna.trial import TrialState
 from torch import nn
 
 from study.experiment import Experiment, Rung
+from study.metrics import measured, metrics_of
 from study.record.tables import summarise
-from study.registry import metrics_of
 from study.search.goal import Goal
-from study.search.measured import measured
 
 SCORE = "score"
 """What Ray Tune's schedulers compare trials by: the first objective, more of which is better."""

@@ -15,6 +15,7 @@ from anchoring.dopesheet import RESERVED, rescale
 from anchoring.errors import InputError
 from study import registry
 from study.experiment import Document, Experiment, Metric
+from study.metrics import metrics_of
 from study.registry import Source
 from study.space import ranges
 from study.space.document import read_document
@@ -90,7 +91,10 @@ class Space:
     @property
     def experiment(self) -> Experiment:
         """The experiment. Raises InputError if it is not here. It is loaded where it is needed, never pickled."""
-        return self.source.load()
+        try:
+            return self.source.load()
+        except InputError as error:
+            raise InputError(f"{self.file}: {error}") from None
 
     def document(self, values: Mapping[str, Value] = MappingProxyType({})) -> Document:
         """The document with every slot filled."""
@@ -119,7 +123,7 @@ class Space:
         """The metrics that the experiment declares at the space's first corner."""
         experiment, setting = self.experiment, self.setting(next(self.corners()))
         with self.source.located(str(self.file)):
-            return registry.metrics_of(experiment, setting)
+            return metrics_of(experiment, setting)
 
     def corners(self) -> Iterator[dict[str, Value]]:
         """Points that show what a range could do wrong: both ends of all, every choice, and some in between."""
@@ -139,7 +143,7 @@ def read(path: str | Path, steps: int | None = None, experiment: str | Path | No
 
     Args, Raises: as of `Space.read`.
     """
-    return Space.read(path, steps, experiment)
+    return Space.read(path, steps, registry.given(experiment))
 
 
 @dataclass(frozen=True)

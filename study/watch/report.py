@@ -20,8 +20,8 @@ from traitlets.config import Config
 
 from anchoring.errors import FailedError, InputError, reason
 from study.record.folder import StudyFolder
-from study.record.loading import EXPERIMENT
 from study.record.writer import Writer
+from study.registry import GIVEN
 
 
 def write_report(
@@ -42,7 +42,7 @@ def write_report(
     # a reader of the page can do nothing about warnings, and small matrices are fastest on one thread
     kernel = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
     if folder.given:
-        kernel[EXPERIMENT] = str(Path(folder.given.file).absolute())  # for `study.load` in the notebook
+        kernel[GIVEN] = str(Path(folder.given.file).absolute())  # for `study.load` in the notebook
     if figures:
         figures.mkdir(parents=True, exist_ok=True)
         kernel["STUDY_FIGURES"] = str(figures.resolve())

@@ -36,6 +36,7 @@ class Tracker:
 
     def __init__(self, folder: StudyFolder, console: Console, tracked: Tracked = "study"):
         self._folder = folder
+        self._manifest = folder.manifest
         self._dir = folder.path.resolve()  # as Ray starts elsewhere, maybe while W&B does
         self._console = console
         self._of_trials = tracked == "trials"
@@ -79,7 +80,7 @@ class Tracker:
         if self._mode != "offline" and not wandb.login(prompt=False, verify=False):
             self._mode = "offline"
             self._say(f"W&B stays offline, for want of a login; `wandb login`, then `wandb sync {self._files}`")
-        self._run = self._start(name=self._folder.name, job_type="study", config=self._folder.manifest)
+        self._run = self._start(name=self._folder.name, job_type="study", config=self._manifest)
 
     def _start(self, **what: Any) -> Run:
         import wandb

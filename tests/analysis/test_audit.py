@@ -39,7 +39,7 @@ def test_a_spared_trial_that_breaks_a_constraint_has_not_won(hue, monkeypatch):
     assert won
     assert "**Stopping early lost better trials.**" in told(audit(hue))
     replicas.loc[replicas.trial.isin(won), "utility"] = 0
-    monkeypatch.setitem(hue.__dict__, "goal", Goal(constraints=("utility >= 0.001",)))
+    monkeypatch.setitem(hue.__dict__, "goal", Goal(hue.metrics, constraints=("utility >= 0.001",)))
     assert audit(hue).winners == []
 
 

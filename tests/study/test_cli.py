@@ -125,9 +125,12 @@ FLAGS = {
     "an unknown objective": (["run", HUE, "--objective", "beauty"], "--objective: found 'beauty', expected one of"),
     "an objective that misleads": (
         ["run", HUE, "--objective", "vibrancy_r2"],
-        "which rotating all hues scores 0.942 on",
+        "rotating all hues scores 0.942",
     ),
-    "another concept's objective": (["run", HUE, "--objective", "red_blindness"], "expected of a study of hue one of"),
+    "another concept's objective": (
+        ["run", HUE, "--objective", "red_blindness"],
+        "found 'red_blindness', expected one of",
+    ),
     "an objective twice": (["run", HUE, "--objective", "utility", "--objective", "utility"], "expected different ones"),
     "a constraint that is none": (["run", HUE, "--constraint", "utility > 1"], "--constraint: found 'utility > 1'"),
     "an unknown sampler": (["run", HUE, "--sampler", "magic"], "--sampler"),

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from study.evidence.references import references
 
 import study
 from anchoring import InputError
+from excolor.experiment import experiment
 from study.evidence.confirmation import candidates, leave_one_out
 from study.evidence.ranking import ranking, worths
 from study.search.plan import SEEDS_APART, Plan
@@ -56,13 +56,28 @@ def test_the_ranking_says_what_the_rows_say(hue):
         assert [row["mean.low"], row["mean.high"]] == pytest.approx(exact, abs=0.02)
         published = rows[rows.setting == "published"].isolation
         u = stats.mannwhitneyu(x, published).statistic / 64**2
-        assert row["over_published"] == pytest.approx(u)
+        assert row["over_reference"] == pytest.approx(u)
     assert ranked["mean"].is_monotonic_decreasing
     assert ranked.tied.iloc[0]
     best = hue.best().iloc[0]
     confirmed = ranked.loc[f"trial {best.trial}"]
     assert confirmed.optimism == pytest.approx(best["value"] - confirmed["mean"])
     assert ranked.loc["seed"].isna()["optimism"]
+
+
+def test_the_answer_is_the_best_confirmed_trial(hue, tmp_path):
+    ranked = ranking(hue.confirmation, hue)
+    assert hue.answer().equals(ranked[ranked.trial.notna()].iloc[0])
+    copy = shutil.copytree(hue.path, tmp_path / "copy")
+    favourite, other = hue.best(2).trial
+    rows = hue.confirmation
+    rows.loc[rows.trial == favourite, "isolation"] = 0.1
+    rows.to_parquet(copy / "confirmation.parquet")
+    assert study.load(copy).best().trial.item() == favourite
+    assert study.load(copy).answer().trial == other
+    rows[rows.trial.isna()].to_parquet(copy / "confirmation.parquet")
+    with pytest.raises(InputError, match="found no confirmed trial, expected one"):
+        study.load(copy).answer()
 
 
 def test_ties_are_called_ties_and_differences_are_not(hue):
@@ -91,9 +106,11 @@ def test_a_diverged_replica_counts_as_a_useless_one(hue):
     assert (ranked.failures >= 1 / 64).all()
 
 
-def test_a_study_is_compared_with_settings_of_its_concept():
-    names = {concept: [file.stem for file in references(concept)] for concept in ("hue", "red", "green")}
-    assert names == {"hue": ["seed", "published"], "red": ["seed-red"], "green": []}
+def test_a_study_is_compared_with_settings_of_its_concept(spaces):
+    setting = study.read(spaces / "seed.toml").setting()
+    settings = {concept: setting.model_copy(update={"concept": concept}) for concept in ("hue", "red", "green")}
+    names = {concept: [file.stem for file in experiment.references(of)] for concept, of in settings.items()}
+    assert names == {"hue": ["published", "seed"], "red": ["seed-red"], "green": []}
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_only_what_changed_is_uploaded_again(working, tmp_path):
         uploading._upload.result()
         (there / "models").rename(there / "moved")
         (there / "models").mkdir()
-        working.write("report.html", b"new")
+        Writer(working.path).write("report.html", b"new")
     assert (there / "report.html").read_bytes() == b"new"
     assert not list((there / "models").iterdir())
 
@@ -128,7 +128,7 @@ def test_a_reader_does_not_roll_the_study_back(working, elsewhere, tmp_path, mon
         with mirror(working):
             pass
         finished = tree(tmp_path / "bucket")
-        elsewhere.write("report.html", b"old")
+        Writer(elsewhere.path).write("report.html", b"old")
     assert tree(tmp_path / "bucket") == finished
     assert reader.failed is None
     assert "has gone on meanwhile" in capsys.readouterr().out
@@ -138,7 +138,7 @@ def test_a_reader_uploads_what_it_changed_alone(elsewhere, tmp_path):
     there = tmp_path / "bucket" / "prefix" / "hue"
     before = {path: path.stat().st_mtime_ns for path in there.rglob("*") if path.is_file()}
     with mirror(elsewhere):
-        elsewhere.write("report.html", b"new")
+        Writer(elsewhere.path).write("report.html", b"new")
     changed = [path.name for path, when in before.items() if path.stat().st_mtime_ns != when]
     assert changed == ["report.html"]
     assert (there / "report.html").read_bytes() == b"new"
@@ -147,7 +147,7 @@ def test_a_reader_uploads_what_it_changed_alone(elsewhere, tmp_path):
 @pytest.mark.parametrize("url", ["files", "memory://prefix"], indirect=True, ids=["files", "a storage without times"])
 def test_a_confirmation_elsewhere_is_fetched_and_stays(working, elsewhere, url, monkeypatch):
     with mirror(elsewhere):
-        elsewhere.write("confirmation.parquet", b"theirs")
+        Writer(elsewhere.path).write("confirmation.parquet", b"theirs")
     at(working, monkeypatch)
     fetch(working.path)
     assert (working.path / "confirmation.parquet").read_bytes() == b"theirs"
@@ -165,7 +165,7 @@ def test_two_ways_are_kept_and_named(working, elsewhere, tmp_path, monkeypatch):
     at(working, monkeypatch)
     grow(working, '{"longer": true}\n')
     with pytest.raises(cli.options.FailedError, match="gone different ways"), cli.options.mirrored(working):
-        working.write("report.html", b"mine")
+        Writer(working.path).write("report.html", b"mine")
     assert tree(tmp_path / "bucket") == finished
     with pytest.raises(InputError, match=r"hue and its working copy .*hue have gone different ways.*remove") as error:
         fetch(working.path)

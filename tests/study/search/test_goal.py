@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 
 from anchoring import InputError
+from excolor.experiment import experiment
+from study.experiment import Metric
+from study.metrics import metrics_of
 from study.search.goal import Goal
+from study.space.space import read
+from tests.conftest import SPACES
+
+METRICS = metrics_of(experiment, read(SPACES / "seed.toml").setting())
+RED = metrics_of(experiment, read(SPACES / "seed-red.toml").setting())
 
 
 @pytest.fixture
@@ -20,11 +28,11 @@ def test_aggregates_are_their_formulas(replicas):
     expected = {"mean": x.mean(), "p10": np.quantile(x, 0.1), "min": x.min()}
     expected["lcb"] = x.mean() - 1.645 * x.std(ddof=1) / np.sqrt(20)
     for aggregate, value in expected.items():
-        assert Goal(aggregate=aggregate).values(replicas) == [pytest.approx(value)]
+        assert Goal(METRICS, aggregate=aggregate).values(replicas) == [pytest.approx(value)]
 
 
 def test_of_a_metric_of_which_less_is_better_the_worst_is_the_largest(replicas):
-    goal = Goal(("hue_residual",), "min")
+    goal = Goal(METRICS, ("hue_residual",), "min")
     assert goal.values(replicas) == [replicas.hue_residual.max()]
     assert goal.score(replicas) == -replicas.hue_residual.max()
     assert goal.directions == ["minimize"]
@@ -37,13 +45,13 @@ def test_a_diverged_replica_counts_as_a_useless_one(replicas):
     broken.loc[0, ["utility", "labelled", "hue_residual"]] = np.nan
     broken.loc[0, "isolation"] = 0
     rest = replicas[1:]
-    values = Goal(("isolation", "utility", "hue_residual", "labelled")).values(broken)
+    values = Goal(METRICS, ("isolation", "utility", "hue_residual", "labelled")).values(broken)
     expected = [rest.isolation.sum() / 20, rest.utility.sum() / 20, (rest.hue_residual.sum() + 1) / 20]
     assert values == pytest.approx([*expected, rest.labelled.mean()])
 
 
 def test_constraints_tell_by_how_much_they_are_broken(replicas):
-    goal = Goal(constraints=("utility >= 0.9", "labelled<=100"))
+    goal = Goal(METRICS, constraints=("utility >= 0.9", "labelled<=100"))
     broken = goal.violations(replicas)
     assert broken["utility >= 0.9"] == pytest.approx(0.9 - replicas.utility.mean())
     assert broken["labelled<=100"] < 0
@@ -62,30 +70,40 @@ def test_constraints_tell_by_how_much_they_are_broken(replicas):
 )
 def test_wrong_goals(arguments, said):
     with pytest.raises(InputError) as error:
-        Goal(**arguments)
+        Goal(METRICS, **arguments)
     assert said in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("goal", "concept", "said"),
+    ("metrics", "wanted", "said"),
     [
-        (
-            Goal(("hue_blindness",)),
-            "red",
-            "--objective: found hue_blindness, expected of a study of red one of isolation",
-        ),
-        (Goal(constraints=("hue_residual <= 0.1",)), "red", "--constraint: found hue_residual"),
-        (Goal(("red_blindness",)), "hue", "--objective: found red_blindness"),
+        (RED, {"objectives": ("hue_blindness",)}, "--objective: found 'hue_blindness', expected one of isolation"),
+        (RED, {"constraints": ("hue_residual <= 0.1",)}, "--constraint: found 'hue_residual'"),
+        (METRICS, {"objectives": ("red_blindness",)}, "--objective: found 'red_blindness'"),
+        (METRICS, {"objectives": ("wheel",)}, "found 'wheel', which is measured at confirmation alone"),
+        (METRICS, {"objectives": ("labelled",)}, "found labelled first, in which diverged replicas do not count"),
     ],
 )
-def test_a_study_measures_its_own_concept(goal, concept, said):
+def test_a_study_measures_its_own_concept(metrics, wanted, said):
     with pytest.raises(InputError) as error:
-        goal.check(concept)
+        Goal(metrics, **wanted)
     assert said in str(error.value)
-    Goal(("isolation", f"{concept}_blindness", "labelled")).check(concept)
+
+
+def test_each_concept_has_its_blindness():
+    for metrics, concept in ((METRICS, "hue"), (RED, "red")):
+        Goal(metrics, ("isolation", f"{concept}_blindness", "labelled"))
+
+
+def test_the_default_objective_is_the_first_metric():
+    metrics = {"loss": Metric("how bad it is", 0.0, higher_is_better=False, diverged=9.0), "gain": Metric("how good")}
+    goal = Goal(metrics)
+    assert goal.objectives == ("loss",)
+    assert goal.directions == ["minimize"]
+    assert goal.values(pd.DataFrame({"loss": [1.0, 2.0], "diverged": [False, True]})) == [5.0]
 
 
 def test_a_constraint_on_nothing_is_broken(replicas):
     """As that on the labels of a trial all of whose replicas diverged: Optuna takes no NaN."""
     nothing = replicas.assign(diverged=True, labelled=np.nan)
-    assert Goal(constraints=("labelled <= 3000",)).violations(nothing) == {"labelled <= 3000": np.inf}
+    assert Goal(METRICS, constraints=("labelled <= 3000",)).violations(nothing) == {"labelled <= 3000": np.inf}

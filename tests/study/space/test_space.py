@@ -68,13 +68,27 @@ def test_a_file_without_ranges_is_a_fixed_setting(spaces):
 
 
 def test_a_space_has_one_concept(space):
-    assert space().concept == "hue"
+    def concept_of(made):
+        return made.setting(next(made.corners())).concept
+
+    assert concept_of(space()) == "hue"
     of_red = 'concept = "red"' + TOML.replace("red = {", "crimson = {").replace("separate.power", "red")
-    assert space(of_red.replace('"power = choice', '"red = choice').replace('"power"', '"red"')).concept == "red"
+    named_red = space(of_red.replace('"power = choice', '"red = choice').replace('"power"', '"red"'))
+    assert "red" in named_red.distributions
+    assert concept_of(named_red) == "red"
     with pytest.raises(InputError, match=r"concept: found 'choice\(hue, red\)', expected 'hue'"):
         space('concept = "choice(hue, red)"' + TOML)
     with pytest.raises(InputError, match=r"ablation\.kind: found 'leace', which erases hue"):
         space('concept = "red"' + TOML.replace("[ablation]", '[ablation]\nkind = "leace"'))
+
+
+def test_a_space_names_its_experiment_and_its_exports_do_too(space, tmp_path):
+    named = space('experiment = "excolor"' + TOML)
+    assert named.source == space().source
+    values = next(named.corners())
+    path = write_setting(named.document(values), tmp_path, "exported")
+    assert 'experiment = "excolor"' in path.read_text()
+    assert Space.read(path).setting() == named.setting(values) == space().setting(values)
 
 
 @given(data=st.data())

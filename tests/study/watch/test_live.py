@@ -3,6 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
+from study.experiment import Metric
+from study.search.goal import Goal
 from study.search.plan import Plan
 from study.watch.live import StudyView
 
@@ -24,7 +26,10 @@ def row(trial, state, isolation):
 def test_the_view_tells_how_far_it_is_and_what_is_best(terminal):
     text = io.StringIO()
     with StudyView(
-        Console(file=text, width=100, force_terminal=terminal, _environ={"TERM": "xterm"}), "my study", Plan(trials=5)
+        Console(file=text, width=100, force_terminal=terminal, _environ={"TERM": "xterm"}),
+        "my study",
+        Plan(trials=5),
+        Goal({"isolation": Metric("the objective", diverged=0.0)}),
     ) as view:
         for trial in range(5):
             view.started(trial)

@@ -41,7 +41,9 @@ def test_a_finished_study(hue):
 
 def test_the_best_of_a_continued_study_may_yet_have_to_be_confirmed(copy):
     rows = copy.confirmation
-    copy.write("confirmation.parquet", rows[rows.trial.ne(copy.best().trial.item()).fillna(True)].to_parquet())
+    Writer(copy.path).write(
+        "confirmation.parquet", rows[rows.trial.ne(copy.best().trial.item()).fillna(True)].to_parquet()
+    )
     assert status(copy).confirmation is None
     assert status(copy).next == f"study confirm {copy.path}"
 
@@ -130,7 +132,7 @@ def test_a_study_all_of_whose_trials_failed_can_be_looked_at_and_gone_on_with(co
     rows = trials_table(copy.path).to_pandas()
     rows = rows[["trial", "seconds", "audited", *rows.filter(like="param.")]]
     rows = rows.assign(state="failed", steps=0, diverged=0, reason="MemoryError", value=np.nan, feasible=True)
-    copy.write("trials.parquet", rows.to_parquet(index=False))
+    Writer(copy.path).write("trials.parquet", rows.to_parquet(index=False))
     for part in (copy.path / "replicas.parquet").iterdir():
         part.unlink()
     assert scores(copy) == {}

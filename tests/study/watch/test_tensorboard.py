@@ -7,7 +7,7 @@ from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
-from study.record.folder import metric_means
+from study.record.tables import metric_means
 
 
 def events(path):

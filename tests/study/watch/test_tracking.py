@@ -15,7 +15,7 @@ from rich.console import Console
 from wandb.proto import wandb_internal_pb2
 
 import study
-from study.record.folder import metric_means
+from study.record.tables import metric_means
 from study.watch.tracking import Tracker
 
 BLOCK, HEADER = 32768, 7

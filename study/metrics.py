@@ -1,15 +1,35 @@
-"""What an experiment reports of its replicas, held against what it declares."""
+"""The metrics that an experiment declares, and what it reports of its replicas, held against that."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 
 from anchoring.errors import InputError
-from study.experiment import Metric
+from study.experiment import Experiment, Metric
+
+OTHER_COLUMNS = ("setting", "trial", "seed", "step", "diverged")  # that tables have beside metrics
+
+
+def metrics_of(experiment: Experiment, setting: Any) -> dict[str, Metric]:
+    """The metrics that an experiment declares for a setting, copied into plain `Metric`s.
+
+    Raises InputError if it declares none, something else, or one that is named like a column of the tables.
+    """
+    declared = experiment.metrics(setting)
+    where = f"experiment {experiment.name}: metrics"
+    if not isinstance(declared, Mapping) or not declared:
+        raise InputError(f"{where}: found {declared!r}, expected at least one, by name")
+    for name, metric in declared.items():
+        if not isinstance(name, str) or not name.isprintable() or not name or name in OTHER_COLUMNS:
+            raise InputError(f"{where}: found the name {name!r}, expected another (tables have such a column)")
+        if not isinstance(metric, Metric):
+            raise InputError(f"{where}: {name}: found {metric!r}, expected a study.experiment.Metric")
+    return {name: Metric(**asdict(metric)) for name, metric in declared.items()}
 
 
 def measured(
