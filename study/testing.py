@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from anchoring.errors import InputError
 from study.experiment import Experiment, Metric, Rung
-from study.registry import metrics_of
+from study.metrics import metrics_of
 from study.space.space import Space
 
 ReferencePoint = tuple[str, Mapping[str, Any], Mapping[str, float]]
@@ -205,7 +205,7 @@ class ExperimentConformance:
         """What the command line prints, run as a person would."""
         given = ["--experiment", str(self.experiment)] if self.experiment else []
         command = [sys.executable, "-m", "study", *words, *given]
-        environment = {**os.environ, "WANDB_MODE": "disabled", "NO_COLOR": "1"}
+        environment = {**os.environ, "WANDB_MODE": "disabled", "TERM": "dumb"}
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=environment)
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
