@@ -124,6 +124,12 @@ def names() -> list[str]:
     return sorted(name for name in _known() if name != DEFAULT)
 
 
+def shipped(experiment: Experiment | None = None) -> list[Path]:
+    """The folders of search spaces that come with an experiment, by default with all that are installed."""
+    experiments = [named(name).load() for name in names()] if experiment is None else [experiment]
+    return [Path(folder) for each in experiments if (folder := getattr(each, "spaces", None))]
+
+
 def from_file(file: str | Path) -> Source:
     """The experiment in a file that the user names. The file is executed.
 

@@ -167,6 +167,7 @@ class Digits(AnchoredExperiment):
     name = "digits"
     Setting = DigitsSetting
     affinities = ("digit", "other")
+    spaces = Path(__file__).parent
     terms = (*TERMS, Lookalike)
     ablations = (*ABLATIONS, Hindsight)
 

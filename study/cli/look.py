@@ -108,18 +108,25 @@ def export(
 
 @app.command(epilog="Example: study spaces")
 def spaces(
-    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("search_spaces"),
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to look; by default search_spaces/, or else what was installed.")
+    ] = None,
     experiment: ExperimentFile = None,
     as_json: Json = False,
 ) -> None:
     """List the search spaces and fixed settings of a folder, with their questions."""
-    from study.registry import from_file
+    from study.registry import from_file, shipped
     from study.space.space import Space
 
     source = from_file(experiment) if experiment else None
-    files = sorted(folder.glob("*.toml"))
+    here = Path("search_spaces")
+    folders = (
+        [folder] if folder else [here] if here.is_dir() and not source else shipped(source.load() if source else None)
+    )
+    files = [file for each in folders for file in sorted(each.glob("*.toml"))]
     if not files:
-        raise InputError(f"{folder}: found no TOML file, expected a folder of search spaces")
+        where = ", ".join(map(str, folders)) or "the experiment's spaces"
+        raise InputError(f"{where}: found no TOML file, expected a folder of search spaces")
     table = Table()
     table.add_column("file", overflow="fold")
     table.add_column("question", overflow="fold", min_width=24)

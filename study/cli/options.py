@@ -115,7 +115,10 @@ def _leave_stdout(asked: bool) -> bool:
     return asked
 
 
-SpaceFile = Annotated[Path, typer.Argument(help="A search space's TOML file.", autocompletion=_known_spaces)]
+SpaceFile = Annotated[
+    Path,
+    typer.Argument(help="A search space: its TOML file, or the name of a shipped one.", autocompletion=_known_spaces),
+]
 Study = Annotated[str, typer.Argument(help="A study's name, its folder, or its URL.", autocompletion=_known_studies)]
 Trial = Annotated[int, typer.Argument(min=0, help="The number of one of its trials.")]
 Json = Annotated[

@@ -214,7 +214,7 @@ class StudyFolder:
         if not path.is_file():
             raise InputError(f"{self.path}: found no model of trial {trial}, expected a complete trial")
         experiment, setting, seeds = self.experiment, self.setting(trial), self.seeds()
-        return load_weights(path, lambda: experiment.model(setting, seeds))
+        return load_weights(path, lambda: experiment.model(setting, seeds), getattr(experiment, "upgraded", None))
 
     def optuna(self) -> optuna.Study:
         """The search as Optuna's own Study. Raises InputError if its journal is not in the folder, as of a published

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,8 +16,13 @@ from anchoring.errors import InputError, reason
 ROOM = 2**30  # bytes that making a model may take, beside those of its weights, several times over
 
 
-def load_weights(path: Path, make: Callable[[], nn.Module]) -> nn.Module:
-    """The model that `make` makes, with the weights of a safetensors file.
+Weights = Mapping[str, Tensor]
+
+
+def load_weights(
+    path: Path, make: Callable[[], nn.Module], upgraded: Callable[[Weights], Weights] | None = None
+) -> nn.Module:
+    """The model that `make` makes, with the weights of a safetensors file, which an experiment may have `upgraded`.
 
     The file is read first, which checks its header against its size. The model is then made within the memory that so
     many weights need: a stranger's setting may describe a gigantic one. Raises InputError if the file is no safetensors
@@ -27,6 +32,8 @@ def load_weights(path: Path, make: Callable[[], nn.Module]) -> nn.Module:
         weights = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: is no safetensors file: {error}, expected a trial's model") from None
+    if upgraded:
+        weights = dict(upgraded(weights))
     found = sum(tensor.numel() for tensor in weights.values())
     try:
         with _at_most(ROOM + 8 * path.stat().st_size):

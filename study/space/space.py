@@ -53,7 +53,7 @@ class Space:
         """Read a space's TOML and CSV.
 
         Args:
-            path: the TOML file.
+            path: the TOML file, or the name of a space in `search_spaces/` or of one that came with an experiment.
             steps: rescale its schedule to so many optimizer steps.
             experiment: a file that holds the space's experiment, if that is not installed. It is executed.
 
@@ -62,7 +62,7 @@ class Space:
                 such experiment, or if a setting at the ends of the ranges is wrong. If `experiment` is a source that is
                 not here, settings are not checked.
         """
-        path = Path(path)
+        path = located(Path(path))
         document = read_document(path)
         schedule = document["schedule"]
         name = document.get("experiment")
@@ -176,6 +176,14 @@ class _Text:
         """If it is the name of a range, put a slot in its place."""
         if self.text in distributions:
             self.node[self.key] = Slot(self.text, self.sign)
+
+
+def located(path: Path) -> Path:
+    """The file of a space: the path itself or, if that is only a name, where a space of this name is found."""
+    if path.suffix or len(path.parts) != 1 or path.exists():
+        return path
+    folders = [Path("search_spaces"), *registry.shipped()]
+    return next((file for folder in folders if (file := folder / f"{path}.toml").is_file()), path)
 
 
 def _toml_texts(document: Document, file: Path) -> Iterator[_Text]:
