@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anchoring.data import Data
 from anchoring.native import Unsupported, compile_steps
-from anchoring.replicas import Draws, Replicas, eager
+from anchoring.replicas import Draws, Replicas, Run, eager
 from anchoring.step import Step, controls
 
 
@@ -46,7 +46,7 @@ def fitting(
     flat = model.flat()
     state: Sequence[Tensor] = [flat, torch.zeros_like(flat), torch.zeros_like(flat)]
     moves = controls(np.arange(len(rates)), rates, np.empty((len(rates), 0)))
-    run = None
+    run: Run | None = None
     for start in range(0, len(rates), every):
         drawn = draws.next(min(every, len(rates) - start))
         if run is None:
