@@ -21,6 +21,7 @@ def cache(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     training._say_once.cache_clear()
+    training._MADE.clear()
     return folder
 
 
