@@ -14,7 +14,7 @@ from anchoring.setting import Setting
 from anchoring.step import step_kinds
 from excolor.concepts import blindness_of
 from excolor.models import ColorMLP
-from study.experiment import Metric, OnRung
+from study.experiment import Metric, OnRung, Section
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 REFERENCES = {"hue": ("published", "seed"), "red": ("seed-red",)}
@@ -31,9 +31,7 @@ class Colors:
     def metrics(self, setting: Setting) -> Mapping[str, Metric]:
         concept = setting.concept
         measured = {
-            "isolation": Metric(
-                "utility x blindness to the concept, both at least 0: the usual objective", diverged=0.0, failure=0.5
-            ),
+            "isolation": Metric("utility x blindness to the concept, both at least 0", diverged=0.0, failure=0.5),
             "utility": Metric(
                 "how well the intact model reproduces colours: 1 perfectly, 0 no better than without the concept",
                 diverged=0.0,
@@ -113,6 +111,11 @@ class Colors:
         from excolor.examination import examine
 
         return examine(model, setting, seeds)
+
+    def sections(self, model: ColorMLP, setting: Setting, replica: int) -> Sequence[Section]:
+        from excolor.sections import sections
+
+        return sections(model, setting, replica)
 
     def step_kinds(self, setting: Setting) -> set[str]:
         return step_kinds(setting)

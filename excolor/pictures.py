@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from torch import Tensor
 
-from analysis.style import FAINT, INK, PALETTE, plain
 from anchoring.labels import Label
 from anchoring.terms import Separate, Term
 from excolor import colors
@@ -22,6 +21,9 @@ from excolor.models import ColorMLP, Outputs
 
 if TYPE_CHECKING:
     from anchoring.training import Rung
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73")  # of Okabe and Ito, which colour-blind readers can tell apart
+INK, FAINT = "#222222", "#B0B0B0"
 
 
 def cubes(cubes: Mapping[str, Cube]) -> Figure:
@@ -82,7 +84,7 @@ def terms(shown: Mapping[str, Term]) -> Figure:
             )
             axis.plot(angle.cos(), term.per_sample(pairs)[:, 0], color=PALETTE[0])
             axis.set(title=title, xlabel="cosine of a pair", ylabel="loss", yscale="log", ylim=(1e-6, 2))
-            plain(axis)
+            _plain(axis)
             continue
         grid = torch.linspace(-1.6, 1.6, 120)
         z0, z2 = torch.meshgrid(grid, grid, indexing="xy")
@@ -106,7 +108,7 @@ def training(rungs: Sequence[Rung]) -> Figure:
         axis.plot(steps, values, color=FAINT, linewidth=0.7)
         axis.plot(steps, values.mean(1), color=color, linewidth=2.4)
         axis.set(title=name.replace("_", " "), xlabel="step", ylim=(0, 1.02))
-        plain(axis)
+        _plain(axis)
     return figure
 
 
@@ -114,7 +116,7 @@ def training(rungs: Sequence[Rung]) -> Figure:
 def latents(model: ColorMLP, layer: str, dims: Sequence[int], replica: int, title: str = "") -> Figure:
     """Activations of one replica, each point in its colour: in the plane of two dims, in others, and across."""
     x = colors.rgb_centres(12)
-    z = model.activations(x.expand(model.replicas, -1, 3))[layer][replica].numpy()
+    z = _activations(model, layer, x)[replica].numpy()
     rest = [dim for dim in range(z.shape[1]) if dim not in dims]
     planes = [pair for pair in (tuple(dims[:2]), tuple(rest[:2]), (dims[0], *rest[:1])) if len(pair) == 2]
     figure = Figure(figsize=(3.4 * len(planes), 3.4), layout="constrained")
@@ -125,7 +127,7 @@ def latents(model: ColorMLP, layer: str, dims: Sequence[int], replica: int, titl
         axis.scatter(z[:, a], z[:, b], c=x.numpy(), s=9, edgecolors="none")
         axis.set(xlabel=f"z{a}", ylabel=f"z{b}", aspect="equal")
         axis.margins(0.1)
-        plain(axis)
+        _plain(axis)
     return figure
 
 
@@ -187,9 +189,19 @@ def reproduction(vibrancy_r2: Tensor) -> Figure:
     strip.set_yticks(range(2), [f"{name}: {of['mean']:.3f} ± {of['sd']:.3f}" for name, (of, _) in rows.items()])
     strip.set(ylim=(-0.6, 1.6), title="minimum, mean ± sd and maximum")
     axis.set(xlabel="vibrancy_r2", ylabel=f"replicas (of {len(vibrancy_r2)})", xlim=(0.5, 0.95))
-    plain(strip)
-    plain(axis)
+    _plain(strip)
+    _plain(axis)
     return figure
+
+
+def _activations(model: ColorMLP, layer: str, x: Tensor) -> Tensor:
+    """A layer's activations of every replica: colours [N, 3] to [R, N, width]."""
+    return model.activations(x.expand(model.replicas, -1, 3))[layer]
+
+
+def _plain(axis: Axes) -> None:
+    """Only the axes that are read."""
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _circle() -> Circle:

@@ -5,12 +5,11 @@ import pytest
 import torch
 from matplotlib import colors as mpl
 
-from analysis import pictures
 from anchoring.ablation import Ablation
 from anchoring.labels import Label
 from anchoring.terms import Separate, Subspace
 from anchoring.training import Rung
-from excolor import colors
+from excolor import colors, pictures
 from excolor.models import ColorMLP, ModelConfig
 
 
