@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from analysis.effects import unit
 from analysis.responses import Responses
-from analysis.words import name_of
+from analysis.words import listed, name_of, tied_with_best, trials_named
 from study import StudyFolder
 from study.watch.live import format_value
 
@@ -18,46 +18,76 @@ _MATTERS = 0.05  # of the variance, or of what makes a trial one of the best
 _EDGE = 0.03  # of a range
 
 
-def recommended(folder: StudyFolder, trial: int, better: str, shares: pd.DataFrame, free: pd.DataFrame) -> str:
-    """Which setting to take, and how free the parameters are that do not matter.
+@dataclass(frozen=True)
+class Choice:
+    """What a reader is to take: a trial, what ties with it, and a fixed setting that is better than all trials, if one
+    is."""
 
-    better: a fixed setting that was confirmed to do better than every trial, if one did.
-    """
+    trial: int
+    ties: list[str]
+    better: str = ""
+
+
+def choose(folder: StudyFolder, ranked: pd.DataFrame | None) -> Choice:
+    """The best confirmed trial (`study.evidence.ranking.ranking`) or, if none was confirmed, the search's favourite."""
+    favourite = int(folder.best().trial.iloc[0])
+    if ranked is None:
+        return Choice(favourite, trials_named(tied_with_best(folder)))
+    trials = ranked[ranked.trial.notna()]
+    better = "" if trials.tied.any() else ranked.setting[0]
+    trial = int(trials.trial.iloc[0]) if len(trials) else favourite
+    return Choice(trial, ranked.setting[1:][ranked.tied[1:]].tolist(), better)
+
+
+def recommended(folder: StudyFolder, choice: Choice, shares: pd.DataFrame, free: pd.DataFrame) -> str:
+    """Which setting to take, and how free the parameters are that do not matter."""
+    trial = choice.trial
     taken = f"trial {trial} as it is (`study export {html.escape(name_of(folder))} {trial}`)."
     text = f"**What to set:** take {taken}"
-    if better:
-        better = html.escape(better)
-        text = f"**What to set:** the {better} setting, which no trial is as good as. The best of the trials is {taken}"
-    if shares.empty or free.empty:
+    if choice.better:
+        better = html.escape(choice.better)
+        text = f"**What to set:** the setting `{better}`, which no trial is as good as. The best trial is {taken}"
+    if not len(folder.space.distributions):
+        return text
+    if shares.empty:
         return f"{text} There are too few trials to say which of its parameters matter."
+    if free.empty:
+        return f"{text} How far its parameters may be moved is not known."
     others = free[~free.index.isin(important(shares))]
     loose = (others["share"] >= 0.9 * others["by chance"]).sum()
     if len(others) < len(free):
         text += " If you change it, keep the parameters that matter most within their *plateaus*, below."
-    if len(others):
+    if loose:
+        which = f"{loose} of the other {len(others)} parameters" if len(others) > 1 else "The other parameter"
         text += (
-            f" Of the other {len(others)}, {loose or 'none'} {'is' if loose in (0, 1) else 'are'} as free among the "
-            "best trials as chance would have it."
+            f" {which} hardly {'matter' if loose > 1 else 'matters'}: there the best trials differ as much as any do."
         )
     return text
 
 
 def recommendations(shares: pd.DataFrame, free: pd.DataFrame, best: pd.Series, ended: Responses) -> pd.DataFrame:
-    """Of each parameter that matters: why, its value in the best trial, its plateau, and what leaving that costs.
+    """Of each parameter that matters: its value in the best trial, its plateau, what leaving that costs and how much it
+    explains. The dearest to leave is first.
 
     best: that trial's row. ended: what was found of the trials that were trained to the end.
     """
+    names = [name for name in important(shares) if name in free.index]
+    costs = ended.costs["mean"] if len(ended.costs) else pd.Series(dtype=float)
     rows = {}
-    for name in important(shares).intersection(free.index, sort=False):
+    for name in sorted(
+        names, key=lambda name: -costs.get(name, -np.inf)
+    ):  # stable: as important, where costs are not known
         plateau = free.loc[[name]].iloc[0]
         rows[name] = {
-            "of the variance": _both(shares.loc[name].filter(like="fANOVA")),
-            "of being one of the best": _both(shares.loc[name].filter(like="PED")),
             "set to": format_value(best[f"param.{name}"]),
             "plateau": _range(plateau) + (" *" if plateau["share"] >= 0.9 * plateau["by chance"] else ""),
         }
-        if len(ended.costs):
-            rows[name]["lost outside"] = _lost(ended.costs.loc[name]) if name in ended.costs.index else "-"
+        if len(costs):
+            rows[name]["lost outside"] = _lost(ended.costs.loc[name]) if name in costs else "-"
+        rows[name] |= {
+            "share of the variance": _both(shares.loc[name].filter(like="fANOVA")),
+            "share of being among the best": _both(shares.loc[name].filter(like="PED")),
+        }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -84,61 +114,55 @@ def _range(plateau: pd.Series) -> str:
 
 
 def _lost(cost: pd.Series) -> str:
-    return f"{cost['mean']:.3f} [{cost['low']:.3f}, {cost['high']:.3f}]"
+    if cost["high"] < 0.0005:
+        return "nothing"
+    mean, low, high = (f"{round(cost[end], 3) + 0:.3f}" for end in ("mean", "low", "high"))  # + 0: no -0.000
+    return f"{mean} [{low}, {high}]"
 
 
-def unknown(
-    folder: StudyFolder,
-    trial: int,
-    ties: Sequence[str],
-    noise: float,
-    shares: pd.DataFrame,
-    found: Responses,
-    stripes: float = 0.0,
-) -> str:
-    """What the study does not tell, as a list. stripes: how far ablated pure hues differ in lightness."""
+def unknown(folder: StudyFolder, choice: Choice, noise: float, shares: pd.DataFrame, found: Responses) -> str:
+    """What the study does not tell, as a list in Markdown."""
     trials, metric = folder.trials, folder.goal.objectives[0]
-    setting, parameters = folder.setting(trial), folder.parameters(trial)
+    parameters = folder.parameters(choice.trial)
     lines = []
     if not len(folder.confirmation):
         lines.append(f"How good the best is on new seeds: `study confirm {name_of(folder)}` measures it.")
-    if ties:
-        lines.append(f"Which is the best: {', '.join(ties)} cannot be told from the best.")
-    if stripes > 0.02:
-        lines.append(
-            f"Whether hue can be forgotten altogether: after ablation pure hues still differ by {stripes:.3f} in "
-            "lightness, where the oracle's do not. The mean of the channels as gray, which is no answer to hue alone, "
-            "differs by 0.333 and has an isolation of 0.951."
-        )
+    if choice.ties:
+        lines.append(f"Which setting is the best: {listed(choice.ties)} cannot be told apart from it.")
     if not np.isnan(noise):
-        lines.append(f"Whether trials differ whose mean {metric} is closer than {noise:.3f}: seeds alone do that.")
+        lines.append(
+            f"Whether two trials differ if their mean {metric} is closer than {noise:.3f}: seeds alone do that."
+        )
     edges = [name for name, d in folder.space.distributions.items() if _at_edge(parameters[name], d)]
     if edges:
+        are = "are at an end of their ranges" if len(edges) > 1 else "is at an end of its range"
         lines.append(
-            f"What lies beyond the ranges: trial {trial} is at an end of that of {', '.join(edges)}, so a wider search "
+            f"What lies beyond the ranges: in trial {choice.trial}, {listed(edges, most=9)} {are}, so a wider search "
             "might find more."
         )
     if len(shares):
         gap = (shares["fANOVA, all"] - shares["fANOVA, spread"]).abs()
         unsure = gap[gap > 0.1].index.tolist()
         if unsure:
-            lines.append(f"How important {', '.join(unsure)} is: it depends on which of the trials are asked.")
+            lines.append(
+                f"How important {listed(unsure)} {'are' if len(unsure) > 1 else 'is'}: it depends on which of "
+                "the trials are asked."
+            )
     if found.r2 > 0:
         lines.append(
             f"What the curves leave out: one parameter at a time explains {found.r2:.0%} of the variance of trials "
-            "that they were not fitted to; the rest is parameters that act together, and seeds."
+            "that they were not fitted to. The rest is parameters that act together, and seeds."
         )
-    else:
+    elif len(folder.space.distributions):
         lines.append("What one parameter does at a time: too few trials were trained to the end to say.")
     stopped = (trials.state == "stopped") & ~trials.audited
     if stopped.any():
         lines.append(
-            f"How bad the {stopped.sum()} stopped trials would have been. Plateaus, and the table's costs, are of "
-            "those that were trained to the end, so what drives training into failure is understated."
+            f"How bad the {stopped.sum()} stopped trials would have been. Plateaus and the costs of leaving them are "
+            "measured on trials that were trained to the end, so what drives training into failure is understated."
         )
     lines.append(
-        f"Anything about other models or lengths of training than a {setting.model.kind} with a bottleneck of "
-        f"{setting.model.bottleneck} and {len(setting.schedule) - 1:,} steps."
+        f"Anything about other models, other data, or trainings of other lengths than {trials.steps.max():,} steps."
     )
     return html.escape("\n".join(f"- {line}" for line in lines), quote=False)
 

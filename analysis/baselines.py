@@ -8,15 +8,17 @@ from itertools import combinations
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from anchoring import Setting
-from anchoring.ablation import Ablation, compare
+from anchoring import Replicas
+from anchoring.ablation import Ablate, Ablation, Leace, Suppress
 from anchoring.alignment import suppress
+from anchoring.layers import Edits
 from excolor import colors
 from excolor.concepts import Concept, oracle
+from excolor.experiment import experiment
 from excolor.metrics import evaluate
-from excolor.models import ColorMLP
+from excolor.setting import ColorSetting
 
 _LUMA = (0.2126, 0.7152, 0.0722)
 
@@ -32,16 +34,12 @@ def answers(concept: Concept = "hue") -> pd.DataFrame:
         f"{concept} untouched": lambda x: x,
         "hues rotated by 180 degrees": lambda x: 2 * colors.hue_blind(x) - x,
     }
-
-    def beside(answer: Callable[[Tensor], Tensor]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        return lambda x: (x[None], answer(x)[None])
-
-    found = {name: measured(beside(answer), concept).iloc[0] for name, answer in given.items()}
-    return pd.DataFrame(found).T
+    found = {name: evaluate(lambda x: x, answer, concept) for name, answer in given.items()}
+    return pd.DataFrame({name: {metric: value.item() for metric, value in of.items()} for name, of in found.items()}).T
 
 
 def compared(
-    models: Mapping[str, tuple[ColorMLP, Setting]], published: tuple[ColorMLP, Setting] | None = None
+    models: Mapping[str, tuple[Replicas, ColorSetting]], published: tuple[Replicas, ColorSetting] | None = None
 ) -> pd.DataFrame:
     """Every control of every model: a row per replica, with `model`, `control` and the metrics.
 
@@ -49,44 +47,43 @@ def compared(
     """
     parts = []
     for name, (model, setting) in models.items():
-        layer, dims, concept = setting.ablation.layer, setting.ablation.dims, setting.concept
-        others = by_dims(model, len(dims), concept, layer).drop(columns=_name(sorted(dims)))
-        random = random_subspaces(model, len(dims), concept, layer)
+        dims = setting.ablation.removed
+        others = by_dims(model, setting, len(dims)).drop(columns=_name(sorted(dims)))
+        random = random_subspaces(model, setting, len(dims))
         parts += [
-            measured(setting.ablation.compare(model), concept).assign(model=name, control="its dims"),
+            measured(model, setting).assign(model=name, control="its dims"),
             pd.DataFrame({"isolation": others.max(axis=1), "model": name, "control": "best other dims"}),
             pd.DataFrame({"isolation": random.mean(axis=1), "model": name, "control": "random subspaces"}),
         ]
-        if concept == "hue":
-            erased = Ablation(kind="leace", layer=layer).compare(model)
-            parts.append(measured(erased, concept).assign(model=name, control="LEACE"))
+        if setting.concept == "hue":
+            erased = _by(setting, Leace(layer=setting.ablation.layer))
+            parts.append(measured(model, setting, erased).assign(model=name, control="LEACE"))
     if published:
         model, setting = published
         ways = {
             "its dims": setting.ablation,
-            "suppressed": setting.ablation.model_copy(update={"kind": "suppress", "layer": "bottleneck"}),
-            "LEACE": Ablation(kind="leace", layer="bottleneck"),
+            "suppressed": Suppress(layer="bottleneck", dims=setting.ablation.removed),
+            "LEACE": Leace(layer="bottleneck"),
         }
         for control, way in ways.items():
-            parts.append(measured(way.compare(model), "hue").assign(model="published", control=control))
+            parts.append(measured(model, setting, _by(setting, way)).assign(model="published", control=control))
     return pd.concat(parts, ignore_index=True)
 
 
-def measured(outputs: Callable[[Tensor], tuple[Tensor, Tensor]], concept: Concept) -> pd.DataFrame:
-    """Every metric of every replica: a row per replica."""
-    return pd.DataFrame({name: metric.numpy() for name, metric in evaluate(outputs, concept=concept).items()})
+def measured(model: Replicas, setting: ColorSetting, edits: Callable[[nn.Module], Edits] | None = None) -> pd.DataFrame:
+    """Every metric of every replica, ablated as the setting says or with other edits: a row per replica."""
+    found = experiment.measured(model, setting, edits)
+    return pd.DataFrame({name: metric.numpy() for name, metric in found.items()})
 
 
-def by_dims(model: ColorMLP, size: int, concept: Concept = "hue", layer: str = "encoder") -> pd.DataFrame:
+def by_dims(model: Replicas, setting: ColorSetting, size: int) -> pd.DataFrame:
     """Isolation after ablating each choice of so many of the bottleneck's dims: a row per replica, a column each."""
-    choices = combinations(range(model.config.bottleneck), size)
-    ways = {_name(dims): Ablation(layer=layer, dims=dims).compare(model) for dims in choices}
-    return pd.DataFrame({name: measured(way, concept).isolation for name, way in ways.items()})
+    layer = setting.ablation.layer
+    ways = {dims: Ablate(layer=layer, dims=dims) for dims in combinations(range(setting.model.bottleneck), size)}
+    return pd.DataFrame({_name(dims): measured(model, setting, way.edits).isolation for dims, way in ways.items()})
 
 
-def random_subspaces(
-    model: ColorMLP, size: int, concept: Concept = "hue", layer: str = "encoder", draws: int = 8
-) -> pd.DataFrame:
+def random_subspaces(model: Replicas, setting: ColorSetting, size: int, draws: int = 8) -> pd.DataFrame:
     """Isolation after suppressing random subspaces of so many dimensions: a row per replica, a column per subspace.
 
     One is spanned by the first rows of a random rotation, so that each is as likely as any other.
@@ -94,10 +91,20 @@ def random_subspaces(
     generator = torch.Generator().manual_seed(0)
     table = {}
     for draw in range(draws):
-        basis = torch.linalg.qr(torch.randn(model.config.bottleneck, size, generator=generator)).Q.T
-        edits = {layer: partial(suppress, basis=basis, gate=torch.ones_like)}
-        table[f"subspace {draw + 1}"] = measured(compare(model, edits), concept).isolation
+        basis = torch.linalg.qr(torch.randn(setting.model.bottleneck, size, generator=generator)).Q.T
+        edit = partial(suppress, basis=basis, gate=torch.ones_like)
+        table[f"subspace {draw + 1}"] = measured(
+            model, setting, partial(_same, {setting.ablation.layer: edit})
+        ).isolation
     return pd.DataFrame(table)
+
+
+def _same(edits: Edits, one: nn.Module) -> Edits:
+    return edits
+
+
+def _by(setting: ColorSetting, way: Ablation) -> Callable[[nn.Module], Edits]:
+    return partial(way.edits, target=experiment.target(setting))
 
 
 def _name(dims: Sequence[int]) -> str:

@@ -24,7 +24,7 @@ def responses(
     free: pd.DataFrame,
     best: pd.Series,
     value: str = "value",
-    label: str = "isolation",
+    label: str = "score",
 ) -> Figure:
     """The trials' value against each named parameter, under the curves of each `Responses` with their bands.
 
@@ -77,7 +77,7 @@ def _curve(axis: Axes, curve: pd.DataFrame, distribution: BaseDistribution, colo
         axis.plot(at, curve["mean"], color=color, linewidth=2, label=label)
 
 
-def costs(tables: Mapping[str, pd.DataFrame], label: str = "isolation") -> Figure:
+def costs(tables: Mapping[str, pd.DataFrame], label: str = "score") -> Figure:
     """What leaving each parameter's plateau costs, with its 95% interval, by each `Responses.costs`; the dearest first,
     by the first of them."""
     names = list(dict.fromkeys(name for table in tables.values() for name in table.index))
@@ -136,7 +136,7 @@ def interaction(
     trials: pd.DataFrame,
     distributions: Mapping[str, BaseDistribution],
     value: str = "value",
-    label: str = "isolation, mean over replicas",
+    label: str = "score",
 ) -> Figure:
     """What a forest expects over two parameters (`effects.surface`), under the complete trials in their own colours."""
     first, second = str(surface.columns.name), str(surface.index.name)

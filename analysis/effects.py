@@ -77,7 +77,7 @@ def space_filling(points: np.ndarray, n: int, categorical: Sequence[bool] = ()) 
     return taken
 
 
-def noise(trials: pd.DataFrame, replicas: int, metric: str = "isolation") -> float:
+def noise(trials: pd.DataFrame, replicas: int, metric: str) -> float:
     """How far apart two good trials' means must be not to be a matter of seeds: 1.96 sqrt(2) sd / sqrt(replicas).
 
     sd is pooled over the better half of the complete trials, since seeds matter much more where training is about to

@@ -1,18 +1,46 @@
-"""What the notebooks put on a page: figures with descriptions, sharp or with tooltips, and tables that fit."""
+"""What the notebooks put on a page: words, figures with descriptions, sharp or with tooltips, and tables that fit."""
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import HTML, display
+from IPython.display import HTML, Markdown, display
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from nbconvert.filters import markdown2html
+
+from study.experiment import Section
+
+_folded: list[str] | None = None  # the HTML of what goes into the fold that is open, if one is
+
+
+@contextmanager
+def fold(title: str) -> Iterator[None]:
+    """What is shown meanwhile goes into a part of the page that is closed until a reader opens it."""
+    global _folded  # noqa: PLW0603  # a notebook has one page
+    _folded = []
+    try:
+        yield
+        inside = "\n".join(_folded)
+    finally:
+        _folded = None
+    _put(f"<details><summary><h3>{html.escape(title)}</h3></summary>\n{inside}\n</details>")
+
+
+def words(markdown: str) -> None:
+    """Display text in Markdown."""
+    if _folded is None:
+        display(Markdown(markdown))
+    else:
+        _folded.append(markdown2html(markdown))
 
 
 def show(figure: Figure, name: str, description: str) -> None:
@@ -23,14 +51,19 @@ def show(figure: Figure, name: str, description: str) -> None:
     _save(figure, name)
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=130, facecolor="white", pil_kwargs={"optimize": True})
-    metadata = {"width": round(figure.get_figwidth() * 100), "alt": description}
-    display({"image/png": buffer.getvalue()}, raw=True, metadata={"image/png": metadata})
+    width = round(figure.get_figwidth() * 100)
+    if _folded is None:
+        metadata = {"width": width, "alt": description}
+        display({"image/png": buffer.getvalue()}, raw=True, metadata={"image/png": metadata})
+    else:
+        source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        _put(f'<div class="figure"><img src="{source}" alt="{html.escape(description)}" width="{width}"></div>')
 
 
 def show_with_tooltips(figure: Figure, name: str, description: str) -> None:
     """As `show`, but as an SVG in which points tell their URL (`scatter.set_urls`) to a reader who rests on them."""
     _save(figure, name)
-    display(HTML(f'<div class="figure">{svg(figure, name, description)}</div>'))
+    _put(f'<div class="figure">{svg(figure, name, description)}</div>')
 
 
 def svg(figure: Figure, name: str, description: str) -> str:
@@ -48,18 +81,47 @@ def svg(figure: Figure, name: str, description: str) -> str:
     return text.replace("<svg", f"<svg {label}", 1)
 
 
-def table(frame: pd.DataFrame, caption: str = "", escape: bool = True) -> None:
-    """Display a data frame; one wider than the page scrolls by itself."""
-    text = frame.to_html(border=0, escape=escape)
-    if caption:
-        text = text.replace(">", f"><caption>{html.escape(caption)}</caption>", 1)
-    display(HTML(f'<div class="scroll">{text}</div>'))
+def table(frame: pd.DataFrame, caption: str = "") -> None:
+    """Display a data frame; one wider than the page scrolls by itself.
+
+    Text is shown as it is. An object that has `_repr_html_`, as Jupyter calls it, is shown as that says.
+    """
+    if frame.map(_is_drawn).any(axis=None):
+        cells = frame.map(lambda cell: cell._repr_html_() if _is_drawn(cell) else html.escape(str(cell)))
+        cells = cells.rename(index=_escaped, columns=_escaped)
+        with pd.option_context("display.max_colwidth", None):
+            text = cells.to_html(border=0, escape=False)
+    else:
+        text = frame.to_html(border=0)
+    caption = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    _put(f'<figure class="table">{caption}<div class="scroll">{text}</div></figure>')
 
 
-def swatch(rgb: Sequence[float]) -> str:
-    """A colour, in [0, 1], as a patch of it and in hexadecimal."""
-    code = "#" + "".join(f"{round(255 * channel):02x}" for channel in rgb)
-    return f'<span class="swatch" style="background: {code}"></span><code>{code}</code>'
+def section(part: Section) -> None:
+    """Display what an experiment wants to be in the report."""
+    if part.title:
+        words(f"### {html.escape(part.title, quote=False)}")
+    if part.words:
+        words(part.words)
+    if part.table is not None:
+        table(part.table)
+    if part.figure is not None:
+        show(part.figure, part.name, part.description)
+
+
+def _put(text: str) -> None:
+    if _folded is None:
+        display(HTML(text))
+    else:
+        _folded.append(text)
+
+
+def _is_drawn(cell: object) -> bool:
+    return hasattr(cell, "_repr_html_")
+
+
+def _escaped(name: object) -> str:
+    return html.escape(str(name))
 
 
 def _save(figure: Figure, name: str) -> None:

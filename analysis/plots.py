@@ -11,24 +11,34 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.style import FAINT, INK, PALETTE, legend, log_ticks, panels, plain
-from anchoring import Setting
 from study import StudyFolder
+from study.experiment import Setting
+
+_HALO = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind text over lines
+
+
+def moving(settings: Mapping[str, Setting]) -> list[str]:
+    """The properties of the settings' dopesheets that are not constant in all of them."""
+    columns = [column for setting in settings.values() for column in setting.schedule.properties]
+    return list(dict.fromkeys(column.name for column in columns if len(set(column.values)) > 1))
 
 
 def schedules(settings: Mapping[str, Setting], references: Mapping[str, Setting] | None = None) -> Figure:
-    """Every property of the settings' dopesheets over the steps, keyframes marked; references dashed and dotted.
+    """Every `moving` property of the settings over the steps, keyframes marked; references dashed and dotted.
 
     A reference's weight is drawn where its name is, or that of a term which differs in nothing but its layers.
     """
-    names = list(dict.fromkeys(p.name for setting in settings.values() for p in setting.schedule.properties))
+    names = moving(settings)
     figure, axes = panels(len(names))
     for axis, name in zip(axes, names, strict=True):
         for (label, setting), color in zip(settings.items(), PALETTE, strict=False):
             _schedule_line(axis, setting, name, label=label, color=color, linewidth=1.6)
-        for (label, setting), style in zip((references or {}).items(), ("--", ":"), strict=False):
+        for (label, setting), style in zip((references or {}).items(), ("--", ":", "-."), strict=False):
             same = _counterpart(next(iter(settings.values())), name, setting)
             _schedule_line(axis, setting, same, label=label, color=INK, linewidth=1.6, linestyle=style)
-        axis.set(title="learning rate" if name == "lr" else f"weight of {name}", xlabel="step", yscale="log")
+        terms = [term for setting in settings.values() for term in _terms(setting)]
+        title = "learning rate" if name == "lr" else f"weight of {name}" if name in terms else name
+        axis.set(title=title, xlabel="step", yscale="log")
         keyed = [value for setting in settings.values() for value in _keys(setting, name) if value > 0]
         if keyed:  # a weight that fades to nothing, on its way there, would stretch the axis
             axis.set_ylim(bottom=1e-4 if name == "lr" else min(keyed) / 2)
@@ -40,11 +50,16 @@ def schedules(settings: Mapping[str, Setting], references: Mapping[str, Setting]
 
 def _counterpart(setting: Setting, name: str, reference: Setting) -> str:
     """What a property of a setting is called in a reference: the same, or as the term that is like it."""
-    terms = reference.regularizers
-    if name in terms or name not in setting.regularizers:
+    terms = _terms(reference)
+    if name in terms or name not in _terms(setting):
         return name
-    like = setting.regularizers[name].model_dump(exclude={"layers"})
+    like = _terms(setting)[name].model_dump(exclude={"layers"})
     return next((other for other, term in terms.items() if term.model_dump(exclude={"layers"}) == like), name)
+
+
+def _terms(setting: Setting) -> Mapping[str, Any]:
+    """The regularizers of a setting that has some, by name: an experiment's settings need not."""
+    return getattr(setting, "regularizers", {})
 
 
 def confirmation(rows: pd.DataFrame, ranked: pd.DataFrame, metric: str) -> Figure:
@@ -101,10 +116,10 @@ def _dominated_area(losses: np.ndarray) -> float:
     return area
 
 
-def learning_curves(trials: pd.DataFrame, replicas: pd.DataFrame, best: Sequence[int]) -> Figure:
-    """Mean isolation of every trial at its rungs: the best in colour, other complete ones dark, stopped ones faint,
-    with a cross where they were stopped unless they were spared."""
-    curves = replicas.groupby(["trial", "step"]).isolation.mean().unstack("trial")
+def learning_curves(trials: pd.DataFrame, replicas: pd.DataFrame, best: Sequence[int], metric: str) -> Figure:
+    """The mean of a metric of every trial at its rungs: the best in colour, other complete ones dark, stopped ones
+    faint, with a cross where they were stopped unless they were spared."""
+    curves = replicas.groupby(["trial", "step"])[metric].mean().unstack("trial")
     states, spared = trials.set_index("trial").state, set(trials.trial[trials.audited])
     figure = Figure(figsize=(9, 4), layout="constrained")
     axis = figure.subplots()
@@ -118,11 +133,13 @@ def learning_curves(trials: pd.DataFrame, replicas: pd.DataFrame, best: Sequence
             axis.plot(last.index[-1], last.iloc[-1], "x", color=FAINT, markersize=5)
     for trial, color in zip(best, PALETTE, strict=False):
         axis.plot(curves[trial].dropna(), color=color, linewidth=2, marker="o", markersize=4, label=f"trial {trial}")
-    axis.plot([], [], color=INK, alpha=0.5, linewidth=0.8, label="other complete trials")
+    axis.plot([], [], color=INK, alpha=0.9, linewidth=0.8, label="other complete trials")
     axis.plot([], [], color=FAINT, marker="x", linewidth=0.8, label="stopped early")
     if spared:
         axis.plot([], [], color=FAINT, linewidth=0.8, label="spared from it")
-    axis.set(xlabel="step", ylabel="isolation, mean over replicas", ylim=(0, 1))
+    axis.set(xlabel="step", ylabel=f"{metric}, mean over replicas")
+    if replicas[metric].dropna().between(0, 1).all():
+        axis.set_ylim(0, 1)
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     plain(axis)
     return figure
@@ -147,20 +164,31 @@ def _mark_phases(axis: Axes, setting: Setting) -> None:
         if row.phase and row.step:
             axis.axvline(row.step, color=FAINT, linewidth=0.8, zorder=0)
             axis.text(
-                row.step, 0.99, f" {row.phase}", transform=axis.get_xaxis_transform(), va="top", color=INK, size=8
+                row.step,
+                0.99,
+                f" {row.phase}",
+                transform=axis.get_xaxis_transform(),
+                va="top",
+                color=INK,
+                size=8,
+                bbox=_HALO,
             )
 
 
-def trade_off(trials: pd.DataFrame, blindness: str, best: Sequence[int], tooltips: Sequence[str]) -> Figure:
-    """Utility of the intact model and blindness of the ablated one: a point per complete trial, with a tooltip each,
-    between curves of equal isolation; the best in colour. The worst tenth of either may lie beyond the axes, and is
-    drawn at their edge."""
+def trade_off(
+    trials: pd.DataFrame, parts: Sequence[str], best: Sequence[int], tooltips: Sequence[str], product: str = ""
+) -> Figure:
+    """Two metrics against each other: a point per complete trial, with a tooltip each; the best in colour. The worst
+    tenth in either may lie beyond the axes, and is drawn at their edge.
+
+    product: a metric that is the product of the two, for curves on which it is the same.
+    """
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axis = figure.subplots()
     colors = dict(zip(best, PALETTE, strict=False))
     shown: list[pd.Series] = []
     limits: list[tuple[float, float]] = []
-    for values in (trials["utility.mean"], trials[f"{blindness}.mean"]):
+    for values in (trials[f"{name}.mean"] for name in parts):
         low, high = float(values.quantile(0.1)), float(values.max())
         margin = 0.04 * (high - low) or 0.01
         shown.append(values.clip(lower=low - margin))
@@ -172,11 +200,19 @@ def trade_off(trials: pd.DataFrame, blindness: str, best: Sequence[int], tooltip
         axis.scatter(*points, s=size, linewidth=0, alpha=0.8, clip_on=False, zorder=3, **of_each)
     for trial, color in colors.items():
         axis.scatter([], [], s=70, color=color, label=f"trial {trial}")
-    grid = np.meshgrid(*(np.linspace(*limit, 50) for limit in limits))
-    lines = axis.contour(*grid, grid[0] * grid[1], levels=8, colors=INK, linewidths=0.5, alpha=0.5)
-    axis.clabel(lines, fontsize=8)
-    axis.set(xlim=limits[0], ylim=limits[1], xlabel="utility of the intact model")
-    axis.set_ylabel(f"{blindness.replace('_', ' ')} of the ablated model")
+    if product:
+        grid = np.meshgrid(*(np.linspace(*limit, 50) for limit in limits))
+        lines = axis.contour(*grid, grid[0] * grid[1], levels=8, colors=INK, linewidths=0.5, alpha=0.5)
+        for text in axis.clabel(lines, fontsize=8, zorder=4):
+            text.set_bbox(_HALO)
+        axis.plot([], [], color=INK, linewidth=0.5, alpha=0.5, label=f"equal {product}")
+    axis.set(xlim=limits[0], ylim=limits[1], xlabel=parts[0].replace("_", " "), ylabel=parts[1].replace("_", " "))
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     plain(axis)
     return figure
+
+
+def is_product(replicas: pd.DataFrame, metric: str, parts: Sequence[str]) -> bool:
+    """Whether a metric of every replica that has not diverged is the product of two others, each at least 0."""
+    rows = replicas[~replicas["diverged"].astype(bool)]
+    return len(parts) == 2 and np.allclose(rows[metric], rows[list(parts)].clip(lower=0).prod(axis=1), atol=1e-4)

@@ -87,6 +87,10 @@ class Authored(ABC):
         """What a setting's ablation does to the activations of one replica."""
         return partial(setting.ablation.edits, target=self.target(setting))
 
+    def ablated(self, model: Replicas, setting: Any) -> Callable[[Tensor], Tensor]:
+        """The replicas as a setting's ablation leaves them: a function from inputs [N, ...] to outputs [R, N, ...]."""
+        return model.edited(self.edits(setting))
+
     def measured(
         self, model: Replicas, setting: Any, edits: Callable[[nn.Module], Edits] | None = None
     ) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from excolor import colors, metrics
 from excolor.examination import examine, hue_target
 from excolor.models import upgraded
 from excolor.setting import ColorSetting, data_of
-from study.experiment import Metric
+from study.experiment import Metric, Section
 
 _HERE = Path(__file__).parent
 SPACES = next(folder for folder in (_HERE / "search_spaces", _HERE.parent / "search_spaces") if folder.is_dir())
@@ -65,6 +65,12 @@ class Colors(AnchoredExperiment):
     def examine(self, model: Replicas, setting: ColorSetting, seeds: Sequence[int]) -> Mapping[str, Tensor]:
         """relearning and, of hue, probe_gap, wheel and winding; see `excolor.examination.examine`."""
         return examine(self, model, setting, seeds)
+
+    def sections(self, model: Replicas, setting: ColorSetting, replica: int) -> list[Section]:
+        """What the report shows of a trained model; see `excolor.sections.sections`."""
+        from excolor.sections import sections  # which draws, by matplotlib
+
+        return sections(model, self.edits(setting), setting, replica)
 
     def upgraded(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Weights as version 0.1 stored them, as they are now."""

@@ -42,8 +42,9 @@ def ranking(confirmed: pd.DataFrame, folder: Study) -> pd.DataFrame:
     `Metric.failure`, with Wilson's interval, which a share of 0 has, too; `value`, the goal's aggregate; `searched`,
     what the search had measured, and `optimism`, that minus `value`; `over_reference`, the chance that a replica of the
     setting does better than one of the setting that `reference` names (Agarwal et al. 2021), with its interval; and
-    `tied`: whether the 95% interval of its mean difference from the best, seed by seed, holds 0. Of a metric of which
-    less is better, p10 and min are the 90th percentile and the largest.
+    `tied`: whether the 95% interval of its mean difference from the best, seed by seed, holds 0, and no more of its
+    replicas fail: one bad seed in many widens the interval, and must not pass for a tie. Of a metric of which less is
+    better, p10 and min are the 90th percentile and the largest.
     """
     goal = folder.goal
     metric, declared = goal.objectives[0], goal.first
@@ -76,9 +77,8 @@ def ranking(confirmed: pd.DataFrame, folder: Study) -> pd.DataFrame:
     ranked = pd.DataFrame(table)
     ranked = ranked.sort_values(["value", "mean"], ascending=sign < 0, kind="stable", ignore_index=True)
     best = scores[ranked.setting[0]]
-    ranked["tied"] = [
-        name == ranked.setting[0] or _tied((best - scores[name]).dropna().to_numpy()) for name in ranked.setting
-    ]
+    equal = [_tied((best - scores[name]).dropna().to_numpy()) for name in ranked.setting]
+    ranked["tied"] = np.array(equal) & (ranked.failures <= ranked.failures[0])
     return ranked
 
 

@@ -5,15 +5,19 @@ import torch
 
 import study
 from analysis import baseline_plots, baselines
-from anchoring.ablation import Ablation
+from anchoring.ablation import Ablate
 from excolor.concepts import blindness_of
-from excolor.metrics import evaluate
-from excolor.models import ColorMLP, ModelConfig
+from excolor.experiment import experiment
 
 
 @pytest.fixture(scope="module")
-def model():
-    return ColorMLP(ModelConfig(), [0, 1, 2])
+def seed(spaces):
+    return study.read(spaces / "seed.toml").setting()
+
+
+@pytest.fixture(scope="module")
+def model(seed):
+    return experiment.model(seed, [0, 1, 2])
 
 
 def test_answers_without_a_model_score_what_design_says():
@@ -27,24 +31,24 @@ def test_answers_without_a_model_score_what_design_says():
     assert red.loc["red untouched", blindness_of("red")] == pytest.approx(0)
 
 
-def test_each_pair_is_ablated(model):
-    pairs = baselines.by_dims(model, 2)
+def test_each_pair_is_ablated(model, seed):
+    pairs = baselines.by_dims(model, seed, 2)
     assert list(pairs) == ["z0, z1", "z0, z2", "z0, z3", "z1, z2", "z1, z3", "z2, z3"]
-    expected = evaluate(Ablation(dims=(1, 3)).compare(model))["isolation"]
+    expected = experiment.measured(model, seed, Ablate(dims=(1, 3)).edits)["isolation"]
     assert torch.tensor(pairs["z1, z3"].to_numpy()).equal(expected)
 
 
-def test_random_subspaces_are_the_same_each_time(model):
-    planes = baselines.random_subspaces(model, 2, draws=3)
+def test_random_subspaces_are_the_same_each_time(model, seed):
+    planes = baselines.random_subspaces(model, seed, 2, draws=3)
     assert planes.shape == (3, 3)
-    assert planes.equals(baselines.random_subspaces(model, 2, draws=3))
+    assert planes.equals(baselines.random_subspaces(model, seed, 2, draws=3))
     assert planes.nunique(axis=1).min() > 1 or (planes == 0).all(axis=None)
 
 
 def test_one_dim_is_compared_with_each_other_one(model, spaces):
     setting = study.read(spaces / "seed-red.toml").setting()
     assert setting.ablation.dims == (0,)
-    singles = baselines.by_dims(model, 1, "red")
+    singles = baselines.by_dims(model, setting, 1)
     assert list(singles) == ["z0", "z1", "z2", "z3"]
     rows = baselines.compared({"red": (model, setting)})
     best = rows[rows.control == "best other dims"].isolation
@@ -54,7 +58,7 @@ def test_one_dim_is_compared_with_each_other_one(model, spaces):
 def test_controls_are_compared_told_and_drawn(hue):
     trial = int(hue.best().trial.iloc[0])
     settings = {f"trial {trial}": (hue.model(trial), hue.setting(trial))}
-    bare = (ColorMLP(ModelConfig(), [0, 1]), hue.setting(trial))
+    bare = (experiment.model(hue.setting(trial), [0, 1]), hue.setting(trial))
     rows = baselines.compared(settings | {"no regularizers": bare})
     own = rows[(rows.model == f"trial {trial}") & (rows.control == "its dims")]
     assert own.isolation.mean() == pytest.approx(hue.final(trial).isolation.mean(), abs=1e-5)

@@ -179,7 +179,7 @@ def test_noise_is_what_seeds_do_to_equal_settings():
     trials = pd.DataFrame({"isolation.mean": replicas.mean(1), "isolation.sd": replicas.std(1, ddof=1)})
     trials["state"], trials["value"] = "complete", trials["isolation.mean"]
     difference = np.abs(np.diff(trials["isolation.mean"].to_numpy().reshape(-1, 2)))
-    assert (difference > effects.noise(trials, 16)).mean() == pytest.approx(0.05, abs=0.02)
+    assert (difference > effects.noise(trials, 16, "isolation")).mean() == pytest.approx(0.05, abs=0.02)
 
 
 def test_noise_is_that_of_good_trials():
@@ -187,9 +187,9 @@ def test_noise_is_that_of_good_trials():
     trials["value"] = trials["isolation.mean"]
     sd = np.sqrt((0.03**2 + 0.04**2) / 2)
     expected = pytest.approx(1.96 * sd * np.sqrt(2 / 16))
-    assert effects.noise(trials.assign(state="complete"), 16) == expected
+    assert effects.noise(trials.assign(state="complete"), 16, "isolation") == expected
     stopped = trials.assign(state="stopped", **{"isolation.mean": 0.95})
-    assert effects.noise(pd.concat([trials.assign(state="complete"), stopped]), 16) == expected
+    assert effects.noise(pd.concat([trials.assign(state="complete"), stopped]), 16, "isolation") == expected
 
 
 def flat_topped(x, y, z):
@@ -300,7 +300,7 @@ def test_an_interaction_is_drawn_under_its_complete_trials():
     trials = trials_at(anywhere(MIXED, 60), flat_topped)
     trials.loc[40:, "state"] = "stopped"
     surface = effects.surface(trials, MIXED, ["x", "z"])
-    figure = effect_plots.interaction(surface, trials, MIXED)
+    figure = effect_plots.interaction(surface, trials, MIXED, label="isolation")
     axis, bar = figure.axes
     assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_xscale()) == ("x", "z", "log")
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b", "c"]

@@ -1,11 +1,15 @@
 """Every notebook runs on a small study, is committed with what it shows of the published one, and is a readable page."""
 
+import json
+import re
+import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
 
 import analysis
+import study
 from study.watch.report import write_report
 
 NOTEBOOKS = sorted(Path(analysis.__file__).parent.glob("*.ipynb"))
@@ -18,6 +22,8 @@ def test_it_is_committed_without_errors_and_timestamps(path):
     assert not [output for output in outputs if output.output_type in ("error", "stream")]
     images = [output for output in outputs if "image/png" in output.get("data", {})]
     assert all(len(image.metadata["image/png"]["alt"]) > 20 for image in images)
+    folded = "".join(output.data.get("text/html", "") for output in outputs if "data" in output)
+    assert all(len(alt) > 20 for alt in re.findall(r'<img [^>]*alt="([^"]*)"', folded))
     assert path.stat().st_size < 3e6
 
 
@@ -46,3 +52,17 @@ def test_it_runs_and_reads_well_on_a_desk_and_on_a_phone(page, browser):
         assert tab.evaluate(labelled)
         assert tab.evaluate("[...document.images].every(i => i.naturalWidth > 0)")
         context.close()
+
+
+def test_a_report_without_the_experiment_says_what_needs_it(hue, tmp_path):
+    """Its tables, its search and its importances are there all the same."""
+    shutil.copytree(hue.path, tmp_path / "hue")
+    manifest = json.loads((tmp_path / "hue" / "manifest.json").read_text())
+    manifest["experiment"]["name"] = "mine"
+    (tmp_path / "hue" / "manifest.json").write_text(json.dumps(manifest))
+    page = write_report(study.load(tmp_path / "hue")).read_text()
+    assert page.count("This needs the study's experiment: found no experiment 'mine', expected one of") == 2
+    assert "--experiment FILE.py" in page
+    for there in ("The confirmed settings", "What is not known", "Which parameters matter", "is best: mean isolation"):
+        assert there in page
+    assert "Named colours" not in page

@@ -5,9 +5,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.figure import Figure
 
 from analysis import page
+from study.experiment import Section
 
 
 def scattered(n):
@@ -39,12 +41,65 @@ def test_figures_go_to_a_folder_that_asks_for_them(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["some-points.pdf", "some-points.svg"]
 
 
-def test_swatches_say_their_colour():
-    assert "<code>#ff8000</code>" in page.swatch([1, 0.5, 0])
+@pytest.fixture
+def shown(monkeypatch):
+    """What is displayed."""
+    displayed = []
+    monkeypatch.setattr(page, "display", lambda what, **_: displayed.append(what))
+    return displayed
 
 
-def test_a_table_has_a_caption_and_scrolls_by_itself(monkeypatch):
-    shown = []
-    monkeypatch.setattr(page, "display", shown.append)
+def test_a_table_has_a_caption_and_scrolls_by_itself(shown):
     page.table(pd.DataFrame({"a": [1]}), "one < two")
-    assert shown[0].data.startswith('<div class="scroll"><table class="dataframe"><caption>one &lt; two</caption>')
+    start = '<figure class="table"><figcaption>one &lt; two</figcaption><div class="scroll"><table class="dataframe">'
+    assert shown[0].data.replace('border="0" ', "").startswith(start)
+
+
+class Drawn:
+    def _repr_html_(self):
+        return "<b>" + "drawn" * 20 + "</b>"
+
+
+def test_text_in_a_table_is_no_html_and_what_is_drawn_is(shown):
+    frame = pd.DataFrame({"<i>a": ["<i>text"], "b": [Drawn()], "c": [0.5]}, index=["<i>row"])
+    page.table(frame)
+    assert "<i>" not in shown[0].data
+    assert shown[0].data.count("&lt;i&gt;") == 3
+    assert Drawn()._repr_html_() in shown[0].data
+    page.table(frame.drop(columns="b"))
+    assert "<i>" not in shown[1].data
+    assert shown[1].data.count("&lt;i&gt;") == 3
+
+
+def test_a_fold_holds_what_is_shown_in_it(shown):
+    with page.fold("More < less"):
+        page.words("Some *words*")
+        page.table(pd.DataFrame({"a": [1]}))
+        page.show(scattered(2), "some-points", "Two points, and more")
+        page.show_with_tooltips(scattered(2), "some-points", "Two points")
+        assert not shown
+    page.words("After it")
+    fold, after = shown
+    assert after.data == "After it"
+    assert fold.data.startswith("<details><summary><h3>More &lt; less</h3></summary>")
+    assert fold.data.endswith("</details>")
+    for inside in ("<em>words</em>", "<table", 'alt="Two points, and more"', "data:image/png;base64,", "<svg"):
+        assert inside in fold.data
+
+
+def test_a_fold_that_fails_is_closed(shown):
+    with pytest.raises(ZeroDivisionError), page.fold("More"):
+        raise ZeroDivisionError
+    page.words("After it")
+    assert [part.data for part in shown] == ["After it"]
+
+
+def test_a_section_shows_what_it_has(shown):
+    page.section(Section("Only words", "**Bold**"))
+    assert [part.data for part in shown] == ["### Only words", "**Bold**"]
+    shown.clear()
+    page.section(Section("All", "w", pd.DataFrame({"a": [1]}), scattered(2), "points", "Two points"))
+    words, _, table, figure = shown
+    assert words.data == "### All"
+    assert "<table" in table.data
+    assert list(figure) == ["image/png"]

@@ -1,5 +1,7 @@
 """The figures say what the data say. Each test reads the drawn figure back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -17,16 +19,29 @@ def test_schedules_draw_every_property_of_every_setting(hue, best):
     settings = {f"trial {trial}": hue.setting(trial) for trial in best}
     figure = plots.schedules(settings, references={"the seed setting": hue.setting(0)})
     assert [axis.get_title() for axis in figure.axes] == [
-        *("learning rate", "weight of separate", "weight of planar", "weight of norm", "weight of norm-v"),
-        "weight of polar",
-    ]
+        *("learning rate", "weight of separate", "weight of planar", "weight of norm", "weight of polar"),
+    ]  # the weight of norm-v is constant
     first = figure.axes[1].lines[0]
     assert first.get_ydata() == pytest.approx(settings[f"trial {best[0]}"].schedule.table()["separate"])
     assert len([line for line in figure.axes[1].lines if line.get_label() == "the seed setting"]) == 1
 
 
+def test_a_property_that_never_changes_is_not_drawn(hue, best):
+    setting = hue.setting(best[0])
+    columns = [
+        replace(p, values=p.values[:1] * len(p.values)) if p.name == "norm" else p for p in setting.schedule.properties
+    ]
+    constant = setting.model_copy(update={"schedule": replace(setting.schedule, properties=tuple(columns))})
+    assert "norm" in plots.moving({"best": setting})
+    assert "norm" not in plots.moving({"best": constant})
+    assert "norm" in plots.moving({"best": constant, "other": setting})
+    titles = [axis.get_title() for axis in plots.schedules({"best": constant}).axes]
+    assert len(titles) == len(plots.moving({"best": setting})) - 1
+    assert "weight of norm" not in titles
+
+
 def test_learning_curves_draw_every_trial(hue, best):
-    axis = plots.learning_curves(hue.trials, hue.replicas, best).axes[0]
+    axis = plots.learning_curves(hue.trials, hue.replicas, best, "isolation").axes[0]
     labelled = {line.get_label(): line for line in axis.lines}
     rows = hue.replicas[hue.replicas.trial == best[0]]
     expected = rows.groupby("step").isolation.mean()
@@ -46,7 +61,7 @@ def test_schedules_name_their_phases(hue, best):
 
 def test_every_trial_has_its_own_colour_and_no_label_is_missing(hue, best):
     assert len(set(style.PALETTE)) == 5
-    axis = plots.learning_curves(hue.trials, hue.replicas, best).axes[0]
+    axis = plots.learning_curves(hue.trials, hue.replicas, best, "isolation").axes[0]
     shown = [line.get_color() for line in axis.lines if line.get_label().startswith("trial")]
     assert len(set(shown)) == len(best)
 
@@ -81,9 +96,20 @@ def test_a_reference_is_drawn_beside_what_is_like_it(hue, best, spaces):
 def test_the_trade_off_draws_every_complete_trial_in_turn(hue, best):
     complete = hue.trials[hue.trials.state == "complete"]
     told = [f"trial {trial}" for trial in complete.trial]
-    (axis,) = plots.trade_off(complete, "hue_blindness", best, told).axes
+    parts = ["utility", "hue_blindness"]
+    (axis,) = plots.trade_off(complete, parts, best, told, "isolation").axes
     others, bests = axis.collections[:2]
     assert [*others.get_urls(), *bests.get_urls()] == sorted(told, key=lambda text: int(text[6:]) in best)
     low, high = axis.get_xlim()
     expected = complete[complete.trial.isin(best)]["utility.mean"].clip(low, high)
     assert np.asarray(bests.get_offsets())[:, 0] == pytest.approx(expected.to_numpy())
+    assert "equal isolation" in [text.get_text() for text in axis.get_legend().get_texts()]
+    (plain,) = plots.trade_off(complete, parts, best, told).axes
+    assert len(plain.get_legend().get_texts()) == len(best)  # no curves
+
+
+def test_a_product_is_seen_in_the_data(hue):
+    final, parts = hue.final(), ["utility", "hue_blindness"]
+    assert plots.is_product(final, "isolation", parts)
+    assert not plots.is_product(final, "hue_residual", parts)
+    assert not plots.is_product(final, "isolation", parts[:1])

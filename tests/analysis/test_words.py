@@ -2,82 +2,94 @@ import pytest
 from scipy import stats
 
 from analysis import words
-from study.evidence.ranking import ranking
+from study.search.goal import Goal
 
 
-def test_the_answer_counts_trials_and_gives_the_bests_spread(hue):
-    answer = words.answer(hue)
+def test_the_favourite_counts_trials_and_gives_the_bests_spread(hue):
+    said = words.favourite(hue)
     best = hue.best().iloc[0]
     states = hue.trials.state.value_counts()
-    assert f"The best of 14 settings ({states['complete']} complete, {states['stopped']} stopped)" in answer
-    assert f"{best['isolation.mean']:.3f} ± {best['isolation.sd']:.3f} (sd over 4 seeds)" in answer
-    assert f"worst seed {best['isolation.min']:.3f}" in answer
+    assert f"The search's favourite of 14 settings ({states['complete']} complete, {states['stopped']} stopped)" in said
+    assert f"{best['isolation.mean']:.3f} ± {best['isolation.sd']:.3f} (sd over 4 seeds)" in said
+    assert f"worst seed {best['isolation.min']:.3f}" in said
+    assert (
+        f"Its utility is {best['utility.mean']:.3f} and its hue blindness is {best['hue_blindness.mean']:.3f}" in said
+    )
 
 
-def test_ties_are_those_that_a_paired_test_cannot_tell(hue):
+def test_a_favourite_by_another_aggregate_says_by_which(hue, monkeypatch):
+    assert " by the " not in words.favourite(hue)
+    monkeypatch.setitem(hue.__dict__, "goal", Goal(hue.metrics, aggregate="p10"))
+    best = hue.best().iloc[0]
+    assert f", by the 10th percentile of isolation, {best['value']:.3f}, is trial {best.trial}" in words.favourite(hue)
+
+
+def test_of_a_metric_of_which_less_is_better_the_worst_tenth_is_above(hue, monkeypatch):
+    assert (words.sign(hue), words.percentile(hue), words.score_of(hue)) == (1, "10th percentile", "isolation")
+    monkeypatch.setitem(hue.__dict__, "goal", Goal(hue.metrics, objectives=("hue_residual",), aggregate="lcb"))
+    assert (words.sign(hue), words.percentile(hue), words.score_of(hue)) == (
+        -1,
+        "90th percentile",
+        "minus hue_residual",
+    )
+    assert words.aggregate(hue) == "upper bound of the mean"
+    assert "worst seed" not in words.favourite(hue)  # trials.parquet has only that of the best seeds
+
+
+def test_ties_are_those_that_a_paired_test_cannot_tell_and_that_fail_no_more(hue):
     replicas = hue.replicas
     final = replicas[replicas.step == 300].pivot_table(index="seed", columns="trial", values="isolation")
     best, *others = hue.best(14).trial.tolist()
-    expected = [t for t in others if stats.ttest_rel(final[best], final[t]).pvalue > 0.05]
+    failures = (final < 0.5).sum()
+    equal = [t for t in others if stats.ttest_rel(final[best], final[t]).pvalue > 0.05]
+    expected = [t for t in equal if failures[t] <= failures[best]]
     assert words.tied_with_best(hue) == expected
-    assert words.tied_with_best(hue, level=0) == others  # at level 0 nothing can be told apart
+    at_level_0 = [t for t in others if failures[t] <= failures[best]]  # at which nothing can be told apart
+    assert words.tied_with_best(hue, level=0) == at_level_0
     for tie in expected[:5]:
-        assert str(tie) in words.answer(hue)
+        assert str(tie) in words.favourite(hue)
 
 
-def test_the_table_has_every_metric_and_parameter(hue):
-    table = words.best_table(hue, 2)
-    measured = {name.removesuffix(".mean") for name in hue.trials if name.endswith(".mean")}
-    assert list(table.columns) == [f"trial {trial}" for trial in hue.best(2).trial]
-    assert set(table.index) >= {*measured, *hue.space.distributions}
-    assert measured <= set(hue.metrics)
+def test_one_failed_seed_ends_a_tie(hue, monkeypatch):
+    best, other = hue.best(2).trial
+    replicas = hue.replicas
+    for trial in (best, other):  # equally good
+        replicas.loc[(replicas.trial == trial) & (replicas.step == 300), "isolation"] = [0.9, 0.91, 0.92, 0.93]
+    monkeypatch.setattr(type(hue), "replicas", replicas)
+    assert other in words.tied_with_best(hue)
+    replicas.loc[(replicas.trial == other) & (replicas.step == 300), "isolation"] = [0.9, 0.91, 0.92, 0.1]
+    assert other not in words.tied_with_best(hue)
 
 
-def test_no_answer_without_a_complete_trial(hue, monkeypatch):
+def test_failed_is_diverged_or_worse_than_declared(hue):
+    final = hue.final()
+    expected = final.diverged | (final.isolation < 0.5)
+    assert words.failed(final, hue).tolist() == expected.tolist()
+    assert words.failures(hue) == "diverged, or had isolation below 0.5"
+
+
+@pytest.mark.parametrize(
+    ("items", "text"),
+    [
+        ([], ""),
+        (["a"], "a"),
+        (["a", "b"], "a and b"),
+        (["a", "b", "c"], "a, b and c"),
+        (list("abcdef"), "a, b, c, d, e and f"),  # not "and 1 others"
+        (list("abcdefg"), "a, b, c, d, e and 2 others"),
+    ],
+)
+def test_lists_read_as_a_persons(items, text):
+    assert words.listed(items) == text
+
+
+def test_no_favourite_without_a_complete_trial(hue, monkeypatch):
     trials = hue.trials.assign(state="stopped")
     monkeypatch.setattr(type(hue), "trials", trials)
     with pytest.raises(ValueError, match="no trial is complete"):
-        words.answer(hue)
+        words.favourite(hue)
 
 
-def test_the_confirmed_answer_is_the_rankings(hue):
-    said, ranked = words.confirmed(hue), ranking(hue.confirmation, hue)
-    top, reference = ranked.iloc[0], ranked[ranked.setting == "published"].iloc[0]
-    assert f"{top.setting} is best: isolation {top['mean']:.3f} (95% interval" in said
-    assert (
-        f"The published setting (“The published hue deletion (experiment 2.7.1)”) has {reference['mean']:.3f}" in said
-    )
-    best = ranked[ranked.trial.notna()].iloc[0]
-    assert f"The search had measured {best.searched:.3f} of {best.setting}, {abs(best.optimism):.3f} too" in said
-    for name in ranked.setting[1:][ranked.tied[1:]]:
-        assert name in said.partition("It ties with ")[2].partition(".")[0]
-    table = words.ranking_table(ranked)
-    assert table["mean"].iloc[0].startswith(f"{top['mean']:.3f} [{top['mean.low']:.3f}")
-
-
-def test_a_search_that_found_nothing_better_says_so(hue, monkeypatch):
-    worse = hue.confirmation
-    worse.loc[worse.trial.notna(), "isolation"] /= 10
-    monkeypatch.setattr(type(hue), "confirmation", worse)
-    assert "**The search found nothing better**: trial" in words.confirmed(hue)
-
-
-def test_tooltips_tell_a_trials_setting(hue):
-    told = words.tooltips(hue.trials, ["peak", "separate.power"])
-    row = hue.trials.iloc[3]
-    assert told[3].splitlines()[0].startswith(f"trial {row.trial}: isolation {row['isolation.mean']:.3f}")
-    assert told[3].splitlines()[2] == f"separate.power = {row['param.separate.power']}"
-
-
-def test_named_colours_are_swatches_of_what_is_answered(hue):
-    trial = int(hue.best().trial.iloc[0])
-    model = hue.model(trial)
-    table = words.named_colors(model, hue.setting(trial).ablation.apply(model), 0)
-    assert table.shape == (17, 4)
-    assert "#ff0000" in table.loc["red", "true"]
-    assert "#808080" in table.loc["red", "oracle"]
-
-
-def test_ties_are_named_as_in_a_sentence(hue):
-    tied = words.tied_with_best(hue)
-    assert words.ties(hue)[: len(tied[:5])] == [f"trial {trial}" for trial in tied[:5]]
+def test_references_are_the_experiments_by_their_files_names(hue):
+    assert list(words.references(hue)) == ["published", "seed"]
+    assert words.references(hue)["seed"].title == "The seed's setting (experiment 2.1)"

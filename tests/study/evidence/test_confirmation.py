@@ -96,6 +96,21 @@ def test_ties_are_called_ties_and_differences_are_not(hue):
     assert not ranked.loc["c", "tied"]
 
 
+def test_a_setting_that_fails_more_often_is_no_tie(hue):
+    """One failed seed of 64 widens the interval of the mean difference until it holds 0."""
+    values = 0.9 + 0.005 * np.random.default_rng(0).normal(size=64)
+    best = pd.DataFrame({"setting": "best", "trial": pd.NA, "seed": range(64), "isolation": values, "diverged": False})
+    alike = best.assign(setting="alike", isolation=values - 0.0001)
+    risky = best.assign(setting="risky", isolation=values - 0.0001)
+    risky.loc[5, "isolation"] = 0.095
+    ranked = ranking(pd.concat([best, alike, risky], ignore_index=True), hue).set_index("setting")
+    assert ranked.failures.tolist() == [0, 0, 1 / 64]
+    assert ranked.tied.tolist() == [True, False, False]
+    noisy = alike.assign(isolation=values + 0.001 * np.sin(range(64)) - 0.0001)
+    ranked = ranking(pd.concat([best, noisy], ignore_index=True), hue).set_index("setting")
+    assert ranked.tied.tolist() == [True, True]
+
+
 def test_a_diverged_replica_counts_as_a_useless_one(hue):
     rows = hue.confirmation
     broken = rows.assign(diverged=rows.seed == rows.seed.min())

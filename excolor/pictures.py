@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,16 +12,22 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from torch import Tensor
 
-from analysis.style import FAINT, INK, PALETTE, plain
 from anchoring.labels import Label
+from anchoring.layers import Edited
+from anchoring.replicas import Replicas
 from anchoring.terms import Separate, Term
 from excolor import colors
-from excolor.colors import Cube
+from excolor.colors import AFFINITIES, Cube
 from excolor.concepts import Concept, oracle
-from excolor.models import ColorMLP, Outputs
 
 if TYPE_CHECKING:
     from anchoring.training import Rung
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73")  # of Okabe and Ito, which colour-blind readers can tell apart
+INK, FAINT = "#222222", "#B0B0B0"
+
+Outputs = Callable[[Tensor], Tensor]
+"""Colours [N, 3] to the outputs of all replicas [R, N, 3]."""
 
 
 def cubes(cubes: Mapping[str, Cube]) -> Figure:
@@ -59,7 +65,7 @@ def label_odds(labels: Mapping[str, Label]) -> Figure:
     figure = Figure(figsize=(4.2 * len(labels), 3.4), layout="constrained")
     for axis, (name, label) in zip(figure.subplots(1, len(labels), squeeze=False)[0], labels.items(), strict=True):
         draw_plane(axis, plane, f"{name}: {label.scale:g} x {label.of}^{label.power:g}")
-        odds = label.probability(plane).numpy()
+        odds = label.probability(AFFINITIES[label.of](plane)).numpy()
         x, y = np.linspace(1, 359, 180), np.linspace(80, 0, 81)
         for color, width in (("white", 3), (INK, 1.2)):
             axis.contour(x, y, odds / label.scale, levels=[0.01, 0.1, 0.5], colors=color, linewidths=width)
@@ -82,11 +88,11 @@ def terms(shown: Mapping[str, Term]) -> Figure:
             )
             axis.plot(angle.cos(), term.per_sample(pairs)[:, 0], color=PALETTE[0])
             axis.set(title=title, xlabel="cosine of a pair", ylabel="loss", yscale="log", ylim=(1e-6, 2))
-            plain(axis)
+            _plain(axis)
             continue
         grid = torch.linspace(-1.6, 1.6, 120)
         z0, z2 = torch.meshgrid(grid, grid, indexing="xy")
-        z = torch.stack([z0, torch.zeros_like(z0), z2, torch.zeros_like(z0)], -1).reshape(1, -1, 4)
+        z = torch.stack([z0, torch.zeros_like(z0), z2, torch.zeros_like(z0)], -1).reshape(-1, 4)
         loss = term.per_sample(z).reshape(120, 120)
         filled = axis.contourf(grid, grid, loss, levels=12, cmap="viridis")
         figure.colorbar(filled, ax=axis, label="loss")
@@ -106,15 +112,15 @@ def training(rungs: Sequence[Rung]) -> Figure:
         axis.plot(steps, values, color=FAINT, linewidth=0.7)
         axis.plot(steps, values.mean(1), color=color, linewidth=2.4)
         axis.set(title=name.replace("_", " "), xlabel="step", ylim=(0, 1.02))
-        plain(axis)
+        _plain(axis)
     return figure
 
 
 @torch.no_grad()
-def latents(model: ColorMLP, layer: str, dims: Sequence[int], replica: int, title: str = "") -> Figure:
+def latents(model: Edited, layer: str, dims: Sequence[int], title: str = "") -> Figure:
     """Activations of one replica, each point in its colour: in the plane of two dims, in others, and across."""
     x = colors.rgb_centres(12)
-    z = model.activations(x.expand(model.replicas, -1, 3))[layer][replica].numpy()
+    z = model.activations(x)[layer].numpy()
     rest = [dim for dim in range(z.shape[1]) if dim not in dims]
     planes = [pair for pair in (tuple(dims[:2]), tuple(rest[:2]), (dims[0], *rest[:1])) if len(pair) == 2]
     figure = Figure(figsize=(3.4 * len(planes), 3.4), layout="constrained")
@@ -125,12 +131,12 @@ def latents(model: ColorMLP, layer: str, dims: Sequence[int], replica: int, titl
         axis.scatter(z[:, a], z[:, b], c=x.numpy(), s=9, edgecolors="none")
         axis.set(xlabel=f"z{a}", ylabel=f"z{b}", aspect="equal")
         axis.margins(0.1)
-        plain(axis)
+        _plain(axis)
     return figure
 
 
 @torch.no_grad()
-def removals(model: ColorMLP, removed: Mapping[str, Outputs], replica: int, concept: Concept = "hue") -> Figure:
+def removals(model: Replicas, removed: Mapping[str, Outputs], replica: int, concept: Concept = "hue") -> Figure:
     """The hue plane as one replica answers it, intact and after each removal, and as the concept's oracle has it."""
     plane = hue_plane()
     answers: dict[str, Outputs] = {"intact": model, **removed}
@@ -150,7 +156,7 @@ def removals(model: ColorMLP, removed: Mapping[str, Outputs], replica: int, conc
 
 
 @torch.no_grad()
-def named_colors(model: ColorMLP, removed: Mapping[str, Outputs], replica: int) -> Figure:
+def named_colors(model: Replicas, removed: Mapping[str, Outputs], replica: int) -> Figure:
     """The named colours as swatches: as they are, as one replica answers them intact, and after each removal."""
     named = colors.named()
     x = torch.stack(list(named.values()))
@@ -187,9 +193,14 @@ def reproduction(vibrancy_r2: Tensor) -> Figure:
     strip.set_yticks(range(2), [f"{name}: {of['mean']:.3f} ± {of['sd']:.3f}" for name, (of, _) in rows.items()])
     strip.set(ylim=(-0.6, 1.6), title="minimum, mean ± sd and maximum")
     axis.set(xlabel="vibrancy_r2", ylabel=f"replicas (of {len(vibrancy_r2)})", xlim=(0.5, 0.95))
-    plain(strip)
-    plain(axis)
+    _plain(strip)
+    _plain(axis)
     return figure
+
+
+def _plain(axis: Axes) -> None:
+    """Only the axes that are read."""
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _circle() -> Circle:

@@ -5,12 +5,12 @@ import pytest
 import torch
 from matplotlib import colors as mpl
 
-from analysis import pictures
-from anchoring.ablation import Ablation
+from anchoring import Edited
+from anchoring.ablation import Ablate
 from anchoring.labels import Label
 from anchoring.terms import Separate, Subspace
 from anchoring.training import Rung
-from excolor import colors
+from excolor import colors, pictures
 from excolor.models import ColorMLP, ModelConfig
 
 
@@ -24,7 +24,7 @@ def images(figure):
 
 
 def test_removals_show_colours_as_themselves(model):
-    shown = images(pictures.removals(model, {"ablate": Ablation().apply(model)}, replica=0))
+    shown = images(pictures.removals(model, {"ablate": model.edited(Ablate().edits)}, replica=0))
     assert list(shown) == ["intact", "ablate", "hue-blind oracle"]
     truth = pictures.hue_plane().numpy()
     assert truth[0].min() == pytest.approx(1, abs=1e-6)  # white on top
@@ -36,7 +36,7 @@ def test_removals_show_colours_as_themselves(model):
 
 
 def test_named_colors_are_swatches_of_themselves(model):
-    figure = pictures.named_colors(model, {"ablate": Ablation().apply(model)}, replica=1)
+    figure = pictures.named_colors(model, {"ablate": model.edited(Ablate().edits)}, replica=1)
     axis = figure.axes[0]
     swatches = np.array(axis.images[0].get_array())
     assert [label.get_text() for label in axis.get_yticklabels()] == ["colour", "intact", "ablate"]
@@ -69,7 +69,10 @@ def test_terms_are_drawn_as_losses():
 
 def test_training_draws_every_replica_and_the_mean():
     rungs = [
-        Rung(step, 20, {name: torch.rand(3) for name in ("utility", "hue_blindness", "isolation")}) for step in (10, 20)
+        Rung(
+            step, 20, {name: torch.rand(3) for name in ("utility", "hue_blindness", "isolation")}, torch.zeros(3).bool()
+        )
+        for step in (10, 20)
     ]
     figure = pictures.training(rungs)
     assert [len(axis.lines) for axis in figure.axes] == [4, 4, 4]
@@ -78,11 +81,11 @@ def test_training_draws_every_replica_and_the_mean():
 
 
 def test_latents_are_drawn_in_their_colours():
-    model = ColorMLP(ModelConfig(), [0, 1])
-    figure = pictures.latents(model, "encoder", (0, 1), 1)
+    model = Edited(ColorMLP(ModelConfig()))
+    figure = pictures.latents(model, "encoder", (0, 1))
     points = figure.axes[0].collections[0]
     x = colors.rgb_centres(12)
-    z = model.activations(x.expand(2, -1, 3))["encoder"][1].detach()
+    z = model.activations(x)["encoder"].detach()
     assert np.asarray(points.get_offsets()) == pytest.approx(z[:, :2].numpy())
     assert points.get_facecolors()[:, :3] == pytest.approx(x.numpy())
 
@@ -99,7 +102,7 @@ def test_reproduction_draws_both_distributions():
 
 @pytest.mark.parametrize(("bottleneck", "dims", "planes"), [(2, (0, 1), 1), (3, (2, 0), 2), (6, (4, 5), 3)])
 def test_latents_of_any_width_have_planes(bottleneck, dims, planes):
-    model = ColorMLP(ModelConfig(bottleneck=bottleneck), [0])
-    figure = pictures.latents(model, "encoder", dims, 0)
+    model = Edited(ColorMLP(ModelConfig(bottleneck=bottleneck)))
+    figure = pictures.latents(model, "encoder", dims)
     assert len(figure.axes) == planes
     assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == tuple(f"z{dim}" for dim in dims)
