@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from anchoring.native.expressions import LANES, Buffer, Expr, Index
-from anchoring.native.program import Fold, Map, Product, Scatter, Sizes, Statement, Store, load_of
+from anchoring.native.statements import Fold, Map, Product, Scatter, Sizes, Statement, Store, load_of
 
 TYPES = {"float": "float", "int": "int64_t", "bool": "int"}
 INFIX = {
@@ -77,10 +77,8 @@ def _fold(fold: Fold, scalar_only: bool) -> str:
     if fold.across and size % LANES:
         value = f"({vector} + W > {size} ? where(first_lanes({size} - {vector}), {value}, {start}) : {value})"
     inner = nest(fold.folded, f"{body.text}sum = {fold.op}::of(sum, {value});\n", vector)
-    if fold.across:
-        end = f"{target} = across<{fold.op}>(sum);\n"
-    else:
-        end = _store_vector(store, "sum", vector, size)
+    total = f"{target} = across<{fold.op}>(sum);\n"
+    end = total if fold.across else _store_vector(store, "sum", vector, size)
     return nest(fold.sizes, f"{{ V sum = {start};\n{inner}{end}}}\n", vector)
 
 
@@ -158,7 +156,7 @@ def scalar(expr: Expr, vector: str | None = None) -> str:
     return _operation(expr, [scalar(arg, vector) for arg in expr.args])
 
 
-def _operation(expr: Expr, args: Sequence[str]) -> str:
+def _operation(expr: Expr, args: Sequence[str]) -> str:  # noqa: PLR0911
     match expr.op:
         case op if op in INFIX:
             return f"({args[0]} {INFIX[op]} {args[1]})"

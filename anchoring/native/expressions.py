@@ -13,7 +13,7 @@ Kind = Literal["float", "int", "bool"]
 LANES = 16  # a multiple of every vector's width
 
 
-class Unsupported(Exception):
+class Unsupported(Exception):  # noqa: N818
     """Why a step cannot be native, in one line: the operator that is not known, for example."""
 
 

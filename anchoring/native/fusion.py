@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from anchoring.native.expressions import Buffer
-from anchoring.native.program import Map, Scatter, Statement, load_of
+from anchoring.native.statements import Map, Scatter, Statement, load_of
 
 
 def fuse(statements: Sequence[Statement], results: Collection[Buffer]) -> list[Statement]:
