@@ -3,6 +3,7 @@ are each mended from the other."""
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import optuna
@@ -25,6 +26,7 @@ def clean(folder: StudyFolder) -> None:
     for pattern in (".*.partial", "*/.*.partial", f"{journal.name}.lock*"):
         for leftover in folder.path.glob(pattern):
             leftover.unlink()
+    shutil.rmtree(folder.path / "ray", ignore_errors=True)  # Tune's own, of a driver that was killed
     if journal.is_file():
         with open(journal, "r+b") as file:
             file.truncate(file.read().rfind(b"\n") + 1)

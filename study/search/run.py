@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from ray import tune
@@ -45,7 +49,7 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
     if left <= 0:
         return
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # why a trial failed is in its row
-    with interruptible(search.interrupt):
+    with interruptible(search.interrupt), _without_tunes_files(folder.path / "ray"):
         tune.run(
             tune.with_parameters(run_trial, space=folder.space, plan=plan, goal=folder.goal),
             name="ray",
@@ -62,3 +66,12 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
             raise_on_failed_trial=False,
             verbose=0,
         )
+
+
+@contextmanager
+def _without_tunes_files(path: Path) -> Iterator[None]:
+    """Remove, on leaving, what Tune keeps to restore itself from: pickles, and we go on from the journal."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

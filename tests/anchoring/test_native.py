@@ -18,7 +18,7 @@ from anchoring.native import build
 pytestmark = pytest.mark.skipif(not native.compiler(), reason="there is no C++ compiler")
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def session_cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("native cache")  # with a space
     with pytest.MonkeyPatch.context() as patch:
