@@ -188,7 +188,7 @@ class ExperimentConformance:
         if not space.distributions:
             pytest.skip("a fixed setting is not searched")
         self._study("run", str(self.space), "--name", "small", "--trials", "4", *self._small, "--out", str(tmp_path))
-        self._study("resume", "small", "--trials", "5", "--confirm", "1", "--wandb", "study", "--out", str(tmp_path))
+        self._study("resume", "small", "--trials", "5", "--confirm", "0", "--out", str(tmp_path))
         self._study("confirm", "small", "--top", "1", "--seeds", "2", "--cpus", "1", "--out", str(tmp_path))
         status = json.loads(self._study("status", "small", "--json", "--out", str(tmp_path)))
         assert status["state"] == "finished"

@@ -79,7 +79,7 @@ def test_a_space_has_one_concept(space):
     with pytest.raises(InputError, match=r"concept: found 'choice\(hue, red\)', expected 'hue'"):
         space('concept = "choice(hue, red)"' + TOML)
     erased = TOML.replace("[ablation]", '[ablation]\nkind = "leace"').replace("\ndims = [0, 1]\n", "\n")
-    with pytest.raises(InputError, match=r"ablation\.kind: found 'leace', which erases a concept"):
+    with pytest.raises(InputError, match=r"ablation\.kind: found 'leace', which needs a target of the concept"):
         space('concept = "red"' + erased)
 
 
