@@ -55,7 +55,8 @@ def cluster(workers: int, address: str | None = None, packages: Iterable[Path] =
             cpus = sum(int(node["Resources"]["CPU"]) for node in nodes)
             yield {"address": address, "nodes": len(nodes), "cpus": cpus}
         finally:
-            ray.shutdown()
+            with _heard():  # what of tasks that were still running, whose end is wanted
+                ray.shutdown()
 
 
 def join(address: str, packages: Iterable[Path] = ()) -> None:
