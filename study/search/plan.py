@@ -32,7 +32,7 @@ SEEDS_APART = 100_000
 """Replica seeds of studies with neighbouring `--seed`s are this far apart. A search uses the first half of them, and
 its confirmation the second."""
 
-WORTH_COMPILING = 200_000
+WORTH_COMPILING = 20_000
 """So many replica-steps take as much longer eagerly as it takes to compile a step."""
 
 EAGER_SPEED = 9_000
