@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-#SBATCH --job-name=hue-study --nodes=4 --ntasks-per-node=1 --cpus-per-task=16
+#SBATCH --job-name=concept-study --nodes=4 --ntasks-per-node=1 --cpus-per-task=16
 # sbatch clusters/slurm.sh search_spaces/hue.toml --trials 500 --name hue, from a folder that all nodes share.
 set -euo pipefail
 source .venv/bin/activate

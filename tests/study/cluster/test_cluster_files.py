@@ -11,7 +11,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 CLUSTERS = Path(__file__).parents[3] / "clusters"
-IMAGE = "REGISTRY/hue-study:0.1.0"
+IMAGE = "REGISTRY/concept-study:0.1.0"
 
 
 def read(name):
