@@ -81,9 +81,9 @@ def test_what_the_journal_does_not_know_is_in_the_table(working, url, tmp_path):
     """As when a driver was killed between the upload of the table and that of the journal."""
     with mirror(working):
         pass
-    journal = tmp_path / "bucket" / "prefix" / "hue" / JOURNAL
-    lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join(lines[: len(lines) // 2]))
+    kept = tmp_path / "bucket" / "prefix" / "hue" / JOURNAL
+    lines = kept.read_bytes().splitlines(keepends=True)
+    kept.write_bytes(b"".join(lines[: len(lines) // 2]))
     shutil.rmtree(tmp_path / "cache")
     again = study.load(f"{url}/hue")
     assert 0 < sum(trial.state.is_finished() for trial in again.optuna().trials) < 14
