@@ -176,7 +176,7 @@ class Digits(AnchoredExperiment):
         return Target(IMAGES[:SEEN], (DIGITS[:SEEN, None] == setting.digit).float())
 
     def references(self, setting: DigitsSetting) -> Sequence[Path]:
-        names = ("leace", "hindsight", "handset") if setting.digit == 3 else ()
+        names = ("hindsight", "leace", "handset") if setting.digit == 3 else ()
         return [file for name in names if (file := self.spaces / f"{name}.toml").is_file()]
 
     def sections(self, model: Replicas, setting: DigitsSetting, replica: int) -> list[Section]:
