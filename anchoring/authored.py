@@ -42,7 +42,7 @@ class Authored(ABC):
 
     @abstractmethod
     def data(self, setting: Any) -> Data:
-        """What it is trained on."""
+        """What it is trained on. It is asked for often, so cache what takes long."""
 
     @abstractmethod
     def metrics(self, setting: Any) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Many replicas of one model: the only file that knows of an axis of replicas.
+"""Many replicas of one model: the only file that maps over replicas.
 
 Models, terms, labels and metrics are written for one replica. Here one becomes R: parameters are stacked on axis 0, and
 functions of one replica are mapped over them by `torch.func.vmap`, or one after another where vmap cannot. A training

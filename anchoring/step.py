@@ -79,8 +79,10 @@ class Step:
 
 
 def controls(steps: np.ndarray, rates: np.ndarray, weights: np.ndarray) -> Tensor:
-    """What moves the steps of these numbers [S], counted from 0: [S, 2 + terms] of learning rates [S], corrected, as is
-    the second moment, for Adam's start from zero moments (arXiv 1412.6980, section 2), and weights [S, terms]."""
+    """Learning rates, the second moment's correction and the terms' weights of steps [S], from 0: [S, 2 + terms].
+
+    Rates and moment are corrected for Adam's start from zero moments (arXiv 1412.6980, section 2).
+    """
     first, second = 1 - BETA1 ** (steps + 1.0), np.sqrt(1 - BETA2 ** (steps + 1.0))
     return torch.from_numpy(np.column_stack([rates / first, second, weights])).float()
 

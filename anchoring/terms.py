@@ -44,7 +44,7 @@ class Term(Table):
     """What every term has: the layers it acts on, when, and, if it is for labelled samples, the labels' affinities.
 
     `layers` is a list of names or a table of name and affinity, by which the layer's loss is multiplied. A term may act
-    in training, in validation (it is measured at the rungs, on colours off the training grid) or in both.
+    in training, in validation (it is measured at the rungs, on the experiment's validation data) or in both.
     """
 
     layers: Annotated[dict[str, Real], Field(min_length=1), BeforeValidator(_affinities)] = {"encoder": 1.0}

@@ -24,7 +24,7 @@ class Metric:
 
     Args:
         meaning: one line, for a reader of a table.
-        ideal: the value of a perfect model; None of a count, which has none.
+        ideal: the value of a perfect model; None if no value is perfect, as of a count.
         higher_is_better: the direction.
         diverged: what a diverged replica counts as, usually the value of a useless model; None: it is left out, and
             the metric cannot be the first objective.
@@ -111,7 +111,7 @@ class Experiment(Protocol):
         """The metrics that a setting's trainings measure. The first is what a study searches for by default."""
 
     def train(self, setting: Any, seeds: Sequence[int], *, rungs: int, compiled: bool, on_rung: OnRung) -> nn.Module:
-        """Train one replica for each seed, and return them as one module, whose tensors have an axis of replicas."""
+        """Train one replica for each seed, and return them as one module, whose parameters have an axis of replicas."""
 
     def model(self, setting: Any, seeds: Sequence[int]) -> nn.Module:
         """Untrained replicas, to load stored weights into."""

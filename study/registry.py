@@ -78,7 +78,7 @@ class Source:
             if self.file and frame.filename == self.file:
                 return f"{self.file}, line {frame.lineno}"
             for root in roots:
-                if frame.filename.startswith(root):
+                if Path(frame.filename).is_relative_to(root):
                     file = Path(frame.filename).relative_to(Path(root).parent)
                     return f"{file}, line {frame.lineno}"
         return ""
@@ -164,6 +164,9 @@ def _by_name(name: str) -> Source:
         raise InputError(f"experiment: found no {name!r}, expected one of {known}, or --experiment FILE.py")
     point = _known()[name]
     experiment = _installed(point.value)
+    if name not in (DEFAULT, experiment.name):
+        found = f"found {experiment.name!r} in {point.value}, which is installed as {name!r}"
+        raise InputError(f"experiment: {found}, expected the same name (in [project.entry-points])")
     package = _package(point.value.partition(":")[0].partition(".")[0])
     version = point.dist.version if point.dist else ""
     return Source(experiment.name, point.value, "", "", _sha_of(package), version)
@@ -222,7 +225,8 @@ def _is_experiment(value: Any) -> bool:
 
 
 def _version(module: ModuleType) -> str:
-    return str(getattr(module, "__version__", getattr(module, "version", "")))
+    version = getattr(module, "__version__", "")
+    return version if isinstance(version, str) else ""
 
 
 def _package(name: str) -> Path | None:

@@ -96,7 +96,7 @@ class ExperimentConformance:
 
     def test_different_seeds_give_different_replicas(self, subject: Experiment, setting: Any) -> None:
         model, _ = _train(subject, setting, [0, 5])
-        assert any(not torch.equal(tensor[0], tensor[1]) for tensor in model.state_dict().values())
+        assert any(not torch.equal(tensor[0], tensor[1]) for tensor in model.parameters())
 
     def test_a_replica_is_the_same_alone_and_among_others(self, subject: Experiment, setting: Any) -> None:
         alone, own = _train(subject, setting, [5])
@@ -236,7 +236,8 @@ def _train(
 
 
 def _pairs(a: nn.Module, b: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
-    ours, theirs = a.state_dict(), b.state_dict()
+    """The parameters of both, [R, ...] each; buffers are constants, the same for all replicas."""
+    ours, theirs = dict(a.named_parameters()), dict(b.named_parameters())
     assert ours.keys() == theirs.keys()
     return ((ours[name], theirs[name]) for name in ours)
 

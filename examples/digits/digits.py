@@ -1,7 +1,7 @@
 """One digit in an autoencoder of handwritten digits: an experiment on real data, in one file.
 
 The concept is a digit, 3 unless the setting says otherwise. A few noisy labels draw it into the first of eight latent
-dimensions. Without that dimension, the model should answer images of the digit as a model does that never saw it, and
+dimensions. Without that dimension, the model should answer images of the digit as a model that never saw it does, and
 the other nine as before. Reference models say what that is: eight *untouched* ones, and eight that never saw the digit.
 """
 
@@ -77,25 +77,25 @@ class Lookalike(Term):
 class Hindsight(Ablation):
     """The direction and offset that isolate best, fitted to the held-out images, at which no fair method may look."""
 
-    digit: int = 3
-
     def edits(self, model: nn.Module, target: Target | None = None) -> Mapping[str, Callable[[Tensor], Tensor]]:
-        refs = references(self.digit)
-        z = model.encoder(held_out(self.digit)).detach()
+        digit = int(DIGITS[target.values.argmax()])  # type: ignore[union-attr]
+        refs = references(digit, model.decoder[0].in_features, model.decoder[0].out_features)
+        z = model.encoder(held_out(digit)).detach()
         places = torch.randn(16, z.shape[1] + 1, generator=torch.Generator().manual_seed(0)).requires_grad_()
 
         def edited(z: Tensor, place: Tensor) -> Tensor:
             direction = F.normalize(place[:-1], dim=0)
             return z - (z @ direction - place[-1]).unsqueeze(-1) * direction
 
-        def score(place: Tensor) -> Tensor:
+        def score(place: Tensor, slope: float = 0.0) -> Tensor:  # the product alone is flat where one of them is 0
             y = model.decoder(edited(z, place))
-            return refs.forgotten(y).clamp(max=1) + refs.kept(y).clamp(max=1)
+            parts = torch.stack([refs.forgotten(y), refs.kept(y)]).clamp(max=1)
+            return parts.clamp(min=0).prod() + slope * parts.sum()
 
         optimizer = torch.optim.Adam([places], lr=0.05)
         with torch.enable_grad():
             for _ in range(150):
-                places.grad = torch.autograd.grad(-sum(map(score, places), torch.zeros(())), places)[0]
+                places.grad = torch.autograd.grad(-sum(score(place, 1.0) for place in places), places)[0]
                 optimizer.step()
         best = max(places.detach(), key=score)
         return {self.layer: lambda z: edited(z, best)}

@@ -28,7 +28,7 @@ def answered(by_digit, by_others):
     """What answers one thing to the held-out images of the digit, and another to those of the others."""
 
     def answer(x):
-        n = len(DIGITS.references(3).oracle)
+        n = len(DIGITS.references(3, 8, 32).oracle)
         return torch.cat([by_digit(x[:n]), by_others(x[n:])])
 
     return answer
@@ -39,7 +39,7 @@ def same(x):
 
 
 def oracle(x):
-    return DIGITS.references(3).oracle
+    return DIGITS.references(3, 8, 32).oracle
 
 
 def mean_image(x):
@@ -121,7 +121,7 @@ def test_hindsight_does_not_change_the_model_and_beats_the_dims(trained):
     one = untouched[0]
     before = copy.deepcopy(one.state_dict())
     setting = setting_of("hindsight")
-    ablated = Edited(one, setting.ablation.edits(one))
+    ablated = Edited(one, EXPERIMENT.edits(setting)(one))
     found = EXPERIMENT.measure(Edited(one), ablated, setting)
     dims = [{"encoder": lambda z, d=d: z * (torch.arange(8) != d)} for d in range(8)]
     best = max(EXPERIMENT.measure(Edited(one), Edited(one, edits), setting)["isolation"] for edits in dims)
