@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from excolor import colors, metrics
@@ -12,6 +13,10 @@ SPACES = Path(__file__).parents[2] / "search_spaces"
 
 class TestHue(ExperimentConformance):
     space = SPACES / "hue.toml"
+    # other tests run such studies all the time
+    test_a_study_runs_resumes_confirms_and_reports = pytest.mark.slow(
+        ExperimentConformance.test_a_study_runs_resumes_confirms_and_reports
+    )
 
     def reference_points(self):
         """Those of docs/metrics.md."""
