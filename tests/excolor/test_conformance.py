@@ -13,10 +13,10 @@ SPACES = Path(__file__).parents[2] / "search_spaces"
 
 class TestHue(ExperimentConformance):
     space = SPACES / "hue.toml"
-    # other tests run such studies all the time
-    test_a_study_runs_resumes_confirms_and_reports = pytest.mark.slow(
-        ExperimentConformance.test_a_study_runs_resumes_confirms_and_reports
-    )
+
+    @pytest.mark.slow  # other tests run such studies all the time
+    def test_a_study_runs_resumes_confirms_and_reports(self, tmp_path):
+        super().test_a_study_runs_resumes_confirms_and_reports(tmp_path)
 
     def reference_points(self):
         """Those of docs/metrics.md."""
