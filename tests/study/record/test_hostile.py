@@ -241,6 +241,7 @@ def test_a_link_out_of_the_folder_is_refused(hue, tmp_path, name):
     folder, outside = tmp_path / "hue", tmp_path / "outside"
     shutil.copytree(hue.path, folder, symlinks=True)
     link = folder / name
+    link.parent.mkdir(exist_ok=True)
     if link.is_dir():
         shutil.move(link, outside)
     elif link.exists():
