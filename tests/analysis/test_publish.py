@@ -1,5 +1,7 @@
 """A published study is the study: every frame equal, small, and silent about the machine."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
@@ -70,12 +72,14 @@ def test_nothing_is_published_twice_and_nothing_without_an_answer(hue, compact, 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
 def test_what_is_committed_loads(path):
-    folder = study.load(path)
+    example = Path(__file__).parents[2] / "examples" / path.name / f"{path.name}.py"
+    experiment = example if example.is_file() else None
+    folder = study.load(path, experiment)
     assert len(folder.replicas)
     assert len(folder.trials)
     for trial in folder.confirmation.trial.dropna().unique():
         folder.model(trial)
-        Space.read(path / "best" / f"{path.name}-{trial}.toml")
+        Space.read(path / "best" / f"{path.name}-{trial}.toml", experiment=experiment)
 
 
 def test_what_is_committed_is_small():
