@@ -159,7 +159,7 @@ def listened_on(process):
 def test_a_study_that_was_killed_and_interrupted_goes_on_where_it_was(spaces, tmp_path, command):
     path = tmp_path / "cut"
     start = [sys.executable, "-m", "study", "run", str(spaces / "hue.toml"), "--name", "cut", "--out", str(tmp_path)]
-    start += ["--trials", "500", "--seeds", "2", "--steps", "300", "--cpus", "2", "--confirm", "0"]
+    start += ["--trials", "500", "--seeds", "2", "--steps", "300", "--cpus", "2", "--confirm", "0", "--no-compile"]
     process = begin(start, path, 3)
     assert {ip.removeprefix("::ffff:") for ip in listened_on(process)} == {"127.0.0.1"}
     process.kill()
