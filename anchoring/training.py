@@ -169,7 +169,7 @@ class Training(lightning.LightningModule):
 
     def _step(self, acting: tuple[bool, ...]) -> Step:
         terms = [term for term, acts in zip(self.setting.trained.values(), acting, strict=True) if acts]
-        task = partial(_task, self.experiment, self.setting)
+        task = partial(self.experiment.loss, setting=self.setting)
         model, labels = self.model.one().to(self.device), list(self.setting.labels)
         return Step(model, task, terms, labels, self._data.targets is not None)
 
@@ -286,10 +286,6 @@ def train(
         trainer = lightning.Trainer(max_epochs=1, callbacks=[*callbacks, measured], **flags)
         trainer.fit(training)
     return training.model, measured.rungs
-
-
-def _task(experiment: Authored, setting: Any, output: Tensor, target: Tensor) -> Tensor:
-    return experiment.loss(output, target, setting)
 
 
 _MADE: dict[tuple[Any, ...], Any] = {}

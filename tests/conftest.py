@@ -1,16 +1,16 @@
 """What tests of several folders share: real studies, run once by the command line as a person would."""
 
-import csv
 import os
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import hypothesis
 import pytest
 import torch
+
+import study
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -31,19 +31,10 @@ def spaces() -> Path:
     return SPACES
 
 
-def setting_of(path: Path):
-    """A fixed setting of the colour experiment, read from its files."""
-    from excolor.experiment import experiment
-
-    document = tomllib.loads(path.read_text())
-    schedule = path.parent / document["schedule"]
-    rows = list(csv.reader(schedule.read_text().splitlines()))
-    return experiment.setting({**document, "schedule": {"file": str(schedule), "rows": rows}}, path)
-
-
 @pytest.fixture(scope="session")
 def load():
-    return setting_of
+    """A fixed setting, read from its files."""
+    return lambda path: study.read(path).setting()
 
 
 SECRETS = {
