@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from anchoring.alignment import Bend, falloff, repel, suppress
 from anchoring.erasure import Target, leace
 from anchoring.fields import Dims, Point, Real, Share, Table, check_dims
-from anchoring.layers import Edits
+from anchoring.layers import Edits, emptied
 
 
 class Ablation(Table):
@@ -71,11 +71,7 @@ class _OfWeights(Ablation):
 
     def edits(self, model: nn.Module, target: Target | None = None) -> Edits:
         writer, _ = around(model)[self.layer]
-
-        def empty(z: Tensor) -> Tensor:
-            return z * z.new_tensor([float(dim not in self.dims) for dim in range(z.shape[-1])])
-
-        return {writer: empty}
+        return {writer: lambda z: emptied(z, self.dims)}
 
     @abstractmethod
     def changed(self, model: nn.Module) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 
@@ -49,6 +49,11 @@ def activations(model: nn.Module, x: Tensor, edits: Edits = UNEDITED) -> dict[st
 def widths(model: nn.Module, x: Tensor) -> dict[str, int]:
     """The size of the last axis of each layer's activations, by the layer's name, for inputs like `x` [B, ...]."""
     return {name: z.shape[-1] for name, z in activations(model, x).items() if z.dim() > 1}
+
+
+def emptied(z: Tensor, dims: Collection[int]) -> Tensor:
+    """Activations [..., K] with some dims at 0."""
+    return z * z.new_tensor([float(dim not in dims) for dim in range(z.shape[-1])])
 
 
 class Edited:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anchoring.fields import Dims, Point, Real, Table, check_dims
-from anchoring.layers import Edits
+from anchoring.layers import Edits, emptied
 
 
 @dataclass(frozen=True)
@@ -208,10 +208,8 @@ class Fallback(Term):
     def total(self, seen: Seen) -> Tensor:
         ((layer, scale),) = self.layers.items()
 
-        def emptied(z: Tensor) -> Tensor:
-            return z.detach() * z.new_tensor([float(dim not in self.dims) for dim in range(z.shape[-1])])
-
-        return self.mean(seen.task(seen.rerun({layer: emptied})["output"]), seen) * scale
+        answers = seen.rerun({layer: lambda z: emptied(z.detach(), self.dims)})["output"]
+        return self.mean(seen.task(answers), seen) * scale
 
 
 TERMS: tuple[type[Term], ...] = (Anchor, AngularAnchor, AntiAnchor, Fallback, Pin, Separate, Subspace, Unitarity)

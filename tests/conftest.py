@@ -66,7 +66,6 @@ def command():
 @pytest.fixture(scope="session")
 def hue_run(tmp_path_factory, spaces):
     """A small study of the shipped space, and what it printed."""
-    import study
 
     out = tmp_path_factory.mktemp("runs")
     done = run_study(
@@ -86,7 +85,6 @@ def hue(hue_run):
 @pytest.fixture(scope="session")
 def outcomes(tmp_path_factory):
     """A study in which trials end in every way there is."""
-    import study
 
     out = tmp_path_factory.mktemp("runs")
     space = Path(__file__).parent / "study" / "spaces" / "outcomes.toml"
