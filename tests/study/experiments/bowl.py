@@ -84,4 +84,4 @@ class RollDown:
 
 
 experiment = RollDown()
-version = "7"
+__version__ = "7"
