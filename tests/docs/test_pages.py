@@ -62,6 +62,14 @@ def test_toml_and_csv_are_settings_and_spaces(page, tmp_path):
             Space.read(tmp_path / title)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_files_that_a_page_links_to_are_there(page):
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", prose)]
+    missing = [link for link in links if link and "://" not in link and not (page.parent / link).exists()]
+    assert not missing
+
+
 @pytest.mark.parametrize("page", having("sh"))
 def test_commands_are_ours_and_have_these_options(page):
     app = typer.main.get_command(cli.app)
