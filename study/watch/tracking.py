@@ -37,7 +37,8 @@ class Tracker:
     def __init__(self, folder: StudyFolder, console: Console, tracked: Tracked = "study"):
         self._folder = folder
         self._manifest = folder.manifest
-        self._dir = folder.path.resolve()  # as Ray starts elsewhere, maybe while W&B does
+        self._dir = folder.path.resolve()  # Ray may start, in another working directory, while W&B does:
+        self._project = os.environ.get("WANDB_PROJECT", folder.source.name)  # the thread begins without files
         self._console = console
         self._of_trials = tracked == "trials"
         best = folder.best()
@@ -87,7 +88,7 @@ class Tracker:
 
         return wandb.init(
             mode=self._mode,  # type: ignore[arg-type]
-            project=os.environ.get("WANDB_PROJECT", self._folder.source.name),
+            project=self._project,
             group=self._folder.name,
             dir=self._dir,
             reinit="create_new",

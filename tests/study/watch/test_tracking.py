@@ -160,3 +160,17 @@ def test_disabled_means_nothing(hue, monkeypatch, tmp_path):
     with Tracker(folder, Console(), "trials") as tracker:
         tracker.ended(folder.trials.to_dict("records")[0])
     assert not (folder.path / "wandb").exists()
+
+
+def test_a_run_begins_wherever_the_process_is_meanwhile(hue, monkeypatch, tmp_path):
+    """A relative folder, as the default --out is, and a working directory that changes while W&B starts."""
+    shutil.copytree(hue.path, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb"))
+    monkeypatch.chdir(tmp_path)
+    console = Console(record=True)
+    tracker = Tracker(study.load("copy"), console)
+    monkeypatch.chdir("/")
+    with tracker:
+        tracker._thread.submit(lambda: None).result()  # it has begun
+        monkeypatch.chdir(tmp_path)
+    assert console.export_text() == ""
+    assert [run.exits for run in runs(study.load(tmp_path / "copy"))] == [[0]]
