@@ -106,7 +106,7 @@ class AnchoredExperiment(Authored):
             with torch.device("meta"), torch.no_grad():
                 model = self.build(setting).eval()
                 return widths(model, x.to("meta")), around(model)
-        except RuntimeError as error:  # or NotImplementedError, which is one
+        except RuntimeError as error:  # NotImplementedError, too: an operator that has no meta kernel
             if "overflow" in str(error):
                 raise ValueError(f"cannot be made: {reason(error)}") from None
             model = initialised(partial(self.build, setting), 0).eval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,10 +36,10 @@ class Tracker:
     """
 
     def __init__(self, folder: StudyFolder, console: Console, tracked: Tracked = "study"):
-        self._folder = folder
         self._manifest = folder.manifest
-        self._dir = folder.path.resolve()  # Ray may start, in another working directory, while W&B does:
-        self._project = os.environ.get("WANDB_PROJECT", folder.source.name)  # the thread begins without files
+        # Ray may start, in another working directory, while W&B does on its thread
+        self._folder = replace(folder, path=folder.path.absolute())
+        self._files = f"{folder.path}/wandb/offline-run-*"
         self._console = console
         self._of_trials = tracked == "trials"
         best = folder.best()
@@ -88,9 +89,9 @@ class Tracker:
 
         return wandb.init(
             mode=self._mode,  # type: ignore[arg-type]
-            project=self._project,
+            project=os.environ.get("WANDB_PROJECT", self._folder.source.name),
             group=self._folder.name,
-            dir=self._dir,
+            dir=self._folder.path,
             reinit="create_new",
             settings=wandb.Settings(
                 silent=True,
@@ -159,10 +160,6 @@ class Tracker:
         run.log_artifact(models)
         if (page := folder.path / "report.html").is_file():
             run.log({"report": wandb.Html(page.read_text(encoding="utf-8"), inject=False)})
-
-    @property
-    def _files(self) -> str:
-        return f"{self._folder.path}/wandb/offline-run-*"
 
     def _or_without(self, act: Callable[..., None], *arguments: object) -> None:
         try:
