@@ -12,6 +12,7 @@ from analysis.effects import unit
 from analysis.responses import Responses
 from analysis.words import listed, name_of, tied_with_best, trials_named
 from study import StudyFolder
+from study.record.trial_state import TrialState
 from study.watch.live import format_value
 
 _MATTERS = 0.05  # of the variance, or of what makes a trial one of the best
@@ -122,10 +123,10 @@ def _lost(cost: pd.Series) -> str:
 
 def unknown(folder: StudyFolder, choice: Choice, noise: float, shares: pd.DataFrame, found: Responses) -> str:
     """What the study does not tell, as a list in Markdown."""
-    trials, metric = folder.trials, folder.goal.objectives[0]
+    trials, metric = folder.trials(), folder.goal.objectives[0]
     parameters = folder.parameters(choice.trial)
     lines = []
-    if not len(folder.confirmation):
+    if not len(folder.confirmation()):
         lines.append(f"How good the best is on new seeds: `study confirm {name_of(folder)}` measures it.")
     if choice.ties:
         lines.append(f"Which setting is the best: {listed(choice.ties)} cannot be told apart from it.")
@@ -155,7 +156,7 @@ def unknown(folder: StudyFolder, choice: Choice, noise: float, shares: pd.DataFr
         )
     elif len(folder.space.distributions):
         lines.append("What one parameter does at a time: too few trials were trained to the end to say.")
-    stopped = (trials.state == "stopped") & ~trials.audited
+    stopped = (trials.state == TrialState.STOPPED) & ~trials.audited
     if stopped.any():
         lines.append(
             f"How bad the {stopped.sum()} stopped trials would have been. Plateaus and the costs of leaving them are "

@@ -9,6 +9,7 @@ from scipy import stats
 
 from analysis.effects import noise
 from study import StudyFolder
+from study.record.trial_state import TrialState
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Audit:
 def whole(folder: StudyFolder) -> pd.DataFrame:
     """The trials that were trained to the end, complete or spared, with what they scored there as their `value`, and
     whether they were `feasible` there."""
-    trials, final = folder.trials, folder.final()
-    trials = trials[(trials.state == "complete") | trials.audited]
+    trials, final = folder.trials(), folder.final()
+    trials = trials[(trials.state == TrialState.COMPLETE) | trials.audited]
     parts, goal = dict(tuple(final[final.trial.isin(trials.trial)].groupby("trial"))), folder.goal
     scores = {trial: goal.score(rows) for trial, rows in parts.items()}
     kept = {trial: all(broken <= 0 for broken in goal.violations(rows).values()) for trial, rows in parts.items()}
@@ -44,7 +45,7 @@ def whole(folder: StudyFolder) -> pd.DataFrame:
 
 def audit(folder: StudyFolder) -> Audit:
     """The audit of a study. Without spared trials, ranks are of complete ones alone, which survived selection."""
-    trials, goal, ended, rows = folder.trials, folder.goal, whole(folder), folder.replicas
+    trials, goal, ended, rows = folder.trials(), folder.goal, whole(folder), folder.replicas()
     rows = rows[rows.trial.isin(ended.trial)]
     scores = pd.Series({key: goal.score(part) for key, part in rows.groupby(["trial", "step"])}).unstack()
     table = {}
@@ -62,7 +63,7 @@ def audit(folder: StudyFolder) -> Audit:
     tied = int((candidates.value > best - by_seeds).sum()) - len(winners) if by_seeds > 0 else 0
     interval = stats.binomtest(len(winners), spared).proportion_ci(method="wilson") if spared else None
     steps = len(folder.space.setting(folder.parameters(int(trials.trial.iloc[0]))).schedule)
-    stopped = trials[(trials.state == "stopped") & ~trials.audited]
+    stopped = trials[(trials.state == TrialState.STOPPED) & ~trials.audited]
     saved = float((steps - stopped.steps).sum() / (steps * len(trials)))
     chance = (float(interval.low), float(interval.high)) if interval else (0.0, 1.0)
     return Audit(pd.DataFrame(table).T, spared, winners, tied, len(stopped), chance, saved)

@@ -15,7 +15,7 @@ from study.evidence.ranking import ranking
 def answer(folder: StudyFolder) -> str:
     """The study's answer in two paragraphs of Markdown, from settings trained on seeds that the search never saw: the
     best one, and what it is better than."""
-    rows, goal = folder.confirmation, folder.goal
+    rows, goal = folder.confirmation(), folder.goal
     ranked, metric = ranking(rows, folder), folder.goal.objectives[0]
     seeds = rows.setting.value_counts()
     top, trials, others = ranked.iloc[0], ranked[ranked.trial.notna()], ranked[ranked.trial.isna()]

@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from analysis.effects import unit
 from analysis.style import FAINT, INK, PALETTE, edges, legend, panels, places, plain, span
+from study.record.trial_state import TrialState
 from study.watch.live import format_value
 
 
@@ -32,7 +33,7 @@ def responses(
     is marked. The worst tenth of the trials may lie below.
     """
     figure, axes = panels(len(names), sharey=True)
-    complete, style = trials.state == "complete", dict[str, Any]()
+    complete, style = trials.state == TrialState.COMPLETE, dict[str, Any]()
     for axis, name in zip(axes, names, strict=True):
         column, distribution = f"param.{name}", distributions[name]
         chosen = isinstance(distribution, CategoricalDistribution)
@@ -102,7 +103,7 @@ def plateaus(
 ) -> Figure:
     """How far each parameter may go for free, a row each of `effects.plateaus`, where the complete trials were, and one
     trial, `best`."""
-    complete = trials[trials.state == "complete"]
+    complete = trials[trials.state == TrialState.COMPLETE]
     figure = Figure(figsize=(9, 1.4 + 0.33 * len(table)), layout="constrained")
     axis = figure.subplots()
     bar = {"linewidth": 8, "solid_capstyle": "butt"}
@@ -145,7 +146,7 @@ def interaction(
     axis = figure.subplots()
     colors: dict[str, Any] = {"cmap": "cividis", "vmin": surface.min(axis=None), "vmax": trials[value].max()}
     mesh = axis.pcolormesh(edges(x, surface.shape[1]), edges(y, surface.shape[0]), surface.to_numpy(), **colors)
-    shown = trials[trials.state == "complete"]
+    shown = trials[trials.state == TrialState.COMPLETE]
     across, up = places(shown[f"param.{first}"], x), places(shown[f"param.{second}"], y)
     axis.scatter(across, up, c=shown[value], s=9, linewidths=0.2, edgecolors="white", **colors)
     span(axis, "x", x)

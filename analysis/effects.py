@@ -19,6 +19,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import BaseImportanceEvaluator, FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 from sklearn.ensemble import RandomForestRegressor  # type: ignore[import-untyped]
 
+from study.record.trial_state import TrialState
+
 ENOUGH = 10  # trials, to say anything
 _MOST = 100  # trials over which a forest is averaged, since that takes the square of their number of predictions
 _SHARED = 400  # trials that importances are of, at most, since fANOVA takes the square of their number, too
@@ -84,7 +86,7 @@ def noise(trials: pd.DataFrame, replicas: int, metric: str) -> float:
     fail. Two settings that are equally good differ by more in one case of twenty; in fewer if both were trained on the
     same seeds, as a study's trials are. NaN of one replica, which has no sd.
     """
-    complete = trials[trials.state == "complete"]
+    complete = trials[trials.state == TrialState.COMPLETE]
     better = complete[complete["value"] >= complete["value"].median()]
     return float(1.96 * np.sqrt(2 * (better[f"{metric}.sd"] ** 2).mean() / replicas))
 
@@ -98,7 +100,7 @@ def plateaus(trials: pd.DataFrame, distributions: Distributions, noise: float, v
     of the parameter, and a smaller one may be the sampler's doing, which closes in on all parameters at once. Empty if
     no trial is complete, the noise is unknown or there are no parameters.
     """
-    complete = trials[(trials.state == "complete") & trials[value].notna()].reset_index(drop=True)
+    complete = trials[(trials.state == TrialState.COMPLETE) & trials[value].notna()].reset_index(drop=True)
     if complete.empty or np.isnan(noise) or not distributions:
         return pd.DataFrame()
     best = int(complete[value].argmax())
@@ -202,7 +204,7 @@ def _categorical(distributions: Distributions) -> list[bool]:
 
 def _counted(trials: pd.DataFrame, value: str) -> pd.DataFrame:
     """The trials that have a value; none if they are too few or all equally good."""
-    counted = trials[(trials.state != "failed") & trials[value].notna()]
+    counted = trials[(trials.state != TrialState.FAILED) & trials[value].notna()]
     return counted if len(counted) >= ENOUGH and counted[value].nunique() > 1 else counted.head(0)
 
 

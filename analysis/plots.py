@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from analysis.style import FAINT, INK, PALETTE, legend, log_ticks, panels, plain
 from study import StudyFolder
 from study.experiment import Setting
+from study.record.trial_state import TrialState
 
 _HALO = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind text over lines
 
@@ -87,7 +88,7 @@ def confirmation(rows: pd.DataFrame, ranked: pd.DataFrame, metric: str) -> Figur
 def pareto(folder: StudyFolder) -> Figure:
     """The first two objectives of the complete trials with their front, and the hypervolume it dominates as trials end:
     against the worst values seen, in units of the box between those and the best."""
-    complete, front = folder.trials[folder.trials.state == "complete"], folder.front()
+    complete, front = folder.trials()[folder.trials().state == TrialState.COMPLETE], folder.front()
     names = folder.goal.objectives
     signs = np.array([1 if direction == "minimize" else -1 for direction in folder.goal.directions])
     losses = complete[[f"value.{name}" for name in names]].to_numpy() * signs
@@ -124,7 +125,7 @@ def learning_curves(trials: pd.DataFrame, replicas: pd.DataFrame, best: Sequence
     figure = Figure(figsize=(9, 4), layout="constrained")
     axis = figure.subplots()
     for other in curves.columns.difference(list(best)):
-        complete = states[other] == "complete"
+        complete = states[other] == TrialState.COMPLETE
         axis.plot(
             curves[other].dropna(), color=INK if complete else FAINT, alpha=0.2 if complete else 0.5, linewidth=0.8
         )

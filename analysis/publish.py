@@ -29,15 +29,15 @@ def publish(folder: StudyFolder, to: Path = PUBLISHED) -> StudyFolder:
     Of a study without a confirmation it has the best trial's model and setting. Raises InputError if it is there
     already or no trial is complete.
     """
-    chosen = folder.confirmation.trial.dropna().unique().tolist() or folder.best().trial.tolist()
+    chosen = folder.confirmation().trial.dropna().unique().tolist() or folder.best().trial.tolist()
     if not chosen:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to publish")
-    writer = Writer.create(to / folder.name, folder.space, _anonymous(folder.manifest))
+    writer = Writer.create(to / folder.name, folder.space, _anonymous(folder.manifest()))
     compact = StudyFolder(writer.path, folder.given)
     (compact.path / "replicas.parquet").rmdir()
-    replicas = folder.replicas.sort_values(["trial", "step", "seed"], ignore_index=True)
-    tables = {"trials": folder.trials, "replicas": replicas}
-    tables |= {"confirmation": folder.confirmation, "leave-one-out": folder.leave_one_out}
+    replicas = folder.replicas().sort_values(["trial", "step", "seed"], ignore_index=True)
+    tables = {"trials": folder.trials(), "replicas": replicas}
+    tables |= {"confirmation": folder.confirmation(), "leave-one-out": folder.leave_one_out()}
     for name, frame in tables.items():
         if len(frame):
             writer.write(f"{name}.parquet", compressed(pa.Table.from_pandas(frame, preserve_index=False)))

@@ -14,6 +14,7 @@ from sklearn.model_selection import KFold, cross_val_predict  # type: ignore[imp
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer  # type: ignore[import-untyped]
 
 from analysis.effects import middles, unit
+from study.record.trial_state import TrialState
 
 ENOUGH = 30  # trials, to draw a curve
 RESAMPLES = 200
@@ -44,7 +45,7 @@ def responses(
     intervals are percentiles of 200 bootstrap resamples of the trials. `plateaus` is that of `effects.plateaus`.
     """
     nothing = Responses({}, pd.DataFrame(), np.nan)
-    trials = trials[(trials.state != "failed") & trials[value].notna()]
+    trials = trials[(trials.state != TrialState.FAILED) & trials[value].notna()]
     if len(trials) < ENOUGH or not distributions or trials[value].nunique() < 2:
         return nothing
     names, y = list(distributions), trials[value].to_numpy()

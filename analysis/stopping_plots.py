@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from analysis.style import FAINT, INK, PALETTE, legend, plain
 from analysis.words import score_of
 from study import StudyFolder
+from study.record.trial_state import TrialState
 
 
 def endings(folder: StudyFolder, ended: pd.DataFrame) -> Figure:
@@ -45,7 +46,7 @@ def rank_correlations(ranks: pd.DataFrame) -> Figure:
 
 def early_and_late(folder: StudyFolder, ended: pd.DataFrame, rung: int) -> Figure:
     """The score at a rung and at the end of trials that were trained to the end, complete and spared."""
-    rows = folder.replicas
+    rows = folder.replicas()
     rows = rows[(rows.step == rung) & rows.trial.isin(ended.trial)]
     early = ended.trial.map({trial: folder.goal.score(part) for trial, part in rows.groupby("trial")})
     figure = Figure(figsize=(6.5, 4.5), layout="constrained")
@@ -65,8 +66,8 @@ def early_and_late(folder: StudyFolder, ended: pd.DataFrame, rung: int) -> Figur
 
 def steps_taken(folder: StudyFolder) -> Figure:
     """How many trials were still training at each step: those that became complete, and those that were stopped."""
-    trials = folder.trials
-    stopped = trials[(trials.state == "stopped") & ~trials.audited]
+    trials = folder.trials()
+    stopped = trials[(trials.state == TrialState.STOPPED) & ~trials.audited]
     others = len(trials) - len(stopped)
     steps = np.array([0, *sorted(stopped.steps.unique()), trials.steps.max()])
     going = np.array([(stopped.steps > step).sum() for step in steps])

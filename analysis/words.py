@@ -14,7 +14,7 @@ from analysis.publish import PUBLISHED
 from study import StudyFolder
 from study.experiment import Setting
 from study.record.folder import reference_files as references_of
-from study.record.tables import STATES
+from study.record.trial_state import TrialState
 from study.space.space import Space
 from study.watch.live import format_figure
 
@@ -32,7 +32,7 @@ def reference_files(folder: StudyFolder) -> list[Path]:
 
 def references(folder: StudyFolder) -> dict[str, Setting]:
     """Those settings, by the names of their files, at the study's number of steps."""
-    steps = folder.manifest["steps"]
+    steps = folder.manifest()["steps"]
     return {file.stem: Space.read(file, steps, folder.source).setting() for file in reference_files(folder)}
 
 
@@ -78,13 +78,13 @@ def failures(folder: StudyFolder) -> str:
 
 def favourite(folder: StudyFolder) -> str:
     """The search's favourite, in a paragraph of Markdown. Raises ValueError if no trial is complete."""
-    trials, best = folder.trials, folder.best()
+    trials, best = folder.trials(), folder.best()
     if best.empty:
         raise ValueError(f"{folder.path}: no trial is complete, so there is no answer")
     top = best.iloc[0]
     states = trials.state.value_counts()
-    states_of = ", ".join(f"{states[state]} {state}" for state in STATES if state in states)
-    planned = folder.manifest["trials"] or len(trials)
+    states_of = ", ".join(f"{states[state]} {state}" for state in TrialState if state in states)
+    planned = folder.manifest()["trials"] or len(trials)
     of = f"{len(trials)} settings" if len(trials) >= planned else f"{len(trials)} of {planned} planned settings"
     seeds = len(folder.seeds())
     metric = folder.goal.objectives[0]
@@ -110,7 +110,7 @@ def favourite(folder: StudyFolder) -> str:
         if ties
         else f"No other complete trial is as good (paired t-tests of {metric} over the {seeds} seeds, p < 0.05)."
     )
-    ahead = "." if len(folder.confirmation) else f": `study confirm {html.escape(name_of(folder))}` measures that."
+    ahead = "." if len(folder.confirmation()) else f": `study confirm {html.escape(name_of(folder))}` measures that."
     return (
         f"**The search's favourite of {of} ({states_of}){by} is trial {top.trial}: {figures} {tied} It was chosen on "
         f"the seeds that it is measured on here, so expect it to do somewhat worse on new seeds{ahead}"
@@ -135,7 +135,7 @@ def trials_named(trials: Sequence[int]) -> list[str]:
 
 def provenance(folder: StudyFolder) -> str:
     """Where a study's figures come from, in a line of Markdown."""
-    manifest = folder.manifest
+    manifest = folder.manifest()
     return html.escape(
         f"Study {folder.name}, {manifest['started']}, of {manifest['space']}: seed {manifest['seed']}, replica seeds "
         f"{folder.seeds()[0]} to {folder.seeds()[-1]}, commit {manifest['commit'] or 'unknown'}, on "
@@ -147,7 +147,7 @@ def provenance(folder: StudyFolder) -> str:
 def tied_with_best(folder: StudyFolder, level: float = 0.05) -> list[int]:
     """Complete trials whose mean objective is not significantly worse than the best's, by two-sided paired t-tests over
     the same seeds, and of which no more replicas failed."""
-    order = folder.best(len(folder.trials)).trial.tolist()
+    order = folder.best(len(folder.trials())).trial.tolist()
     final = folder.final()
     final = final[final.trial.isin(order)]
     final = final.assign(score=_scores(final, folder), failed=failed(final, folder))

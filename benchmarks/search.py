@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from study.experiment import Metric
+from study.record.trial_state import TrialState
 from study.search.plan import Plan
 from study.search.samplers import sampler
 from study.search.schedulers import scheduler
@@ -177,7 +178,9 @@ def simulate(landscape: Landscape, arm: Arm, seed: int, trials: int = TRIALS) ->
         trial = workers.popleft()
         trial.rung, run.spent = trial.rung + 1, run.spent + 1
         seen = landscape.value(trial.parameters, trial.rung) + trial.noise
-        state = "diverged" if np.isnan(seen).all() else "complete" if trial.rung == RUNGS else "stopped"
+        state = TrialState.COMPLETE if trial.rung == RUNGS else TrialState.STOPPED
+        if np.isnan(seen).all():
+            state = TrialState.DIVERGED
         told = np.nan_to_num(seen) if honest else seen  # a diverged replica counts as a useless one
         score = float(told.mean())
         result = {"training_iteration": trial.rung, SCORE: score}
@@ -187,12 +190,12 @@ def simulate(landscape: Landscape, arm: Arm, seed: int, trials: int = TRIALS) ->
         if honest:
             columns = {"seed": range(REPLICAS), "step": trial.rung, "diverged": np.isnan(seen), "isolation": seen}
             search.running[trial.trial_id].hear(Report(state, trial.rung, 0.0, pd.DataFrame(columns)))
-        if decision != TrialScheduler.STOP and state == "stopped":
+        if decision != TrialScheduler.STOP and state is TrialState.STOPPED:
             workers.append(trial)
             continue
         asha.on_trial_complete(controller, trial, result)
         search.on_trial_complete(trial.trial_id, result)
-        if state == "complete":
+        if state is TrialState.COMPLETE:
             run.ends.append((run.spent, score, landscape.value(trial.parameters)))
         if started < trials:
             workers.append(start(started))

@@ -121,7 +121,7 @@ def _read(folder: study.StudyFolder, start: float, samples: np.ndarray) -> Searc
     ended = [trial.datetime_complete for trial in folder.optuna().trials if trial.datetime_complete]
     ends = np.array([end.timestamp() for end in ended]) - start
     order = np.argsort(ends)
-    starts = ends - folder.trials.seconds.to_numpy()
+    starts = ends - folder.trials().seconds.to_numpy()
     return Search(starts[order], ends[order], samples[:, 0] - start, samples[:, 1])
 
 

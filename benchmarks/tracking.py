@@ -18,6 +18,7 @@ from rich.console import Console
 import study
 from benchmarks.figures import Row, Runs, less_than, race, seconds, table
 from study.record.recorder import Listener
+from study.record.trial_state import TrialState
 from study.search.trial import Report
 from study.watch.tensorboard import Curves
 from study.watch.tracking import Tracker
@@ -48,7 +49,7 @@ def _added(out: Path, rounds: int) -> list[Row]:
 
 
 def _own_time(folder: study.StudyFolder) -> list[Row]:
-    trained = float(folder.trials.seconds.sum())
+    trained = float(folder.trials().seconds.sum())
     listeners: dict[str, Callable[[], Listener]] = {
         "W&B, the study": lambda: Tracker(folder, Console()),
         "W&B, each trial": lambda: Tracker(folder, Console(), "trials"),
@@ -83,18 +84,18 @@ def _study(path: Path, mode: str, *flags: str) -> None:
 
 def _replayed(folder: study.StudyFolder, make: Callable[[], Listener]) -> float:
     """CPU seconds of a listener, and of the processes that it starts, that hears a study's trials again."""
-    replicas = folder.replicas
+    replicas = folder.replicas()
     with ExitStack() as stack:
         listener = make()
         if isinstance(listener, Tracker):
             stack.enter_context(listener)
             listener._thread.submit(int).result()  # it has begun
         start = _cpu_seconds()
-        for row in folder.trials.to_dict("records"):
+        for row in folder.trials().to_dict("records"):
             trial = int(row["trial"])
             listener.started(trial)
             for step, rung in replicas[replicas.trial == trial].drop(columns="trial").groupby("step"):
-                listener.reported(trial, Report("complete", int(str(step)), 0.0, rung))
+                listener.reported(trial, Report(TrialState.COMPLETE, int(str(step)), 0.0, rung))
             listener.ended({str(key): value for key, value in row.items()})
         if isinstance(listener, Tracker):
             listener._thread.submit(int).result()

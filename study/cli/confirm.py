@@ -91,7 +91,7 @@ def _leave_one_out(folder: StudyFolder, seeds: int) -> None:
     from study.evidence.ranking import ranking
     from study.watch import summary
 
-    ranked = ranking(folder.confirmation, folder)
+    ranked = ranking(folder.confirmation(), folder)
     for trial in ranked.trial.dropna().head(1):
         _train_again(folder, confirmation.leave_one_out(folder, int(trial)), seeds, "leave-one-out.parquet")
         console.print(summary.worths(folder))

@@ -68,14 +68,14 @@ def search(folder: StudyFolder, plan: Plan, top: int, heard: list[Listener]) -> 
     from study.watch.live import StudyView
 
     interrupted = False
-    past, best = len(folder.trials), folder.best()
+    past, best = len(folder.trials()), folder.best()
     row = {str(key): value for key, value in best.iloc[0].items()} if len(best) else None
     budget = f"{plan.minutes:g} minutes" if plan.trials is None else f"{plan.trials} trials"
     try:
         with cluster(plan.workers, plan.address, folder.source.packages()) as where:
-            Writer(folder.path).write_manifest({**folder.manifest, "cluster": where})
+            Writer(folder.path).write_manifest({**folder.manifest(), "cluster": where})
             at_once = plan.at_once or f"on {where['cpus']} CPUs of {where['nodes']} nodes, as many"
-            of = folder.manifest["space"]
+            of = folder.manifest()["space"]
             title = f"{folder.path}: {budget} of {of}, {plan.seeds} seeds each, {at_once} at a time"
             with StudyView(console, title, plan, folder.goal, past, row) as view:
                 run_trials(plan, folder, [view, *heard])
@@ -88,7 +88,7 @@ def search(folder: StudyFolder, plan: Plan, top: int, heard: list[Listener]) -> 
         console.print(summary.best_settings(folder))
         report_on(folder)
     if interrupted:
-        kept = f"interrupted after {len(folder.trials)} trials, which are kept"
+        kept = f"interrupted after {len(folder.trials())} trials, which are kept"
         raise FailedError(f"{folder.path}: {kept}; `study resume {folder.path}` goes on")
     if folder.best().empty:
         raise FailedError(f"{folder.path}: found no {folder.goal.answer}; `study show {folder.path} TRIAL` says why")

@@ -173,8 +173,8 @@ def resume(
 
     folder = open_folder(study, out, experiment)
     plan = Plan.of(folder)
-    if trials is not None and trials < len(folder.trials):
-        raise InputError(f"{folder.path}: has {len(folder.trials)} trials, expected more (--trials)")
+    if trials is not None and trials < len(folder.trials()):
+        raise InputError(f"{folder.path}: has {len(folder.trials())} trials, expected more (--trials)")
     more = replace(
         plan,
         cpus=plan.cpus if cpus is None else cpus,

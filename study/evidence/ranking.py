@@ -18,7 +18,6 @@ class Study(Protocol):
     @property
     def goal(self) -> Goal: ...
 
-    @property
     def trials(self) -> pd.DataFrame: ...
 
     @property
@@ -50,7 +49,7 @@ def ranking(confirmed: pd.DataFrame, folder: Study) -> pd.DataFrame:
     metric, declared = goal.objectives[0], goal.first
     usual = reference(confirmed, folder)
     sign = 1.0 if goal.directions[0] == "maximize" else -1.0
-    searched = folder.trials.set_index("trial")["value"]
+    searched = folder.trials().set_index("trial")["value"]
     scores = {
         str(name): sign * counted(rows.set_index("seed"), metric, declared).sort_index()
         for name, rows in confirmed.groupby("setting", sort=False)

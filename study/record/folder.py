@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from anchoring.errors import InputError
 from study import registry
 from study.experiment import Document, Experiment, Metric
+from study.record.trial_state import TrialState
 from study.record.untrusted import read_frame, read_manifest
 from study.record.weights import load_weights
 from study.registry import Source
@@ -38,7 +39,6 @@ class StudyFolder:
     def name(self) -> str:
         return self.path.name
 
-    @property
     def manifest(self) -> dict[str, Any]:
         """What the study was asked, by what code, and where it ran."""
         return read_manifest(self.path / "manifest.json")
@@ -51,7 +51,7 @@ class StudyFolder:
         """
         if self.given:
             return self.given
-        return registry.named((self.manifest.get("experiment") or {}).get("name", registry.DEFAULT))
+        return registry.named((self.manifest().get("experiment") or {}).get("name", registry.DEFAULT))
 
     @property
     def experiment(self) -> Experiment:
@@ -64,7 +64,7 @@ class StudyFolder:
     @cached_property
     def metrics(self) -> dict[str, Metric]:
         """The metrics that its experiment declares. Studies of version 0.1 ask the experiment, others the manifest."""
-        if (declared := self.manifest.get("metrics")) is None:
+        if (declared := self.manifest().get("metrics")) is None:
             _ = self.experiment  # says that it is not here
             return self.space.metrics()
         try:
@@ -77,17 +77,16 @@ class StudyFolder:
     @cached_property
     def space(self) -> Space:
         """The search space as it was run."""
-        return Space.read(self.path / "study.toml", self.manifest["steps"], self.source)
+        return Space.read(self.path / "study.toml", self.manifest()["steps"], self.source)
 
     @cached_property
     def goal(self) -> Goal:
         """What the study is after."""
-        manifest = self.manifest
+        manifest = self.manifest()
         return Goal(self.metrics, tuple(manifest["objectives"]), manifest["aggregate"], tuple(manifest["constraints"]))
 
     # Tables
 
-    @property
     def trials(self) -> pd.DataFrame:
         """A row per trial: trial, state, steps, seconds, diverged, reason, param.*, <metric>.mean/.sd/.p10/.min."""
         path = self.path / "trials.parquet"
@@ -95,7 +94,6 @@ class StudyFolder:
             return pd.DataFrame({"trial": [], "state": []})
         return read_frame(path, ("trial", "state", "steps", "seconds", "audited", "reason", "value", "feasible"))
 
-    @property
     def replicas(self) -> pd.DataFrame:
         """A row per trial, seed and rung: trial, seed, step, diverged and every metric."""
         path, columns = self.path / "replicas.parquet", ("trial", "seed", "step", "diverged")
@@ -110,17 +108,15 @@ class StudyFolder:
 
     def final(self, trial: int | None = None) -> pd.DataFrame:
         """The rows of `replicas` at the last rung that each trial, or just one, reached."""
-        replicas = self.replicas
+        replicas = self.replicas()
         if trial is not None:
             replicas = replicas[replicas.trial == trial]
         return replicas[replicas.step == replicas.groupby("trial").step.transform("max")]
 
-    @property
     def confirmation(self) -> pd.DataFrame:
         """A row per confirmed setting and held-out seed: setting, trial, seed, step, diverged and every metric."""
         return self._held_out("confirmation.parquet")
 
-    @property
     def leave_one_out(self) -> pd.DataFrame:
         """As `confirmation`, of the best setting, and of it without each of its terms; empty if not measured."""
         return self._held_out("leave-one-out.parquet")
@@ -137,10 +133,10 @@ class StudyFolder:
         Only trials that keep the constraints count. The values are those that the search chose by, and so flatter
         what they were chosen for: `answer` is what held on seeds that no search saw.
         """
-        trials = self.trials
+        trials = self.trials()
         if "value" not in trials:
             return trials.head(0)
-        answers = trials[(trials.state == "complete") & trials.feasible]
+        answers = trials[(trials.state == TrialState.COMPLETE) & trials.feasible]
         return answers.sort_values("value", ascending=self.goal.directions[0] == "minimize", kind="stable").head(n)
 
     def answer(self) -> pd.Series:
@@ -154,7 +150,7 @@ class StudyFolder:
         """
         from study.evidence.ranking import ranking
 
-        rows = self.confirmation
+        rows = self.confirmation()
         ranked = ranking(rows, self) if len(rows) else rows
         trials = ranked[ranked.trial.notna()]
         if trials.empty:
@@ -164,7 +160,7 @@ class StudyFolder:
     def front(self) -> pd.DataFrame:
         """The trials of the Pareto front, by Optuna's account: no other complete one is better in every objective."""
         numbers = [trial.number for trial in self.optuna().best_trials]
-        return self.trials[self.trials.trial.isin(numbers)].sort_values("value")
+        return self.trials()[self.trials().trial.isin(numbers)].sort_values("value")
 
     @property
     def references(self) -> list[str]:
@@ -175,7 +171,7 @@ class StudyFolder:
 
     def row(self, trial: int) -> pd.DataFrame:
         """A trial's row of `trials`. Raises InputError if there is no such trial."""
-        trials = self.trials
+        trials = self.trials()
         row = trials[trials.trial == trial]
         if row.empty:
             known = f"one of 0 to {trials.trial.max()}" if len(trials) else "one of a study that has trials"
@@ -202,7 +198,7 @@ class StudyFolder:
 
     def seeds(self) -> list[int]:
         """The seed of each replica of every trial."""
-        return self.manifest["replica_seeds"]
+        return self.manifest()["replica_seeds"]
 
     def model_path(self, trial: int) -> Path:
         """The file of a trial's trained replicas, if it was completed."""

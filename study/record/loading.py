@@ -34,7 +34,7 @@ def load(path: str | Path, experiment: str | Path | Source | None = None) -> Stu
     expect_own_files(path)
     own = given(experiment)
     folder = StudyFolder(path, own)
-    if own and (named := folder.manifest.get("experiment")) and named["name"] != own.name:
+    if own and (named := folder.manifest().get("experiment")) and named["name"] != own.name:
         raise InputError(
             f"{path}: is a study of experiment {named['name']!r}, but {own.file} is {own.name!r}, "
             f"expected the same (--experiment)"

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from study.record.tables import trials_table
+from study.record.trial_state import TrialState
 from study.record.writer import Writer
 from study.search.trial import Report, Row, Trial
 
@@ -37,7 +38,7 @@ class Recorder:
         if replicas:
             self._writer.add_replicas(trial.number, pd.concat(replicas, ignore_index=True))
         last = trial.reports[-1]
-        if last.model is not None and trial.state == "complete":
+        if last.model is not None and trial.state is TrialState.COMPLETE:
             self._writer.add_model(trial.number, last.model)
         row = trial.row()
         # a table that grows by a row costs a tenth of one made of all rows anew

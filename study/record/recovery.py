@@ -8,11 +8,13 @@ from typing import Any
 
 import optuna
 import pyarrow as pa
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
 
 from anchoring.errors import InputError
 from study.record.folder import StudyFolder
 from study.record.tables import replicas_of, trials_table
+from study.record.trial_state import TrialState
 from study.record.untrusted import expect_plain_state
 from study.record.writer import Writer
 from study.search.searcher import requeue
@@ -43,7 +45,7 @@ def reconcile(study: optuna.Study, folder: StudyFolder) -> None:
     for _ in range(len(study.trials), max(rows, default=-1) + 1):
         study.enqueue_trial({})
     requeue(study)
-    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    waiting = study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
     if untold := [trial for trial in waiting if trial.number in rows]:
         for trial in untold:  # the journal may have been cut between one parameter and the next
             fixed = folder.parameters(trial.number)
@@ -69,12 +71,12 @@ def _fail_if_cut_short(study: optuna.Study, folder: StudyFolder) -> None:
         except InputError:
             if trial.state.is_finished():
                 raise
-            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            study._storage.set_trial_state_values(trial._trial_id, OptunaState.FAIL)
 
 
 def _tell(ask: optuna.Trial, row: Row, study: optuna.Study, folder: StudyFolder) -> None:
     """Tell Optuna of a trial what its row of trials.parquet and its replicas say."""
-    reports = _reports(folder, ask.number, row["state"], row["seconds"])
+    reports = _reports(folder, ask.number, TrialState(row["state"]), row["seconds"])
     spared = sum(report.step <= row["steps"] for report in reports) if row["audited"] else None
     trial = Trial(ask, folder.goal, spared=spared)
     for report in reports:
@@ -86,20 +88,21 @@ def _row(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) -> Row:
     """The row of trials.parquet of a trial that Optuna knows to have ended. Why it failed, only that row knew."""
     replicas = replicas_of(folder.path, known.number)
     diverged = len(replicas) and replicas[replicas.step == replicas.step.max()].diverged.all()
-    failed = "diverged" if diverged else "failed"
-    state = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "stopped"}.get(known.state, failed)
+    state = next(state for state in TrialState if state.in_optuna is known.state)
+    if known.state == OptunaState.FAIL and not diverged:
+        state = TrialState.FAILED
     seconds = known.duration.total_seconds() if known.duration else 0.0
     reports = _reports(folder, known.number, state, seconds)
     told = len(known.intermediate_values)
-    spared = told if state == "stopped" and 0 < told < len(reports) else None
+    spared = told if state is TrialState.STOPPED and 0 < told < len(reports) else None
     return Trial(optuna.Trial(study, known._trial_id), folder.goal, reports, spared).row()
 
 
-def _reports(folder: StudyFolder, number: int, state: str, seconds: float) -> list[Report]:
+def _reports(folder: StudyFolder, number: int, state: TrialState, seconds: float) -> list[Report]:
     """A trial's reports, from its replicas; a failure if there are none."""
     rungs: list[tuple[Any, Any]] = [*replicas_of(folder.path, number).groupby("step")]
-    reports = [Report("stopped", step, seconds, rows.reset_index(drop=True)) for step, rows in rungs]
-    if state == "failed" or not reports:
+    reports = [Report(TrialState.STOPPED, step, seconds, rows.reset_index(drop=True)) for step, rows in rungs]
+    if state is TrialState.FAILED or not reports:
         return [*reports, Report.failed("its record was lost", seconds)]
     last = reports[-1]
     return [*reports[:-1], Report(state, last.step, seconds, last.replicas)]

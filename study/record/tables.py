@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from anchoring.errors import InputError, reason
 from study.record.untrusted import read_frame
 
-STATES = ("complete", "stopped", "diverged", "failed")
 NOT_METRICS = ("trial", "seed", "step", "diverged")  # the other columns of replicas.parquet
 
 STATISTICS: dict[str, Callable[[pd.Series], Any]] = {

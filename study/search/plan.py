@@ -71,7 +71,7 @@ class Plan:
     def of(cls, folder: StudyFolder) -> Plan:
         """The plan that a study was started, or last continued, with."""
         names = {field.name for field in fields(cls)}
-        known: dict[str, Any] = {key: value for key, value in folder.manifest.items() if key in names}
+        known: dict[str, Any] = {key: value for key, value in folder.manifest().items() if key in names}
         try:
             return TypeAdapter(cls).validate_python(known)
         except ValidationError as error:
@@ -162,16 +162,16 @@ def continued(folder: StudyFolder, space: Space, plan: Plan) -> Plan:
     fixed = [field.name for field in fields(Plan) if field.name not in may_change]
     if changed := [name for name in fixed if getattr(before, name) != getattr(now, name)]:
         raise InputError(f"{path}: a study with other {', '.join(changed)} has this name, expected a new name (--name)")
-    if plan.trials is not None and plan.trials <= len(folder.trials):
-        raise InputError(f"{path}: has {len(folder.trials)} trials, expected more (--trials) or a new name (--name)")
+    if plan.trials is not None and plan.trials <= len(folder.trials()):
+        raise InputError(f"{path}: has {len(folder.trials())} trials, expected more (--trials) or a new name (--name)")
     return now
 
 
 def extend(folder: StudyFolder, plan: Plan) -> None:
     """Write down that a study is continued, with a plan of more trials or minutes; keep how it was before."""
-    before = {key: folder.manifest.get(key) for key in ("started", "command", "commit", "trials", "minutes")}
-    history = [*folder.manifest.get("history", []), before]
-    _write(folder, {**folder.manifest, **_now(plan), **asdict(plan), "history": history})
+    before = {key: folder.manifest().get(key) for key in ("started", "command", "commit", "trials", "minutes")}
+    history = [*folder.manifest().get("history", []), before]
+    _write(folder, {**folder.manifest(), **_now(plan), **asdict(plan), "history": history})
 
 
 def expect_same_experiment(folder: StudyFolder, changed: bool = False) -> None:
@@ -180,16 +180,16 @@ def expect_same_experiment(folder: StudyFolder, changed: bool = False) -> None:
     Raises InputError if not, unless it may have `changed`: then the manifest records the new code, and in its history
     the one before. A study of version 0.1 does not say what code it was made with.
     """
-    source, before = folder.source, folder.manifest.get("experiment")
+    source, before = folder.source, folder.manifest().get("experiment")
     _ = folder.experiment  # says that it is not here
     if before is None or before["digest"] == source.digest:
         return
     if not changed:
         found = f"experiment {source.name} has changed since (digest {source.digest[:12]})"
-        expected = f"that of {folder.manifest['started']} ({before['digest'][:12]})"
+        expected = f"that of {folder.manifest()['started']} ({before['digest'][:12]})"
         raise InputError(f"{folder.path}: {found}, expected {expected}; --changed-experiment goes on with the new one")
-    history = [*folder.manifest.get("history", []), {"started": folder.manifest["started"], "experiment": before}]
-    _write(folder, {**folder.manifest, "experiment": source.record, "history": history})
+    history = [*folder.manifest().get("history", []), {"started": folder.manifest()["started"], "experiment": before}]
+    _write(folder, {**folder.manifest(), "experiment": source.record, "history": history})
 
 
 def _write(folder: StudyFolder, manifest: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from anchoring.dopesheet import Dopesheet
 from anchoring.errors import InputError
 from study.experiment import Rung
+from study.record.trial_state import TrialState
 from study.search.trial import Report
 from study.space.space import Space
 
@@ -39,7 +40,7 @@ def rehearse(space: Space) -> None:
             raise InputError(f"{where}: train: found {model!r} returned, expected a torch.nn.Module of the replicas")
         if len(reports) != 1:
             raise InputError(f"{where}: train: found {len(reports)} calls of on_rung with rungs=1, expected one")
-        if reports[0].state == "stopped":
+        if reports[0].state is TrialState.STOPPED:
             raise InputError(f"{where}: train: found steps left at the last rung, expected rung.step == rung.steps")
         _expect_same(where, _shapes(model), _shapes(experiment.model(setting, SEEDS)))
         safetensors.torch.save(model.state_dict())

@@ -35,7 +35,7 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
     what is recorded by then is whole.
     """
     clean(folder)
-    study = journal.search(folder.path, sampler(plan, len(folder.trials)), folder.goal.directions)
+    study = journal.search(folder.path, sampler(plan, len(folder.trials())), folder.goal.directions)
     reconcile(study, folder)
     recorder = Recorder(folder.path, listeners)
     past = len(recorder.trials)

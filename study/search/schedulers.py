@@ -111,9 +111,9 @@ def replay(scheduler: TrialScheduler, scores: dict[int, list[float]]) -> None:
 
 def scores(folder: StudyFolder) -> dict[int, list[float]]:
     """What each trial that has ended scored at its rungs, up to where it counted as stopped."""
-    if not len(trials := folder.trials):
+    if not len(trials := folder.trials()):
         return {}
-    counted = folder.replicas.merge(trials[["trial", "steps"]], on="trial")
+    counted = folder.replicas().merge(trials[["trial", "steps"]], on="trial")
     counted = counted[counted.step <= counted.steps]
     by_trial: dict[int, list[float]] = {}
     for trial, ended in counted.groupby("trial"):

@@ -9,12 +9,12 @@ from typing import Any
 import optuna
 import pandas as pd
 import safetensors.torch
-from optuna.trial import TrialState
 from torch import nn
 
 from study.experiment import Experiment, Rung
 from study.metrics import measured, metrics_of
 from study.record.tables import summarise
+from study.record.trial_state import TrialState
 from study.search.goal import Goal
 
 SCORE = "score"
@@ -23,19 +23,12 @@ SCORE = "score"
 Row = dict[str, Any]
 """A row of trials.parquet."""
 
-_TOLD_AS = {
-    "complete": TrialState.COMPLETE,
-    "stopped": TrialState.PRUNED,
-    "diverged": TrialState.FAIL,
-    "failed": TrialState.FAIL,
-}
-
 
 @dataclass(frozen=True, repr=False)  # Tune writes each into log lines that nobody sees, and pandas takes its time
 class Report:
     """What a trial says at a rung: its state should it end here, and its replicas' rows of replicas.parquet."""
 
-    state: str
+    state: TrialState
     step: int
     seconds: float
     replicas: pd.DataFrame
@@ -44,7 +37,7 @@ class Report:
 
     @classmethod
     def failed(cls, reason: str, seconds: float = 0.0) -> Report:
-        return cls("failed", 0, seconds, pd.DataFrame({"seed": [], "step": []}), reason=reason)
+        return cls(TrialState.FAILED, 0, seconds, pd.DataFrame({"seed": [], "step": []}), reason=reason)
 
     @classmethod
     def of(
@@ -59,8 +52,10 @@ class Report:
         gone = metrics.pop("diverged")
         replicas = pd.DataFrame({"seed": seeds, "step": rung.step, "diverged": gone, **metrics})
         last = rung.step == rung.steps
-        state = "diverged" if gone.all() else "complete" if last else "stopped"
-        weights = safetensors.torch.save(model.state_dict()) if state == "complete" else None
+        state = TrialState.COMPLETE if last else TrialState.STOPPED
+        if gone.all():
+            state = TrialState.DIVERGED
+        weights = safetensors.torch.save(model.state_dict()) if state is TrialState.COMPLETE else None
         return cls(state, rung.step, seconds, replicas, weights)
 
 
@@ -86,7 +81,7 @@ class Trial:
         return self.reports[: self.spared]
 
     @property
-    def state(self) -> str:
+    def state(self) -> TrialState:
         """How the trial has ended, if it has."""
         return self.counted[-1].state
 
@@ -94,7 +89,7 @@ class Trial:
         """Take in a report, and pass its value on to Optuna, which takes no rungs of several objectives."""
         self.reports.append(report)
         known = self.spared is None or len(self.reports) <= self.spared
-        if known and report.state != "failed" and len(self.goal.objectives) == 1:
+        if known and report.state is not TrialState.FAILED and len(self.goal.objectives) == 1:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a trial that began before the study was resumed has said it before
                 self.ask.report(self.goal.values(report.replicas)[0], report.step)
@@ -105,12 +100,12 @@ class Trial:
 
     def tell(self, study: optuna.Study) -> None:
         """Tell Optuna by how much constraints were broken, and how the trial has ended."""
-        reached = [report for report in self.counted if report.state != "failed"]
+        reached = [report for report in self.counted if report.state is not TrialState.FAILED]
         if reached:
             for name, violation in self.goal.violations(reached[-1].replicas).items():
                 self.ask.set_constraint(name, violation)
-        values = self.goal.values(self.reports[-1].replicas) if self.state == "complete" else None
-        study.tell(self.ask, values, _TOLD_AS[self.state])
+        values = self.goal.values(self.reports[-1].replicas) if self.state is TrialState.COMPLETE else None
+        study.tell(self.ask, values, self.state.in_optuna)
 
     def row(self) -> Row:
         """A trial's row of trials.parquet: its metrics are those of the last rung that it reached."""

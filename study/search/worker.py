@@ -10,6 +10,7 @@ from ray import tune
 from torch import nn
 
 from study.experiment import Rung
+from study.record.trial_state import TrialState
 from study.search.goal import Goal
 from study.search.limits import limit_memory
 from study.search.plan import Plan
@@ -34,7 +35,7 @@ def run_trial(config: dict[str, Any], space: Space, plan: Plan, goal: Goal) -> N
     def on_rung(rung: Rung, model: nn.Module) -> None:
         report = Report.of(rung, model, seeds, time.perf_counter() - start, experiment, setting)
         tune.report({SCORE: goal.score(report.replicas), "report": report})
-        if report.state == "diverged":
+        if report.state is TrialState.DIVERGED:
             raise _DivergedError
 
     try:

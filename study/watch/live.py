@@ -15,10 +15,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from study.record.tables import STATES
+from study.record.trial_state import TrialState
 from study.search.goal import Goal
 from study.search.plan import Plan
 from study.search.trial import Report, Row
+
+STYLES = {
+    TrialState.COMPLETE: "green",
+    TrialState.STOPPED: "yellow",
+    TrialState.DIVERGED: "magenta",
+    TrialState.FAILED: "logging.level.error",
+}
 
 
 class StudyView:
@@ -57,9 +64,9 @@ class StudyView:
     def ended(self, row: Row) -> None:
         """A trial has ended."""
         self._states[row["state"]] += 1
-        if row["state"] == "failed":
+        if row["state"] == TrialState.FAILED:
             self._console.print(Text(f"trial {row['trial']} failed: {row['reason']}", style="logging.level.error"))
-        if row["state"] == "complete" and row["feasible"] and self._is_best(row):
+        if row["state"] == TrialState.COMPLETE and row["feasible"] and self._is_best(row):
             self._best_row = row
             if not self._console.is_interactive:
                 self._console.print(f"{self._of()}: {best_text(row, self._goal)}", highlight=False)
@@ -72,7 +79,7 @@ class StudyView:
         return self._states.total()
 
     def _counts(self) -> str:
-        counts = [f"{self._states[state]} {state}" for state in STATES]
+        counts = [f"{self._states[state]} {state}" for state in TrialState]
         return f"{self._of()}: " + ", ".join(c for c in counts if not c.startswith("0 "))
 
     def _of(self) -> str:
@@ -100,10 +107,7 @@ class StudyView:
         counts = Table.grid(padding=(0, 2))
         counts.add_row(
             f"[cyan]{len(self._started) - self._done} running[/]",
-            f"[green]{self._states['complete']} complete[/]",
-            f"[yellow]{self._states['stopped']} stopped early[/]",
-            f"[magenta]{self._states['diverged']} diverged[/]",
-            f"[logging.level.error]{self._states['failed']} failed[/]",
+            *(f"[{style}]{self._states[state]} {state.shown}[/]" for state, style in STYLES.items()),
         )
         lines: list = [Text(self._title, style="bold"), bar, counts]
         if self._best_row:

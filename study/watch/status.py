@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import optuna
 import pandas as pd
-from optuna.trial import TrialState
+from optuna.trial import TrialState as OptunaState
 
 from study.evidence.ranking import ranking
 from study.record.folder import StudyFolder
 from study.record.lock import is_held
 from study.record.mirror import url_of
-from study.record.tables import STATES
+from study.record.trial_state import TrialState
 from study.search.plan import Plan
 
 State = Literal["running", "interrupted", "finished"]
@@ -44,23 +44,23 @@ class Status:
 def status(folder: StudyFolder, now: float | None = None) -> Status:
     """How a study stands `now`, in seconds since the epoch."""
     now = now or time.time()
-    plan, trials = Plan.of(folder), folder.trials
+    plan, trials = Plan.of(folder), folder.trials()
     told = folder.optuna().get_trials(deepcopy=False) if (folder.path / "optuna.journal").is_file() else []
     unfinished = sum(not trial.state.is_finished() for trial in told)
-    running = sum(trial.state is TrialState.RUNNING for trial in told)
+    running = sum(trial.state is OptunaState.RUNNING for trial in told)
     state: State = "finished"
     if _is_driven(folder, running, now):
         state = "running"
     elif unfinished or (plan.trials is not None and len(trials) < plan.trials):
         state = "interrupted"
     best = folder.best()
-    confirmation = folder.confirmation
+    confirmation = folder.confirmation()
     confirmed = len(best) and confirmation.trial.eq(best.trial.item()).fillna(False).any()
     report = folder.path / "report.html"
     return Status(
         study=folder.path,
         state=state,
-        trials={name: int((trials.state == name).sum()) for name in STATES},
+        trials={state: int((trials.state == state).sum()) for state in TrialState},
         running=running if state == "running" else 0,
         planned=plan.trials,
         seconds_left=_seconds_left(folder, plan, told, now) if state == "running" else None,
@@ -73,7 +73,7 @@ def status(folder: StudyFolder, now: float | None = None) -> Status:
 
 def started(folder: StudyFolder) -> float:
     """When the study was started, or last resumed, in seconds since the epoch."""
-    return datetime.fromisoformat(folder.manifest["started"]).timestamp()
+    return datetime.fromisoformat(folder.manifest()["started"]).timestamp()
 
 
 def minutes_left(folder: StudyFolder) -> float | None:

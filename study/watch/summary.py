@@ -72,7 +72,7 @@ def importances(folder: StudyFolder) -> dict[str, float]:
 
 def confirmed(folder: StudyFolder) -> Table:
     """The confirmed settings on seeds that the search never saw, the best first."""
-    rows = folder.confirmation
+    rows = folder.confirmation()
     metric = folder.goal.objectives[0]
     table = Table(title=f"Confirmed: {metric} on {rows.seed.nunique()} held-out seeds", title_justify="left")
     for column in ("", "mean [95%]", "p10", "worst", "failed", "search", "wins"):
@@ -100,7 +100,7 @@ def confirmed(folder: StudyFolder) -> Table:
 
 def worths(folder: StudyFolder) -> Table:
     """What each term of the best setting is worth: how much less it scores without."""
-    rows, metric = folder.leave_one_out, folder.goal.objectives[0]
+    rows, metric = folder.leave_one_out(), folder.goal.objectives[0]
     title = f"{rows.setting.iloc[0]} without each of its terms, on {rows.seed.nunique()} held-out seeds"
     table = Table(title=title, title_justify="left")
     for column in ("without", metric, "worth [95%]"):

@@ -15,6 +15,7 @@ from rich.console import Console
 from anchoring.errors import reason
 from study.record.folder import StudyFolder
 from study.record.tables import metric_means
+from study.record.trial_state import TrialState
 from study.search.trial import Report, Row
 from study.watch.summary import importances
 
@@ -36,7 +37,7 @@ class Tracker:
     """
 
     def __init__(self, folder: StudyFolder, console: Console, tracked: Tracked = "study"):
-        self._manifest = folder.manifest
+        self._manifest = folder.manifest()
         # Ray may start, in another working directory, while W&B does on its thread
         self._folder = replace(folder, path=folder.path.absolute())
         self._files = f"{folder.path}/wandb/offline-run-*"
@@ -70,7 +71,11 @@ class Tracker:
 
     def ended(self, row: Row) -> None:
         """A trial has ended."""
-        if row["state"] == "complete" and row["feasible"] and self._folder.goal.better(row["value"], self._best):
+        if (
+            row["state"] == TrialState.COMPLETE
+            and row["feasible"]
+            and self._folder.goal.better(row["value"], self._best)
+        ):
             self._best = row["value"]
         self._thread.submit(self._or_without, self._log_trial, row, self._best)
 
@@ -125,7 +130,7 @@ class Tracker:
             run.config.update({k.removeprefix("param."): v for k, v in row.items() if k.startswith("param.")})
             run.summary.update({key: value for key, value in row.items() if not key.startswith("param.")})
             del self._runs[row["trial"]]
-            run.finish(exit_code=int(row["state"] in ("diverged", "failed")))
+            run.finish(exit_code=int(row["state"] in (TrialState.DIVERGED, TrialState.FAILED)))
 
     def _run_of(self, trial: int) -> Run:
         if trial not in self._runs:
@@ -137,7 +142,7 @@ class Tracker:
             return
         for run in self._runs.values():  # interrupted
             run.finish(exit_code=1)
-        self._run.log({"table": _table(self._folder.trials)})
+        self._run.log({"table": _table(self._folder.trials())})
         if exit_code == 0:
             self._log_answer(self._run)
         self._run.finish(exit_code=exit_code)
@@ -150,7 +155,7 @@ class Tracker:
         if len(weights):
             chart = wandb.plot.bar(_table(weights), "parameter", "importance", title="Importance (PED-ANOVA)")
             run.log({"importance": chart})
-        if len(confirmation := folder.confirmation):
+        if len(confirmation := folder.confirmation()):
             run.log({"confirmation": _table(confirmation.drop(columns="trial"))})  # its settings are named
         best = folder.best(MODELS).trial.tolist()
         settings = {str(trial): folder.parameters(trial) for trial in best}

@@ -12,14 +12,14 @@ from study.evidence.ranking import ranking
 @pytest.fixture
 def known(hue):
     """The shares and plateaus of a study, and what was found of its trials."""
-    trials, distributions = hue.trials, hue.space.distributions
+    trials, distributions = hue.trials(), hue.space.distributions
     noise = effects.noise(trials, 4, "isolation")
     free = effects.plateaus(trials, distributions, noise)
     return noise, effects.importances(trials, distributions), free, responses(trials, distributions, free)
 
 
 def test_the_best_confirmed_trial_is_chosen_and_else_the_searchs_favourite(hue):
-    ranked = ranking(hue.confirmation, hue)
+    ranked = ranking(hue.confirmation(), hue)
     choice = advice.choose(hue, ranked)
     assert choice.trial == ranked.trial.dropna().iloc[0]
     assert choice.ties == ranked.setting[1:][ranked.tied[1:]].tolist()
@@ -27,7 +27,7 @@ def test_the_best_confirmed_trial_is_chosen_and_else_the_searchs_favourite(hue):
 
 
 def test_a_better_reference_is_to_be_set(hue, known):
-    ranked = ranking(hue.confirmation, hue).assign(tied=False)
+    ranked = ranking(hue.confirmation(), hue).assign(tied=False)
     ranked.loc[len(ranked)] = ranked.iloc[0]
     ranked = ranked.sort_index(key=lambda i: (i + 1) % len(ranked), ignore_index=True)
     ranked.loc[0, ["setting", "trial", "tied"]] = ["published", pd.NA, True]

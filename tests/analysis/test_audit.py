@@ -8,7 +8,7 @@ from study.search.goal import Goal
 
 
 def test_a_real_audit_counts_what_was_spared_and_saved(hue):
-    found, trials = audit(hue), hue.trials
+    found, trials = audit(hue), hue.trials()
     assert found.spared == trials.audited.sum() > 0
     stopped = trials[(trials.state == "stopped") & ~trials.audited]
     assert found.saved == pytest.approx((300 - stopped.steps).sum() / (300 * len(trials)))
@@ -20,8 +20,8 @@ def test_a_real_audit_counts_what_was_spared_and_saved(hue):
 
 def test_ranks_are_spearmans_over_the_trials_that_ran_to_the_end(hue):
     found = audit(hue)
-    means = hue.replicas.groupby(["trial", "step"]).isolation.mean().unstack().dropna()
-    assert len(means) == (hue.trials.state.eq("complete") | hue.trials.audited).sum()
+    means = hue.replicas().groupby(["trial", "step"]).isolation.mean().unstack().dropna()
+    assert len(means) == (hue.trials().state.eq("complete") | hue.trials().audited).sum()
     for step, row in found.ranks.iterrows():
         assert row["rank correlation"] == pytest.approx(stats.spearmanr(means[step], means[300]).statistic)
         assert row["low"] <= row["rank correlation"] <= row["high"]
@@ -31,8 +31,8 @@ def test_ranks_are_spearmans_over_the_trials_that_ran_to_the_end(hue):
 def test_a_spared_trial_that_breaks_a_constraint_has_not_won(hue, monkeypatch):
     ended = whole(hue)
     best_spared = ended[ended.audited].value.max()
-    complete = hue.trials.trial[hue.trials.state == "complete"]
-    replicas = hue.replicas
+    complete = hue.trials().trial[hue.trials().state == "complete"]
+    replicas = hue.replicas()
     replicas.loc[replicas.trial.isin(complete), "isolation"] = best_spared / 2
     monkeypatch.setattr(type(hue), "replicas", replicas)
     won = audit(hue).winners
@@ -44,7 +44,7 @@ def test_a_spared_trial_that_breaks_a_constraint_has_not_won(hue, monkeypatch):
 
 
 def test_a_study_without_an_audit_says_how_to_have_one(hue, monkeypatch):
-    monkeypatch.setattr(type(hue), "trials", hue.trials.assign(audited=False))
+    monkeypatch.setattr(type(hue), "trials", hue.trials().assign(audited=False))
     found = audit(hue)
     assert found.spared == 0
     assert found.chance == (0.0, 1.0)

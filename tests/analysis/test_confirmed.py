@@ -7,7 +7,7 @@ from study.search.goal import Goal
 
 
 def test_the_confirmed_answer_is_the_rankings(hue):
-    said, ranked = confirmed.answer(hue), ranking(hue.confirmation, hue)
+    said, ranked = confirmed.answer(hue), ranking(hue.confirmation(), hue)
     top, reference = ranked.iloc[0], ranked[ranked.setting == "published"].iloc[0]
     assert f"is best: mean isolation {top['mean']:.3f} (95% interval" in said
     assert (
@@ -20,7 +20,7 @@ def test_the_confirmed_answer_is_the_rankings(hue):
 
 
 def test_a_search_that_found_nothing_better_says_so(hue, monkeypatch):
-    worse = hue.confirmation
+    worse = hue.confirmation()
     worse.loc[worse.trial.notna(), "isolation"] /= 10
     monkeypatch.setattr(type(hue), "confirmation", worse)
     assert "**The search found nothing better**: trial" in confirmed.answer(hue)
@@ -31,7 +31,7 @@ def scored(hue, monkeypatch):
     """Give the confirmed trials scores on the 64 seeds, by a function of the trial's place and the seed's."""
 
     def give(function):
-        rows = hue.confirmation
+        rows = hue.confirmation()
         trials = rows.trial.dropna().unique()
         for place, trial in enumerate(trials):
             rows.loc[rows.trial == trial, "isolation"] = [function(place, seed) for seed in range(64)]

@@ -41,16 +41,16 @@ def test_a_property_that_never_changes_is_not_drawn(hue, best):
 
 
 def test_learning_curves_draw_every_trial(hue, best):
-    axis = plots.learning_curves(hue.trials, hue.replicas, best, "isolation").axes[0]
+    axis = plots.learning_curves(hue.trials(), hue.replicas(), best, "isolation").axes[0]
     labelled = {line.get_label(): line for line in axis.lines}
-    rows = hue.replicas[hue.replicas.trial == best[0]]
+    rows = hue.replicas()[hue.replicas().trial == best[0]]
     expected = rows.groupby("step").isolation.mean()
     assert labelled[f"trial {best[0]}"].get_ydata() == pytest.approx(expected.to_numpy())
-    curves = hue.replicas.groupby(["trial", "step"]).isolation.mean()
+    curves = hue.replicas().groupby(["trial", "step"]).isolation.mean()
     drawn = [line.get_ydata().tolist() for line in axis.lines]
-    assert all(curves[trial].tolist() in drawn for trial in hue.trials.trial)
+    assert all(curves[trial].tolist() in drawn for trial in hue.trials().trial)
     crosses = [line for line in axis.lines if line.get_marker() == "x" and len(line.get_xdata()) == 1]
-    assert len(crosses) == ((hue.trials.state == "stopped") & ~hue.trials.audited).sum()
+    assert len(crosses) == ((hue.trials().state == "stopped") & ~hue.trials().audited).sum()
     assert axis.get_ylabel()
 
 
@@ -61,13 +61,13 @@ def test_schedules_name_their_phases(hue, best):
 
 def test_every_trial_has_its_own_colour_and_no_label_is_missing(hue, best):
     assert len(set(style.PALETTE)) == 5
-    axis = plots.learning_curves(hue.trials, hue.replicas, best, "isolation").axes[0]
+    axis = plots.learning_curves(hue.trials(), hue.replicas(), best, "isolation").axes[0]
     shown = [line.get_color() for line in axis.lines if line.get_label().startswith("trial")]
     assert len(set(shown)) == len(best)
 
 
 def test_the_confirmation_shows_every_replica_and_the_interval_of_each_mean(hue):
-    rows = hue.confirmation
+    rows = hue.confirmation()
     ranked = ranking(rows, hue)
     (axis,) = plots.confirmation(rows, ranked, "isolation").axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ranked.setting.tolist()
@@ -94,7 +94,7 @@ def test_a_reference_is_drawn_beside_what_is_like_it(hue, best, spaces):
 
 
 def test_the_trade_off_draws_every_complete_trial_in_turn(hue, best):
-    complete = hue.trials[hue.trials.state == "complete"]
+    complete = hue.trials()[hue.trials().state == "complete"]
     told = [f"trial {trial}" for trial in complete.trial]
     parts = ["utility", "hue_blindness"]
     (axis,) = plots.trade_off(complete, parts, best, told, "isolation").axes

@@ -23,16 +23,16 @@ def compact(hue, tmp_path_factory):
 
 
 def test_every_frame_is_equal(hue, compact):
-    pd.testing.assert_frame_equal(compact.trials, hue.trials)
-    pd.testing.assert_frame_equal(compact.confirmation, hue.confirmation)
+    pd.testing.assert_frame_equal(compact.trials(), hue.trials())
+    pd.testing.assert_frame_equal(compact.confirmation(), hue.confirmation())
     keys = ["trial", "step", "seed"]
-    pd.testing.assert_frame_equal(compact.replicas, hue.replicas.sort_values(keys, ignore_index=True))
+    pd.testing.assert_frame_equal(compact.replicas(), hue.replicas().sort_values(keys, ignore_index=True))
     assert scores(compact) == scores(hue)
     assert compact.space.distributions == hue.space.distributions
 
 
 def test_the_confirmed_trials_have_their_models_and_settings(hue, compact):
-    confirmed = hue.confirmation.trial.dropna().unique().tolist()
+    confirmed = hue.confirmation().trial.dropna().unique().tolist()
     assert len(list((compact.path / "models").iterdir())) == len(confirmed) == 2
     x = torch.rand(5, 3)
     for trial in confirmed:
@@ -55,7 +55,7 @@ def test_it_is_files_of_data_without_a_journal(compact):
 
 
 def test_no_path_of_the_machine_is_published(hue, compact):
-    named = [word for word in hue.manifest["command"] if word.startswith("/")]
+    named = [word for word in hue.manifest()["command"] if word.startswith("/")]
     assert named  # or this would test nothing
     text = "".join(path.read_text() for path in compact.path.rglob("*") if path.suffix in (".json", ".toml", ".csv"))
     assert not [path for path in [*named, str(ROOT)] if path in text]
@@ -64,8 +64,8 @@ def test_no_path_of_the_machine_is_published(hue, compact):
 def test_nothing_is_published_twice_and_nothing_without_an_answer(hue, compact, monkeypatch):
     with pytest.raises(InputError, match="cannot be made"):
         publish(hue, compact.path.parent)
-    monkeypatch.setattr(type(hue), "confirmation", hue.confirmation.head(0))
-    monkeypatch.setattr(type(hue), "trials", hue.trials.assign(state="stopped"))
+    monkeypatch.setattr(type(hue), "confirmation", hue.confirmation().head(0))
+    monkeypatch.setattr(type(hue), "trials", hue.trials().assign(state="stopped"))
     with pytest.raises(InputError, match="found no complete trial"):
         publish(hue, compact.path.parent)
 
@@ -75,9 +75,9 @@ def test_what_is_committed_loads(path):
     example = Path(__file__).parents[2] / "examples" / path.name / f"{path.name}.py"
     experiment = example if example.is_file() else None
     folder = study.load(path, experiment)
-    assert len(folder.replicas)
-    assert len(folder.trials)
-    for trial in folder.confirmation.trial.dropna().unique():
+    assert len(folder.replicas())
+    assert len(folder.trials())
+    for trial in folder.confirmation().trial.dropna().unique():
         folder.model(trial)
         Space.read(path / "best" / f"{path.name}-{trial}.toml", experiment=experiment)
 

@@ -5,14 +5,14 @@ from study.search.goal import Goal
 
 def test_the_table_has_every_metric_and_parameter(hue):
     table = tables.best(hue, 2)
-    measured = {name.removesuffix(".mean") for name in hue.trials if name.endswith(".mean")}
+    measured = {name.removesuffix(".mean") for name in hue.trials() if name.endswith(".mean")}
     assert list(table.columns) == [f"trial {trial}" for trial in hue.best(2).trial]
     assert set(table.index) >= {*measured, *hue.space.distributions}
     assert measured <= set(hue.metrics)
 
 
 def test_the_ranking_is_the_rankings(hue):
-    ranked = ranking(hue.confirmation, hue)
+    ranked = ranking(hue.confirmation(), hue)
     table = tables.ranking(ranked, hue, "published")
     assert table.columns[0] == "mean"
     assert table["mean"].iloc[0].startswith(f"{ranked['mean'][0]:.3f} [{ranked['mean.low'][0]:.3f}")
@@ -27,7 +27,7 @@ def test_the_first_column_is_what_settings_are_ranked_by(hue, monkeypatch):
     firsts = {}
     for aggregate in ("mean", "p10", "min", "lcb"):
         monkeypatch.setitem(hue.__dict__, "goal", Goal(hue.metrics, aggregate=aggregate))
-        ranked = ranking(hue.confirmation, hue)
+        ranked = ranking(hue.confirmation(), hue)
         table = tables.ranking(ranked, hue)
         firsts[aggregate] = table.columns[0]
         assert table.iloc[0, 0].startswith(f"{ranked['value'][0]:.3f}")
@@ -37,8 +37,8 @@ def test_the_first_column_is_what_settings_are_ranked_by(hue, monkeypatch):
 
 
 def test_tooltips_tell_a_trials_setting(hue):
-    told = tables.tooltips(hue.trials, hue, ["peak", "separate.power"])
-    row = hue.trials.iloc[3]
+    told = tables.tooltips(hue.trials(), hue, ["peak", "separate.power"])
+    row = hue.trials().iloc[3]
     assert told[3].splitlines()[0].startswith(f"trial {row.trial}: isolation {row['isolation.mean']:.3f}")
     assert f"utility {row['utility.mean']:.3f}, hue_blindness {row['hue_blindness.mean']:.3f}" in told[3]
     assert told[3].splitlines()[2] == f"separate.power = {row['param.separate.power']}"

@@ -8,7 +8,7 @@ from study.search.goal import Goal
 def test_the_favourite_counts_trials_and_gives_the_bests_spread(hue):
     said = words.favourite(hue)
     best = hue.best().iloc[0]
-    states = hue.trials.state.value_counts()
+    states = hue.trials().state.value_counts()
     assert f"The search's favourite of 14 settings ({states['complete']} complete, {states['stopped']} stopped)" in said
     assert f"{best['isolation.mean']:.3f} ± {best['isolation.sd']:.3f} (sd over 4 seeds)" in said
     assert f"worst seed {best['isolation.min']:.3f}" in said
@@ -37,7 +37,7 @@ def test_of_a_metric_of_which_less_is_better_the_worst_tenth_is_above(hue, monke
 
 
 def test_ties_are_those_that_a_paired_test_cannot_tell_and_that_fail_no_more(hue):
-    replicas = hue.replicas
+    replicas = hue.replicas()
     final = replicas[replicas.step == 300].pivot_table(index="seed", columns="trial", values="isolation")
     best, *others = hue.best(14).trial.tolist()
     failures = (final < 0.5).sum()
@@ -52,7 +52,7 @@ def test_ties_are_those_that_a_paired_test_cannot_tell_and_that_fail_no_more(hue
 
 def test_one_failed_seed_ends_a_tie(hue, monkeypatch):
     best, other = hue.best(2).trial
-    replicas = hue.replicas
+    replicas = hue.replicas()
     for trial in (best, other):  # equally good
         replicas.loc[(replicas.trial == trial) & (replicas.step == 300), "isolation"] = [0.9, 0.91, 0.92, 0.93]
     monkeypatch.setattr(type(hue), "replicas", replicas)
@@ -84,7 +84,7 @@ def test_lists_read_as_a_persons(items, text):
 
 
 def test_no_favourite_without_a_complete_trial(hue, monkeypatch):
-    trials = hue.trials.assign(state="stopped")
+    trials = hue.trials().assign(state="stopped")
     monkeypatch.setattr(type(hue), "trials", trials)
     with pytest.raises(ValueError, match="no trial is complete"):
         words.favourite(hue)

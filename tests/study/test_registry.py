@@ -224,16 +224,16 @@ def expect_done(done):
 
 def test_a_study_of_an_experiment_of_ones_own(bowl):
     folder = study.load(bowl, HERE / "bowl.py")
-    assert len(folder.trials) == 12
-    assert set(folder.trials.state) <= {"complete", "stopped"}
+    assert len(folder.trials()) == 12
+    assert set(folder.trials().state) <= {"complete", "stopped"}
     assert folder.goal.objectives == ("depth",)
-    assert set(folder.confirmation.setting) == {*(f"trial {n}" for n in folder.best(2).trial), "bowl-slow"}
+    assert set(folder.confirmation().setting) == {*(f"trial {n}" for n in folder.best(2).trial), "bowl-slow"}
     assert folder.answer().trial in folder.best(2).trial.tolist()
     best = folder.best().trial.item()
     distance = folder.model(best).at.norm(dim=1)
     assert torch.equal(distance, torch.tensor(folder.final(best).distance.to_numpy()))
-    assert folder.manifest["format"] == 2
-    assert folder.manifest["experiment"]["file"] == "bowl.py"
+    assert folder.manifest()["format"] == 2
+    assert folder.manifest()["experiment"]["file"] == "bowl.py"
 
 
 def test_a_study_goes_on_and_is_confirmed_with_its_experiment(bowl, command, tmp_path, capsys, monkeypatch):
@@ -247,23 +247,23 @@ def test_a_study_goes_on_and_is_confirmed_with_its_experiment(bowl, command, tmp
         assert (code, said.count("\n")) == (2, 1)
         assert "experiment bowl has changed since" in said
         assert "--changed-experiment" in said
-    assert study.load(copy).manifest == study.load(bowl).manifest
+    assert study.load(copy).manifest() == study.load(bowl).manifest()
     go_on = ("--experiment", changed, "--changed-experiment", "--cpus", 1)
     expect_done(command("resume", copy, "--trials", 13, "--confirm", 0, *go_on))
     folder = study.load(copy, changed)
-    assert len(folder.trials) == 13
-    assert folder.manifest["experiment"]["digest"] == registry.from_file(changed).digest
-    assert folder.manifest["history"][0]["experiment"] == study.load(bowl).manifest["experiment"]
+    assert len(folder.trials()) == 13
+    assert folder.manifest()["experiment"]["digest"] == registry.from_file(changed).digest
+    assert folder.manifest()["history"][0]["experiment"] == study.load(bowl).manifest()["experiment"]
     expect_done(command("confirm", copy, "--top", 1, "--seeds", 4, "--examine", "--experiment", changed, "--cpus", 1))
-    assert study.load(copy).confirmation.speed.notna().all()
-    assert len(study.load(copy).confirmation) == 8
+    assert study.load(copy).confirmation().speed.notna().all()
+    assert len(study.load(copy).confirmation()) == 8
 
 
 def test_a_study_whose_experiment_is_not_here_is_read(bowl, capsys, monkeypatch, tmp_path):
     folder = study.load(bowl)
     best = folder.best().trial.item()
     assert "distance" in folder.metrics
-    assert folder.answer().trial in folder.trials.trial.tolist()
+    assert folder.answer().trial in folder.trials().trial.tolist()
     assert folder.document(best)["steepness"][0] == 1
     assert len(folder.optuna().trials) == 12
     for verb in (["show", bowl, best], ["status", bowl], ["export", bowl, best, "--to", tmp_path / "to"]):
@@ -321,10 +321,10 @@ def test_a_file_that_a_space_or_a_manifest_names_is_not_run(bowl, capsys, monkey
 
 def test_a_study_of_version_0_1_is_of_the_default_experiment():
     folder = study.load(Path(__file__).parents[2] / "analysis" / "published" / "hue")
-    assert "experiment" not in folder.manifest
+    assert "experiment" not in folder.manifest()
     assert folder.source == registry.find()
     assert next(iter(folder.metrics)) == folder.goal.objectives[0] == "isolation"
-    assert folder.answer().setting in folder.confirmation.setting.tolist()
+    assert folder.answer().setting in folder.confirmation().setting.tolist()
 
 
 def test_weights_of_another_model_are_named(tmp_path):

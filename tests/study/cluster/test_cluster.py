@@ -93,11 +93,11 @@ def test_a_study_outlives_a_node_and_uses_one_that_joins(network, spaces, tmp_pa
         driver.kill()
         driver.wait()
     folder = study.load(out / "apart")
-    assert folder.trials.trial.tolist() == list(range(24))
-    assert set(folder.trials.state) == {"complete", "stopped"}
-    assert sorted(set(folder.replicas.trial)) == list(range(24))
+    assert folder.trials().trial.tolist() == list(range(24))
+    assert set(folder.trials().state) == {"complete", "stopped"}
+    assert sorted(set(folder.replicas().trial)) == list(range(24))
     assert all(trial.state.is_finished() for trial in folder.optuna().trials)
-    assert folder.manifest["cluster"] == {"address": "10.77.0.1:6379", "nodes": 2, "cpus": 2}
+    assert folder.manifest()["cluster"] == {"address": "10.77.0.1:6379", "nodes": 2, "cpus": 2}
     for name, compiled in {"one": True, "two": False, "three": True}.items():
         assert trials_on(name)
         assert bool(compiled_on(name)) == compiled
@@ -217,7 +217,7 @@ def test_a_submitted_study_comes_back(network, spaces, tmp_path, monkeypatch):
     options = ["--name", "sent", "--trials", 4, "--seeds", 2, "--steps", 60, "--confirm", 0]
     assert network.popen("head", [*submit, *options], log).wait(timeout=500) == 0, log.read_text()
     assert "4/4 trials" in log.read_text()
-    assert len(study.load(f"{url}/sent").trials) == 4
+    assert len(study.load(f"{url}/sent").trials()) == 4
     assert network.popen("head", [*submit, *options[:-1], "none"], log).wait(timeout=300) == 2
     assert "--confirm" in log.read_text()
 
@@ -242,5 +242,5 @@ def test_the_slurm_script_runs(network, spaces, tmp_path):
     options = ["--name", "job", "--trials", 8, "--seeds", 2, "--steps", 60, "--confirm", 0, "--out", tmp_path]
     script = ["bash", "clusters/slurm.sh", spaces / "hue.toml", *options]
     assert network.popen("head", script, log, cwd=PROJECT, **slurm).wait(timeout=500) == 0, log.read_text()
-    assert len(study.load(tmp_path / "job").trials) == 8
+    assert len(study.load(tmp_path / "job").trials()) == 8
     assert "10.77.0.1:6379" in (tmp_path / "job" / "manifest.json").read_text()

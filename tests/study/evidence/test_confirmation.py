@@ -21,12 +21,12 @@ def test_held_out_seeds_are_no_searchs(hue):
     held_out = [plan.held_out_seeds(50_000) for plan in plans]
     assert not searched & {seed for seeds in held_out for seed in seeds}
     assert held_out[0][-1] < SEEDS_APART
-    assert set(hue.confirmation.seed) == set(Plan.of(hue).held_out_seeds(64))
-    assert not set(hue.confirmation.seed) & set(hue.seeds())
+    assert set(hue.confirmation().seed) == set(Plan.of(hue).held_out_seeds(64))
+    assert not set(hue.confirmation().seed) & set(hue.seeds())
 
 
 def test_the_best_the_seeds_and_the_published_setting_are_confirmed(hue, hue_run):
-    rows = hue.confirmation
+    rows = hue.confirmation()
     best = hue.best(2).trial.tolist()
     assert rows.groupby("setting").seed.nunique().to_dict() == {
         **{f"trial {trial}": 64 for trial in best},
@@ -40,7 +40,7 @@ def test_the_best_the_seeds_and_the_published_setting_are_confirmed(hue, hue_run
 
 
 def test_the_ranking_says_what_the_rows_say(hue):
-    rows = hue.confirmation
+    rows = hue.confirmation()
     ranked = ranking(rows, hue).set_index("setting")
     for name, of in rows.groupby("setting"):
         row, x = ranked.loc[name], of.isolation.to_numpy()
@@ -66,11 +66,11 @@ def test_the_ranking_says_what_the_rows_say(hue):
 
 
 def test_the_answer_is_the_best_confirmed_trial(hue, tmp_path):
-    ranked = ranking(hue.confirmation, hue)
+    ranked = ranking(hue.confirmation(), hue)
     assert hue.answer().equals(ranked[ranked.trial.notna()].iloc[0])
     copy = shutil.copytree(hue.path, tmp_path / "copy")
     favourite, other = hue.best(2).trial
-    rows = hue.confirmation
+    rows = hue.confirmation()
     rows.loc[rows.trial == favourite, "isolation"] = 0.1
     rows.to_parquet(copy / "confirmation.parquet")
     assert study.load(copy).best().trial.item() == favourite
@@ -112,7 +112,7 @@ def test_a_setting_that_fails_more_often_is_no_tie(hue):
 
 
 def test_a_diverged_replica_counts_as_a_useless_one(hue):
-    rows = hue.confirmation
+    rows = hue.confirmation()
     broken = rows.assign(diverged=rows.seed == rows.seed.min())
     broken.loc[broken.diverged, "isolation"] = 0
     ranked, whole = ranking(broken, hue).set_index("setting"), ranking(rows, hue).set_index("setting")
@@ -192,7 +192,7 @@ def test_the_best_is_trained_without_each_of_its_terms(hue, spaces, command, tmp
     assert rows.setting.unique().tolist()[1:] == [
         f"without {t}" for t in ("separate", "planar", "norm", "norm-v", "polar")
     ]
-    whole = study.load(copy).confirmation.query("trial.notna()").isolation.tolist()
+    whole = study.load(copy).confirmation().query("trial.notna()").isolation.tolist()
     assert rows.isolation[:4].tolist() == pytest.approx(whole, abs=1e-3)
     assert "without each of its terms" in done.stdout
 

@@ -39,10 +39,10 @@ def test_a_worker_that_is_killed_costs_nothing(spaces, tmp_path):
     assert code == 0, stderr
     assert "Traceback" not in stdout + stderr
     folder = study.load(path)
-    assert folder.trials.trial.tolist() == [0, 1, 2, 3]
-    assert set(folder.trials.state) <= {"complete", "stopped"}
-    means = folder.replicas.groupby(["trial", "step"]).isolation.mean()
-    assert not folder.replicas.duplicated(["trial", "seed", "step"]).any()  # of the trial that began anew
+    assert folder.trials().trial.tolist() == [0, 1, 2, 3]
+    assert set(folder.trials().state) <= {"complete", "stopped"}
+    means = folder.replicas().groupby(["trial", "step"]).isolation.mean()
+    assert not folder.replicas().duplicated(["trial", "seed", "step"]).any()  # of the trial that began anew
     for trial in folder.optuna().trials:
         assert trial.intermediate_values == pytest.approx(means[trial.number].to_dict())
 
@@ -97,8 +97,8 @@ def test_journal_and_table_are_each_made_anew_from_the_other(hue, outcomes, tmp_
             for name in ("number", "state", "params", "value"):
                 assert getattr(told, name) == getattr(before, name)
             assert told.intermediate_values == pytest.approx(before.intermediate_values)
-        known = whole.trials.columns.drop(["seconds", "reason"])
-        pd.testing.assert_frame_equal(mended.trials[known], whole.trials[known])
+        known = whole.trials().columns.drop(["seconds", "reason"])
+        pd.testing.assert_frame_equal(mended.trials()[known], whole.trials()[known])
         assert not [*mended.path.rglob("*.partial"), *mended.path.glob("optuna.journal.lock*")]
 
 
@@ -111,10 +111,10 @@ def test_a_damaged_file_is_named_and_the_rest_can_be_read(hue, tmp_path, name):
     cut(name, 0.5)(path)
     folder = StudyFolder(path)
     reads = {
-        "trials.parquet": lambda: folder.trials,
-        "replicas.parquet/00001.parquet": lambda: folder.replicas,
-        "confirmation.parquet": lambda: folder.confirmation,
-        "manifest.json": lambda: StudyFolder(path).manifest,
+        "trials.parquet": folder.trials,
+        "replicas.parquet/00001.parquet": folder.replicas,
+        "confirmation.parquet": folder.confirmation,
+        "manifest.json": lambda: StudyFolder(path).manifest(),
     }
     with pytest.raises(InputError, match="expected") as error:
         reads.pop(name)()
@@ -142,14 +142,14 @@ def test_what_cannot_be_written_ends_a_study_in_one_line_and_nothing_is_lost(spa
     assert code == 1, stderr
     assert stderr.splitlines()[-1] == f"failed: {path}: File too large; `study resume {path}` goes on"
     assert "Traceback" not in stdout + stderr
-    before = study.load(path).trials
+    before = study.load(path).trials()
     assert len(before) >= 2
     done = command("resume", path, "--trials", len(before) + 3, "--confirm", 0)
     assert done.returncode == 0, done.stderr
     after = study.load(path)
-    assert after.trials.trial.tolist() == list(range(len(before) + 3))
+    assert after.trials().trial.tolist() == list(range(len(before) + 3))
     assert journal_is_whole(path)
-    kept = after.trials[after.trials.trial.isin(before.trial)].reset_index(drop=True)
+    kept = after.trials()[after.trials().trial.isin(before.trial)].reset_index(drop=True)
     pd.testing.assert_frame_equal(kept[before.columns], before)
 
 
@@ -164,12 +164,12 @@ def test_a_disk_that_fills_up_ends_a_study_in_one_line_and_nothing_is_lost(space
         assert code == 1, stderr
         assert "No space left on device" in stderr.splitlines()[-1]
         assert "Traceback" not in stdout + stderr
-        before = study.load(disk / "full").trials
+        before = study.load(disk / "full").trials()
         assert len(before) >= 2
         subprocess.run(["mount", "-o", "remount,size=99m", disk], check=True)
         done = command("resume", disk / "full", "--trials", len(before) + 3, "--confirm", 0)
         assert done.returncode == 0, done.stderr
-        after = study.load(disk / "full").trials
+        after = study.load(disk / "full").trials()
         assert after.trial.tolist() == list(range(len(before) + 3))
         assert before.trial.isin(after.trial).all()
     finally:
@@ -186,7 +186,7 @@ def test_a_study_whose_folder_is_deleted_says_so(spaces, tmp_path):
     assert code == 1, stderr
     assert "No such file or directory" in stderr.splitlines()[-1]
     assert "Traceback" not in stdout + stderr
-    assert len(study.load(tmp_path / "elsewhere").trials) >= 1
+    assert len(study.load(tmp_path / "elsewhere").trials()) >= 1
 
 
 @pytest.mark.slow
@@ -204,7 +204,7 @@ def test_twenty_kills_lose_nothing_and_repeat_nothing(spaces, tmp_path):
             time.sleep(random.uniform(0, 20))
         driver.process.kill()
         assert driver.end()[0] == -signal.SIGKILL  # it had not ended by itself
-        trials_now = study.load(path).trials if path.is_dir() else pd.DataFrame({"trial": [], "state": []})
+        trials_now = study.load(path).trials() if path.is_dir() else pd.DataFrame({"trial": [], "state": []})
         assert not trials_now.trial.duplicated().any()
         states = dict(zip(trials_now.trial, trials_now.state, strict=True))
         assert known.items() <= states.items()
@@ -217,12 +217,12 @@ def test_twenty_kills_lose_nothing_and_repeat_nothing(spaces, tmp_path):
     code, _, stderr = driver.end()
     assert code == 0, stderr
     folder = study.load(path)
-    assert folder.trials.trial.tolist() == list(range(trials))
+    assert folder.trials().trial.tolist() == list(range(trials))
     assert [trial.number for trial in folder.optuna().trials] == list(range(trials))
     assert all(trial.state.is_finished() for trial in folder.optuna().trials)
-    assert known.items() <= dict(zip(folder.trials.trial, folder.trials.state, strict=True)).items()
-    assert sorted(folder.replicas.trial.unique()) == list(range(trials))
-    assert not folder.replicas.duplicated(["trial", "seed", "step"]).any()
+    assert known.items() <= dict(zip(folder.trials().trial, folder.trials().state, strict=True)).items()
+    assert sorted(folder.replicas().trial.unique()) == list(range(trials))
+    assert not folder.replicas().duplicated(["trial", "seed", "step"]).any()
 
 
 @pytest.mark.slow
@@ -238,7 +238,7 @@ def test_a_worker_that_hangs_and_a_trial_without_memory_are_failures_with_a_reas
     code, stdout, stderr = driver.end()
     assert code == 0, stderr
     assert "Traceback" not in stdout + stderr
-    trials = study.load(path).trials
+    trials = study.load(path).trials()
     assert trials.trial.tolist() == list(range(8))
     failed = trials[trials.state == "failed"]
     reasons = failed.reason.str

@@ -137,9 +137,9 @@ def test_a_planted_template_would_run(canary):
 def test_reading_runs_nothing(hostile, canary, tmp_path, monkeypatch):
     monkeypatch.chdir(hostile)
     folder = study.load(hostile)
-    assert len(folder.trials) == 14
-    assert len(folder.replicas)
-    assert len(folder.confirmation)
+    assert len(folder.trials()) == 14
+    assert len(folder.replicas())
+    assert len(folder.confirmation())
     assert folder.optuna().best_trials
     best = folder.best().trial.item()
     assert isinstance(folder.model(best), torch.nn.Module)
@@ -354,13 +354,13 @@ def test_terminals_show_codes_and_do_not_obey_them(copied, capsys, monkeypatch):
 def test_tables_that_are_none(copied, content):
     (copied / "trials.parquet").write_bytes(content)
     with pytest.raises(InputError, match=r"trials\.parquet: is no table"):
-        _ = study.load(copied).trials
+        _ = study.load(copied).trials()
 
 
 def test_a_table_without_columns(copied):
     pq.write_table(pa.table({"trial": [0]}), copied / "trials.parquet")
     with pytest.raises(InputError, match=r"trials\.parquet: found no column state"):
-        _ = study.load(copied).trials
+        _ = study.load(copied).trials()
 
 
 def test_no_file_is_waited_for(copied):

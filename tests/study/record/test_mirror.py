@@ -56,7 +56,7 @@ def test_a_study_comes_back_whole(working, hue, url, tmp_path):
     again = study.load(f"{url}/hue")
     assert tree(again.path) == before
     assert names(locate(url)) == {"hue"}
-    pd.testing.assert_frame_equal(again.trials, hue.trials)
+    pd.testing.assert_frame_equal(again.trials(), hue.trials())
     assert again.model(again.best().trial.item()).state_dict().keys()
     shutil.rmtree(tmp_path / "cache")
     for arguments in (["show", "hue", "0", "--out", url], ["show", f"{url}/hue", "0"]):
@@ -87,7 +87,7 @@ def test_what_the_journal_does_not_know_is_in_the_table(working, url, tmp_path):
     shutil.rmtree(tmp_path / "cache")
     again = study.load(f"{url}/hue")
     assert 0 < sum(trial.state.is_finished() for trial in again.optuna().trials) < 14
-    assert len(again.trials) == 14
+    assert len(again.trials()) == 14
     search = journal.search(again.path, optuna.samplers.RandomSampler(), again.goal.directions)
     reconcile(search, again)
     assert all(trial.state.is_finished() for trial in search.trials)
@@ -217,7 +217,7 @@ def test_a_storage_that_fails_is_said_once_and_at_the_end(working, url, tmp_path
     ):
         listeners[0].started(0)
     assert capsys.readouterr().out.count("goes on without its copy") == 1
-    assert study.load(working.path).trials.shape[0] == 14
+    assert study.load(working.path).trials().shape[0] == 14
 
 
 def test_whatever_a_storage_raises_is_said(working, monkeypatch, capsys):
@@ -232,7 +232,7 @@ def test_whatever_a_storage_raises_is_said(working, monkeypatch, capsys):
 
 def test_at_a_url_another_machine_may_be_at_work(elsewhere):
     """A lock that is left here says nothing of that, and a note taken here would be another way."""
-    Writer(elsewhere.path).write_manifest({**elsewhere.manifest, "trials": 20})
+    Writer(elsewhere.path).write_manifest({**elsewhere.manifest(), "trials": 20})
     journal.storage(elsewhere.path).create_new_trial(0)
     (elsewhere.path / ".lock").touch()
     assert status(elsewhere).state == "running"

@@ -71,7 +71,7 @@ def test_a_study_goes_on_from_s3_on_another_machine(bucket, spaces, command, tmp
     assert ended >= 4, said
     shutil.rmtree(tmp_path / "cache" / "concept-study")
 
-    kept = study.load(f"{url}/far").trials.drop(columns="seconds")
+    kept = study.load(f"{url}/far").trials().drop(columns="seconds")
     assert len(kept) >= 1  # the table is uploaded before the journal, which decides
     trials = len(kept) + 6
     done = command("resume", f"{url}/far", "--trials", trials, "--cpus", 2, "--confirm", 0)
@@ -79,9 +79,9 @@ def test_a_study_goes_on_from_s3_on_another_machine(bucket, spaces, command, tmp
     shutil.rmtree(tmp_path / "cache" / "concept-study")
 
     far = study.load(f"{url}/far")
-    assert far.trials.trial.tolist() == list(range(trials))
+    assert far.trials().trial.tolist() == list(range(trials))
     assert all(trial.state.is_finished() for trial in far.optuna().trials)
-    again = far.trials.drop(columns="seconds").set_index("trial").loc[kept.trial, kept.columns.drop("trial")]
+    again = far.trials().drop(columns="seconds").set_index("trial").loc[kept.trial, kept.columns.drop("trial")]
     assert again.reset_index().equals(kept.reset_index(drop=True))
     assert far.model(far.best().trial.item())
     assert (far.path / "report.html").is_file()

@@ -20,15 +20,15 @@ from anchoring.ablation import Ablate
 
 
 def test_every_trial_is_there_once(hue):
-    assert hue.trials.trial.tolist() == list(range(14))
-    assert set(hue.trials.state) == {"complete", "stopped"}
-    assert hue.trials[hue.trials.state == "complete"].steps.eq(300).all()
-    assert hue.trials[hue.trials.state == "stopped"].steps.lt(300).all()
+    assert hue.trials().trial.tolist() == list(range(14))
+    assert set(hue.trials().state) == {"complete", "stopped"}
+    assert hue.trials()[hue.trials().state == "complete"].steps.eq(300).all()
+    assert hue.trials()[hue.trials().state == "stopped"].steps.lt(300).all()
 
 
 def test_trials_summarise_their_replicas_last_rung(hue):
-    for _, trial in hue.trials.iterrows():
-        rows = hue.replicas[(hue.replicas.trial == trial.trial) & (hue.replicas.step == trial.steps)]
+    for _, trial in hue.trials().iterrows():
+        rows = hue.replicas()[(hue.replicas().trial == trial.trial) & (hue.replicas().step == trial.steps)]
         assert rows.seed.tolist() == hue.seeds() == [0, 1, 2, 3]
         assert trial["isolation.mean"] == pytest.approx(rows.isolation.mean())
         assert trial["isolation.sd"] == pytest.approx(np.std(rows.isolation, ddof=1))
@@ -38,16 +38,16 @@ def test_trials_summarise_their_replicas_last_rung(hue):
 
 def test_rungs_are_ten_and_even(hue):
     complete = hue.best().trial.item()
-    assert sorted(hue.replicas[hue.replicas.trial == complete].step.unique()) == list(range(30, 301, 30))
+    assert sorted(hue.replicas()[hue.replicas().trial == complete].step.unique()) == list(range(30, 301, 30))
 
 
 def test_optuna_is_told_the_truth(hue, outcomes):
     told = {"complete": "COMPLETE", "stopped": "PRUNED", "diverged": "FAIL", "failed": "FAIL"}
     for folder in (hue, outcomes):
         trials = folder.optuna().trials
-        states = folder.trials.set_index("trial").state
+        states = folder.trials().set_index("trial").state
         assert [trial.state.name for trial in trials] == [told[states[trial.number]] for trial in trials]
-        replicas = folder.replicas.merge(folder.trials[["trial", "steps"]], on="trial")
+        replicas = folder.replicas().merge(folder.trials()[["trial", "steps"]], on="trial")
         replicas = replicas[
             replicas.step <= replicas.steps
         ]  # of spared trials Optuna knows what a stop would have left
@@ -58,11 +58,11 @@ def test_optuna_is_told_the_truth(hue, outcomes):
                 assert reported.to_dict() == pytest.approx(means[trial.number].to_dict())
             if trial.state == TrialState.COMPLETE:
                 assert trial.value == pytest.approx(means[trial.number].iloc[-1])
-    assert set(outcomes.trials.state) == {"complete", "stopped", "diverged", "failed"}
+    assert set(outcomes.trials().state) == {"complete", "stopped", "diverged", "failed"}
 
 
 def test_diverged_and_failed_trials_say_so(outcomes):
-    trials = outcomes.trials.set_index("state")
+    trials = outcomes.trials().set_index("state")
     diverged, failed = trials.loc[["diverged"]], trials.loc[["failed"]]
     assert diverged["param.rate"].eq(1e38).all()
     assert diverged["isolation.mean"].eq(0).all()
@@ -74,7 +74,7 @@ def test_diverged_and_failed_trials_say_so(outcomes):
 
 
 def test_a_model_is_there_for_each_complete_trial_and_is_the_one_measured(hue):
-    complete = hue.trials[hue.trials.state == "complete"]
+    complete = hue.trials()[hue.trials().state == "complete"]
     assert sorted(path.stem for path in (hue.path / "models").iterdir()) == [f"{n:05d}" for n in complete.trial]
     trial = hue.best().trial.item()
     again = hue.experiment.measured(hue.model(trial), hue.setting(trial), Ablate(dims=(0, 1)).edits)
@@ -100,7 +100,7 @@ def test_the_folder_is_as_documented(hue):
 
 def test_the_terminal_tells_the_whole_story(hue_run):
     folder, done = hue_run
-    complete = (folder.trials.state == "complete").sum()
+    complete = (folder.trials().state == "complete").sum()
     assert f"14/14 trials: {complete} complete, {14 - complete} stopped" in done.stdout
     assert f"trial {folder.best().trial.item()}" in done.stdout
     assert "best settings of hue" in done.stdout
@@ -117,7 +117,7 @@ def test_a_trial_of_a_used_worker_replayed_in_a_fresh_process_measures_the_same(
     trained = command("train", setting, "--seeds", 4, "--name", "again", "--out", tmp_path)
     assert trained.returncode == 0, trained.stderr
     again = study.load(tmp_path / "again")
-    assert again.trials.state.tolist() == ["complete"]
+    assert again.trials().state.tolist() == ["complete"]
     ours = hue.final(trial).drop(columns="trial").reset_index(drop=True)
     theirs = again.final().drop(columns="trial").reset_index(drop=True)
     pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
@@ -131,7 +131,7 @@ def test_the_same_seed_and_one_worker_make_the_same_study(spaces, command, tmp_p
     with ThreadPoolExecutor() as together:
         for done in together.map(run, ("one", "two")):
             assert done.returncode == 0, done.stderr
-    one, two = (study.load(tmp_path / name).trials.drop(columns="seconds") for name in ("one", "two"))
+    one, two = (study.load(tmp_path / name).trials().drop(columns="seconds") for name in ("one", "two"))
     pd.testing.assert_frame_equal(one, two, check_exact=True)
     assert study.load(tmp_path / "one").seeds() == [300_000, 300_001]
 
@@ -165,7 +165,7 @@ def test_a_study_that_was_killed_and_interrupted_goes_on_where_it_was(spaces, tm
     process.kill()
     process.communicate(timeout=60)
     killed = study.load(path)
-    ended = killed.trials.drop(columns="seconds")
+    ended = killed.trials().drop(columns="seconds")
     running = [trial for trial in killed.optuna().trials if trial.state == TrialState.RUNNING]
     assert len(ended) >= 2
     assert running
@@ -180,18 +180,18 @@ def test_a_study_that_was_killed_and_interrupted_goes_on_where_it_was(spaces, tm
     waiting = [trial for trial in cut.optuna().trials if not trial.state.is_finished()]
     assert {trial.state for trial in waiting} <= {TrialState.WAITING}
 
-    trials = len(cut.trials) + len(waiting) + 2
+    trials = len(cut.trials()) + len(waiting) + 2
     done = command("resume", path, "--trials", trials, "--confirm", 0)
     assert done.returncode == 0, done.stderr
     whole = study.load(path)
-    assert whole.trials.trial.tolist() == list(range(trials))
+    assert whole.trials().trial.tolist() == list(range(trials))
     assert all(trial.state.is_finished() for trial in whole.optuna().trials)
-    kept = whole.trials.drop(columns="seconds")[lambda rows: rows.trial.isin(ended.trial)]
+    kept = whole.trials().drop(columns="seconds")[lambda rows: rows.trial.isin(ended.trial)]
     pd.testing.assert_frame_equal(kept.reset_index(drop=True)[ended.columns], ended.reset_index(drop=True))
     for trial in running:  # they were trained again with what had been proposed by then, all of it or some
         assert trial.params.items() <= whole.optuna().trials[trial.number].params.items()
     assert len({tuple(trial.params.items()) for trial in whole.optuna().trials}) == trials  # nothing proposed twice
-    assert [run["trials"] for run in whole.manifest["history"]] == [500, 500]
+    assert [run["trials"] for run in whole.manifest()["history"]] == [500, 500]
 
 
 def test_a_study_can_be_renamed(hue, tmp_path):

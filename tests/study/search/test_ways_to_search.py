@@ -39,7 +39,7 @@ def studies(spaces, tmp_path_factory, command):
 def test_several_objectives_have_a_front_and_a_report_of_it(studies):
     folder = studies["objectives"]
     assert [direction.name for direction in folder.optuna().directions] == ["MAXIMIZE", "MINIMIZE"]
-    complete, front = folder.trials[folder.trials.state == "complete"], folder.front()
+    complete, front = folder.trials()[folder.trials().state == "complete"], folder.front()
     for _, trial in complete.iterrows():
         beaten = (complete["value.utility"] > trial["value.utility"]) & (
             complete["value.hue_residual"] < trial["value.hue_residual"]
@@ -50,7 +50,7 @@ def test_several_objectives_have_a_front_and_a_report_of_it(studies):
 
 def test_constraints_reach_optuna_and_what_breaks_them_is_no_answer(studies):
     folder = studies["constraint"]
-    rows = folder.trials.set_index("trial")
+    rows = folder.trials().set_index("trial")
     for trial in folder.optuna().trials:
         broken = trial.constraints["utility >= 0.8"]
         assert broken == pytest.approx(0.8 - rows["utility.mean"][trial.number], abs=1e-6)
@@ -60,22 +60,22 @@ def test_constraints_reach_optuna_and_what_breaks_them_is_no_answer(studies):
 
 def test_other_samplers_and_aggregates_go_by_their_names(studies):
     folder = studies["names"]
-    assert len(folder.trials) == 8
+    assert len(folder.trials()) == 8
     proposed = [tuple(trial.params.values()) for trial in folder.optuna().trials]
     assert len(set(proposed)) == 8
-    whole = folder.trials[folder.trials.state == "complete"]
+    whole = folder.trials()[folder.trials().state == "complete"]
     assert whole["value"].tolist() == pytest.approx(whole["isolation.p10"].tolist())
 
 
 def test_a_budget_in_minutes_ends_the_search_and_trials_end_by_themselves(studies):
     folder = studies["minutes"]
-    assert len(folder.trials)
-    assert folder.trials.state.eq("complete").all()
+    assert len(folder.trials())
+    assert folder.trials().state.eq("complete").all()
     assert all(trial.state.is_finished() for trial in folder.optuna().trials)
 
 
 def test_a_study_can_ask_which_removal_is_best(studies):
-    trials = studies["kinds"].trials
+    trials = studies["kinds"].trials()
     assert trials.state.eq("complete").all()
     by_kind = trials.groupby("param.ablation.kind")["isolation.mean"].first()
     assert len(by_kind) >= 4

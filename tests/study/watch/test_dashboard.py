@@ -62,7 +62,7 @@ def test_it_shows_states_rungs_and_importance(served, browser):
     said = page.inner_text("body")
     for step, value in folder.optuna().trials[folder.best().trial.item()].intermediate_values.items():
         assert value in map(float, re.findall(rf"\b{step} ([\d.e-]+)", said))
-    counts = folder.trials.state.value_counts()
+    counts = folder.trials().state.value_counts()
     for state, count in {"Complete": counts.complete + 1, "Pruned": counts.stopped, "Running": 1}.items():
         assert len(re.findall(rf"^{state}$", said, re.M)) == count  # the one that is shown is told twice
     page.close()

@@ -26,7 +26,7 @@ def test_no_file_of_a_study_holds_a_key(hue_run, name):
 
 def test_what_is_no_secret_is_found(hue):
     """The positive control: the study's configuration is in its manifest, its report and W&B's own file."""
-    found = {path.suffix for path in files_with(hue.path, hue.manifest["started"])}
+    found = {path.suffix for path in files_with(hue.path, hue.manifest()["started"])}
     assert {".json", ".html", ".wandb"} <= found
 
 

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 import study
 from study import cli
-from study.record.tables import STATES, trials_table
+from study.record.tables import trials_table
+from study.record.trial_state import TrialState as State
 from study.record.writer import Writer
 from study.search import journal
 from study.search.schedulers import scores
@@ -31,7 +32,7 @@ def copy(hue, tmp_path):
 def test_a_finished_study(hue):
     now = status(hue)
     assert now.state == "finished"
-    assert now.trials == hue.trials.state.value_counts().reindex(STATES, fill_value=0).to_dict()
+    assert now.trials == hue.trials().state.value_counts().reindex(list(State), fill_value=0).to_dict()
     assert (now.running, now.planned, now.seconds_left) == (0, 14, None)
     assert now.best["trial"] == hue.best().trial.item()
     assert sorted(now.confirmation.setting)[0] == "published"
@@ -40,7 +41,7 @@ def test_a_finished_study(hue):
 
 
 def test_the_best_of_a_continued_study_may_yet_have_to_be_confirmed(copy):
-    rows = copy.confirmation
+    rows = copy.confirmation()
     Writer(copy.path).write(
         "confirmation.parquet", rows[rows.trial.ne(copy.best().trial.item()).fillna(True)].to_parquet()
     )
@@ -50,7 +51,7 @@ def test_the_best_of_a_continued_study_may_yet_have_to_be_confirmed(copy):
 
 def test_a_study_that_runs_and_is_cut(copy):
     """What the files say while a trial more runs, and after its driver was killed."""
-    Writer(copy.path).write_manifest({**copy.manifest, "trials": 20})
+    Writer(copy.path).write_manifest({**copy.manifest(), "trials": 20})
     (copy.path / ".lock").unlink()
     storage = journal.storage(copy.path)
     storage.create_new_trial(0)
@@ -80,7 +81,7 @@ def test_scripts_get_json_and_nothing_else(hue, spaces, tmp_path):
     told = answer("status", hue.path)
     assert told["state"] == "finished"
     assert told["best"]["isolation.mean"] == hue.best()["isolation.mean"].item()
-    assert {row["setting"] for row in told["confirmation"]} == set(hue.confirmation.setting)
+    assert {row["setting"] for row in told["confirmation"]} == set(hue.confirmation().setting)
     shown = answer("show", hue.path, 0)
     assert shown["parameters"] == hue.parameters(0)
     assert len(shown["replicas"]) == 4
@@ -119,7 +120,7 @@ def test_a_pipe_and_a_plain_terminal_get_plain_and_whole_tables(hue, monkeypatch
 
 
 def test_a_study_of_minutes_goes_on_for_those_it_had_left(copy):
-    Writer(copy.path).write_manifest({**copy.manifest, "trials": None, "minutes": 30.0})
+    Writer(copy.path).write_manifest({**copy.manifest(), "trials": None, "minutes": 30.0})
     for used, left in {10: 20, 29.5: 1, 100: 1}.items():
         ended = started(copy) + 60 * used
         os.utime(copy.path / "trials.parquet", (ended, ended))

@@ -26,13 +26,13 @@ def test_importances_are_shares_and_find_what_matters(tmp_path):
 
 
 def test_too_few_complete_trials_have_no_importances(outcomes):
-    assert (outcomes.trials.state == "complete").sum() < 10
+    assert (outcomes.trials().state == "complete").sum() < 10
     assert summary.importances(outcomes) == {}
 
 
 def test_a_metrics_table_counts_the_diverged(outcomes):
-    diverged = outcomes.trials[outcomes.trials.state == "diverged"].trial.iloc[0]
-    rows = outcomes.replicas[outcomes.replicas.trial == diverged]
+    diverged = outcomes.trials()[outcomes.trials().state == "diverged"].trial.iloc[0]
+    rows = outcomes.replicas()[outcomes.replicas().trial == diverged]
     table = summary.metrics(rows)
     assert table.row_count == len(metric_names(rows)) == 8
     assert "2 of them diverged" in table.caption

@@ -35,7 +35,7 @@ def test_each_trial_has_its_curves_and_its_parameters(hue):
                     parameters |= plugin.session_start_info.hparams
                 else:
                     curves.setdefault(event.step, {})[value.tag] = value.simple_value
-        rungs = hue.replicas[hue.replicas.trial == trial].groupby("step")
+        rungs = hue.replicas()[hue.replicas().trial == trial].groupby("step")
         assert list(curves) == list(rungs.groups)
         for step, rows in rungs:
             assert curves[step] == pytest.approx(metric_means(rows), rel=1e-6)

@@ -109,7 +109,7 @@ def test_each_trial_has_a_run_with_its_rungs(hue, of_hue):
     for trial, run in of_trials.items():
         assert run.run.run_group == "hue"
         assert {name: run.config[name] for name in hue.space.distributions} == hue.parameters(trial)
-        rungs = hue.replicas[hue.replicas.trial == trial].groupby("step")
+        rungs = hue.replicas()[hue.replicas().trial == trial].groupby("step")
         assert [entry["_step"] for entry in run.history] == list(rungs.groups)
         for entry, (_, rows) in zip(run.history, rungs, strict=True):
             means = metric_means(rows)
@@ -158,7 +158,7 @@ def test_disabled_means_nothing(hue, monkeypatch, tmp_path):
     folder = study.load(shutil.copytree(hue.path, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb")))
     monkeypatch.setenv("WANDB_MODE", "disabled")
     with Tracker(folder, Console(), "trials") as tracker:
-        tracker.ended(folder.trials.to_dict("records")[0])
+        tracker.ended(folder.trials().to_dict("records")[0])
     assert not (folder.path / "wandb").exists()
 
 
