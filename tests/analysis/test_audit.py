@@ -34,7 +34,7 @@ def test_a_spared_trial_that_breaks_a_constraint_has_not_won(hue, monkeypatch):
     complete = hue.trials().trial[hue.trials().state == "complete"]
     replicas = hue.replicas()
     replicas.loc[replicas.trial.isin(complete), "isolation"] = best_spared / 2
-    monkeypatch.setattr(type(hue), "replicas", replicas)
+    monkeypatch.setattr(type(hue), "replicas", lambda _: replicas)
     won = audit(hue).winners
     assert won
     assert "**Stopping early lost better trials.**" in told(audit(hue))
@@ -44,7 +44,8 @@ def test_a_spared_trial_that_breaks_a_constraint_has_not_won(hue, monkeypatch):
 
 
 def test_a_study_without_an_audit_says_how_to_have_one(hue, monkeypatch):
-    monkeypatch.setattr(type(hue), "trials", hue.trials().assign(audited=False))
+    trials = hue.trials().assign(audited=False)
+    monkeypatch.setattr(type(hue), "trials", lambda _: trials)
     found = audit(hue)
     assert found.spared == 0
     assert found.chance == (0.0, 1.0)

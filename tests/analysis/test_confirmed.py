@@ -22,7 +22,7 @@ def test_the_confirmed_answer_is_the_rankings(hue):
 def test_a_search_that_found_nothing_better_says_so(hue, monkeypatch):
     worse = hue.confirmation()
     worse.loc[worse.trial.notna(), "isolation"] /= 10
-    monkeypatch.setattr(type(hue), "confirmation", worse)
+    monkeypatch.setattr(type(hue), "confirmation", lambda _: worse)
     assert "**The search found nothing better**: trial" in confirmed.answer(hue)
 
 
@@ -35,7 +35,7 @@ def scored(hue, monkeypatch):
         trials = rows.trial.dropna().unique()
         for place, trial in enumerate(trials):
             rows.loc[rows.trial == trial, "isolation"] = [function(place, seed) for seed in range(64)]
-        monkeypatch.setattr(type(hue), "confirmation", rows)
+        monkeypatch.setattr(type(hue), "confirmation", lambda _: rows)
         return [f"trial {trial}" for trial in trials]
 
     return give

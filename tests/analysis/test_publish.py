@@ -64,8 +64,10 @@ def test_no_path_of_the_machine_is_published(hue, compact):
 def test_nothing_is_published_twice_and_nothing_without_an_answer(hue, compact, monkeypatch):
     with pytest.raises(InputError, match="cannot be made"):
         publish(hue, compact.path.parent)
-    monkeypatch.setattr(type(hue), "confirmation", hue.confirmation().head(0))
-    monkeypatch.setattr(type(hue), "trials", hue.trials().assign(state="stopped"))
+    confirmation = hue.confirmation().head(0)
+    monkeypatch.setattr(type(hue), "confirmation", lambda _: confirmation)
+    trials = hue.trials().assign(state="stopped")
+    monkeypatch.setattr(type(hue), "trials", lambda _: trials)
     with pytest.raises(InputError, match="found no complete trial"):
         publish(hue, compact.path.parent)
 

@@ -55,7 +55,7 @@ def test_one_failed_seed_ends_a_tie(hue, monkeypatch):
     replicas = hue.replicas()
     for trial in (best, other):  # equally good
         replicas.loc[(replicas.trial == trial) & (replicas.step == 300), "isolation"] = [0.9, 0.91, 0.92, 0.93]
-    monkeypatch.setattr(type(hue), "replicas", replicas)
+    monkeypatch.setattr(type(hue), "replicas", lambda _: replicas)
     assert other in words.tied_with_best(hue)
     replicas.loc[(replicas.trial == other) & (replicas.step == 300), "isolation"] = [0.9, 0.91, 0.92, 0.1]
     assert other not in words.tied_with_best(hue)
@@ -85,7 +85,7 @@ def test_lists_read_as_a_persons(items, text):
 
 def test_no_favourite_without_a_complete_trial(hue, monkeypatch):
     trials = hue.trials().assign(state="stopped")
-    monkeypatch.setattr(type(hue), "trials", trials)
+    monkeypatch.setattr(type(hue), "trials", lambda _: trials)
     with pytest.raises(ValueError, match="no trial is complete"):
         words.favourite(hue)
 

@@ -188,7 +188,7 @@ def test_the_best_is_trained_without_each_of_its_terms(hue, spaces, command, tmp
     copy = shutil.copytree(hue.path, tmp_path / "hue")
     done = command("confirm", copy, "--top", 1, "--seeds", 4, "--leave-one-out", "--against", spaces / "seed.toml")
     assert done.returncode == 0, done.stderr
-    rows = study.load(copy).leave_one_out
+    rows = study.load(copy).leave_one_out()
     assert rows.setting.unique().tolist()[1:] == [
         f"without {t}" for t in ("separate", "planar", "norm", "norm-v", "polar")
     ]

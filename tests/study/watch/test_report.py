@@ -39,7 +39,8 @@ def test_a_training_that_was_kept_has_a_report(spaces, tmp_path, command):
 
 
 def test_nothing_to_report_is_one_line(hue, monkeypatch):
-    monkeypatch.setattr(type(hue), "trials", hue.trials().assign(state="stopped"))
+    trials = hue.trials().assign(state="stopped")
+    monkeypatch.setattr(type(hue), "trials", lambda _: trials)
     with pytest.raises(InputError, match="found no complete trial"):
         write_report(hue)
 
