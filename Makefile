@@ -17,7 +17,7 @@ check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -p no:cacheprovider --durations=0 tests/test_house.py tests/test_replication.py  # the rules of the house
+	$(BIN)/pytest -p no:cacheprovider --durations=0 tests/test_house.py tests/test_replication.py tests/test_english.py  # the house
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
