@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: study test soak check docs notebooks bench audit lock
 
-study: .venv/ready  ## set up, run a small study of the seed's experiment, leave a report
+study: .venv/ready  ## set up, run a small study of the hue experiment, leave a report
 	$(BIN)/study run search_spaces/hue.toml
 
 test: .venv/ready check  ## set up, check style and types, run the tests
@@ -36,10 +36,10 @@ docs: .venv/ready  ## build the documentation into site/; a broken link is an er
 	$(BIN)/typer study.cli utils docs --name study --title 'The command line' --output docs/reference/commands.md
 	$(BIN)/zensical build --strict --clean
 
-notebooks: .venv/ready  ## execute the notebooks in place, on the published study
+notebooks: .venv/ready  ## execute the notebooks in place, on published studies
 	PYTHONWARNINGS=ignore OMP_NUM_THREADS=1 $(BIN)/jupyter-execute --inplace --NotebookClient.record_timing=False analysis/*.ipynb
 
-bench: .venv/ready  ## measure speed beside the published way of training and JAX, in under ten minutes
+bench: .venv/ready  ## measure speed beside the paper's way of training and JAX, in under ten minutes
 	$(BIN)/python -m benchmarks.run
 
 audit:  ## known vulnerabilities of the locked dependencies, by pip-audit in a venv of its own; needs a network

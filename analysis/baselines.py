@@ -39,11 +39,11 @@ def answers(concept: Concept = "hue") -> pd.DataFrame:
 
 
 def compared(
-    models: Mapping[str, tuple[Replicas, ColorSetting]], published: tuple[Replicas, ColorSetting] | None = None
+    models: Mapping[str, tuple[Replicas, ColorSetting]], hue_deletion: tuple[Replicas, ColorSetting] | None = None
 ) -> pd.DataFrame:
     """Every control of every model: a row per replica, with `model`, `control` and the metrics.
 
-    Of models with the ablation's dims at the encoder; `published`, if given, is ablated, suppressed and erased.
+    Of models with the ablation's dims at the encoder; `hue_deletion`, if given, is ablated, suppressed and erased.
     """
     parts = []
     for name, (model, setting) in models.items():
@@ -58,15 +58,15 @@ def compared(
         if setting.concept == "hue":
             erased = _by(setting, Leace(layer=setting.ablation.layer))
             parts.append(measured(model, setting, erased).assign(model=name, control="LEACE"))
-    if published:
-        model, setting = published
+    if hue_deletion:
+        model, setting = hue_deletion
         ways = {
             "its dims": setting.ablation,
             "suppressed": Suppress(layer="bottleneck", dims=setting.ablation.removed),
             "LEACE": Leace(layer="bottleneck"),
         }
         for control, way in ways.items():
-            parts.append(measured(model, setting, _by(setting, way)).assign(model="published", control=control))
+            parts.append(measured(model, setting, _by(setting, way)).assign(model="hue deletion", control=control))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -2,7 +2,7 @@
 
 A subspace is given by orthonormal rows, `basis` [n, K]. The alignment of an activation z with it is the share of z's
 length that lies in it, `||P z|| / ||z||`; with a `signed` direction, a single row, it is the cosine, and only positive
-ones count. Falloff and mappings are those of the published interventions (arXiv 2512.12469).
+ones count. Falloff and mappings are those of the paper's interventions (arXiv 2512.12469).
 """
 
 from __future__ import annotations

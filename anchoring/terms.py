@@ -1,6 +1,6 @@
 """The terms that press structure onto a layer's activations: losses of one replica's samples, from activations [B, K].
 
-Unless a term says otherwise it is that of the published experiments (arXiv 2512.12469).
+Unless a term says otherwise it is that of the paper's experiments (arXiv 2512.12469).
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Anchor(Term):
 
 
 class Pin(Term):
-    """`(z_dim - at)^2`: draws one dimension to a value and leaves the others free. Not among the published terms."""
+    """`(z_dim - at)^2`: draws one dimension to a value and leaves the others free. Not among the paper's terms."""
 
     dim: Annotated[int, Strict(), Field(ge=0)] = 0
     at: Real = 1.0
@@ -192,7 +192,7 @@ class Fallback(Term):
 
     The loss is smallest when the model answers with the best guess from the remaining dims. If those encode everything
     but the concept, that is the concept-blind oracle. Only what comes after the layer learns by it: a gradient to what
-    comes before would move the concept into the other dims. It needs no labels. Not among the published terms.
+    comes before would move the concept into the other dims. It needs no labels. Not among the paper's terms.
     """
 
     dims: Dims = (0, 1)

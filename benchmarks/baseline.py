@@ -1,4 +1,4 @@
-"""The published way of training, written from its description: one seed, one step after another.
+"""The paper's way of training, written from its description: one seed, one step after another.
 
 A plain LightningModule of nn.Linear layers; batches and their labels made sample by sample; automatic optimization;
 the schedule's values set, and every term checked and logged, at every step.
@@ -84,7 +84,7 @@ TERMS = {"separate": separate, "planar": planar, "norm": norm, "norm-v": norm_v,
 
 
 class Baseline(lightning.LightningModule):
-    """One model of one seed under the seed's setting."""
+    """One model of one seed in subspace ablation."""
 
     def __init__(self, setting: ColorSetting):
         super().__init__()

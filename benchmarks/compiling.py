@@ -1,6 +1,6 @@
 """How long a kind of step takes to compile, and to load where it has been: each in a fresh process.
 
-Run as a program it prints the seconds until the first compiled step of the seed's setting has been taken.
+Run as a program it prints the seconds until the first compiled step of subspace ablation has been taken.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 
 from anchoring.training import Training
 from benchmarks.figures import Row, Runs, seconds
-from benchmarks.settings import SEED, read
+from benchmarks.settings import SUBSPACE_ABLATION, read
 from excolor.experiment import experiment
 
 
@@ -33,7 +33,7 @@ def _in_fresh_process(cache: str) -> float:
 
 
 def _first_step() -> float:
-    setting = read(SEED)
+    setting = read(SUBSPACE_ABLATION)
     training = Training(experiment, setting, range(16), rungs=len(setting.schedule), compiled=True)
     segment = next(training.segments())  # of one step, since each has a rung
     return seconds(lambda: training.advance(segment))

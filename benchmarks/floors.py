@@ -11,7 +11,7 @@ BATCH, LATENTS, LABELS = 64, 4, 2
 
 
 def multiply_adds() -> int:
-    """Of a replica-step in the seed's setting: layers forward and backward, Separate; without GELU, say, and Adam."""
+    """Of a replica-step in subspace ablation: layers forward and backward, Separate; without GELU, say, and Adam."""
     forward = BATCH * sum(n * m for n, m in LAYERS)
     to_weights, to_inputs = forward, forward - BATCH * LAYERS[0][0] * LAYERS[0][1]  # colours need no gradient
     cosines = 2 * BATCH**2 * LATENTS  # forward and, since they are symmetric, as many backward

@@ -1,4 +1,4 @@
-"""The seed's training in JAX: jit, scan and vmap over replicas, with everything drawn inside the step.
+"""Subspace ablation's training in JAX: jit, scan and vmap over replicas, with everything drawn inside the step.
 
     echo 16 | python benchmarks/jax_step.py SETTING.npz
 

@@ -1,4 +1,4 @@
-"""Replica-steps per second in the seed's setting, on one core: ours, the published way, JAX."""
+"""Replica-steps per second in subspace ablation, on one core: ours, the paper's way, JAX."""
 
 from __future__ import annotations
 

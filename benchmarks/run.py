@@ -17,7 +17,7 @@ from benchmarks.gpu import gpu
 from benchmarks.overheads import overheads
 from benchmarks.rates import rates
 from benchmarks.rival import jax_rate
-from benchmarks.settings import SEED, read
+from benchmarks.settings import SUBSPACE_ABLATION, read
 from benchmarks.studies import studies
 
 CORES = 2
@@ -29,7 +29,7 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))[:CORES]
     _quiet()
     torch.set_num_threads(1)
-    setting = read(SEED)
+    setting = read(SUBSPACE_ABLATION)
 
     def say(what: str) -> None:
         progress.print(f"{time.monotonic() - start:4.0f} s  {what}", highlight=False)
@@ -44,7 +44,7 @@ def main() -> None:
     rows += floors(rows[0].ours)
     say("compiling, one core")
     rows += compiling()
-    rows += gpu(SEED, len(setting.schedule))
+    rows += gpu(SUBSPACE_ABLATION, len(setting.schedule))
     os.sched_setaffinity(0, cores)
     say(f"studies, {len(cores)} cores")
     rows += studies()

@@ -7,7 +7,7 @@ from pathlib import Path
 import study
 from excolor.setting import ColorSetting
 
-SEED = Path(__file__).parent.parent / "search_spaces" / "seed.toml"
+SUBSPACE_ABLATION = Path(__file__).parent.parent / "search_spaces" / "subspace-ablation.toml"
 
 
 def read(path: Path, steps: int | None = None) -> ColorSetting:

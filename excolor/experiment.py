@@ -22,7 +22,9 @@ from study.experiment import Metric, Section
 _HERE = Path(__file__).parent
 SPACES = next(folder for folder in (_HERE / "search_spaces", _HERE.parent / "search_spaces") if folder.is_dir())
 """The shipped spaces: beside this file in an installed package, beside the package in a checkout."""
-REFERENCES = {"hue": ("published", "seed"), "red": ("seed-red",)}
+REFERENCES = {"hue": ("hue-deletion", "subspace-ablation"), "red": ("subspace-ablation-red",)}
+RENAMED = {"published": "hue-deletion", "seed": "subspace-ablation", "seed-red": "subspace-ablation-red"}
+"""The settings to compare with, by their names in version 0.1."""
 
 
 class Colors(AnchoredExperiment):
@@ -32,6 +34,7 @@ class Colors(AnchoredExperiment):
     Setting = ColorSetting
     affinities = tuple(colors.AFFINITIES)
     spaces = SPACES
+    renamed = RENAMED
 
     def build(self, setting: ColorSetting) -> nn.Module:
         return setting.model.make()

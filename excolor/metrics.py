@@ -1,5 +1,5 @@
 """How well a concept was isolated: measures of one replica, intact and ablated, on colours that no training grid holds
-(but for vibrancy_r2, which is on the published grid).
+(but for vibrancy_r2, which is on the paper's grid).
 
 x are colours [N, 3], y the intact output, y' the output after ablation, o the concept-blind oracle (excolor.concepts),
 of hue unless a setting says otherwise, M(a, b) the mean squared error, and M(x, o) the concept's energy.
@@ -52,7 +52,7 @@ def declared(concept: Concept) -> dict[str, Metric]:
                 diverged=1.0,
             ),
             "vibrancy_r2": Metric(
-                "r² of ablated error and vibrancy^2.3, the published measure; not to choose by",
+                "r² of ablated error and vibrancy^2.3, the paper's measure; not to choose by",
                 ideal=None,
                 not_an_objective="rotating all hues scores 0.942 on it",
             ),
@@ -118,7 +118,7 @@ def lightness_kept(ablated: Tensor, o: Tensor) -> Tensor:
 
 
 def vibrancy_r2(ablated: Tensor, x: Tensor) -> Tensor:
-    """r^2 between each colour's ablated error and vibrancy^2.3, the published measure.
+    """r^2 between each colour's ablated error and vibrancy^2.3, the paper's measure.
 
     To compare with the literature, never to choose by: turning every hue to its complement scores 0.942, as the
     oracle does.

@@ -99,6 +99,7 @@ class Experiment(Protocol):
     - `step_kinds(setting)`: the kinds of native code that its training runs, by name; without it nothing is compiled.
     - `cannot_compile()`: why native code cannot be made here, or nothing.
     - `spaces`: the folder of search spaces that come with it.
+    - `renamed`: what version 0.1 called fixed settings that studies compare with, to what they are called now.
     - `upgraded(weights)`: weights that an earlier version stored, as `model` names and shapes them now.
     """
 

@@ -49,7 +49,7 @@ def test_an_empty_environment_runs_studies_from_the_wheel(wheel, tmp_path):
 
     assert "hue.toml" in study("spaces")
     study("run", "hue", "--trials", "2", "--confirm", "0", "--name", "hue", *small)
-    assert "isolation" in study("train", "seed", "--seeds", "2", "--steps", "100")
+    assert "isolation" in study("train", "subspace-ablation", "--seeds", "2", "--steps", "100")
     study("report", "hue", "--out", tmp_path / "runs")
     study("new", "mine")
     study("run", "mine/mine.toml", "--experiment", "mine/experiment.py", "--trials", "2", "--confirm", "0", *small)

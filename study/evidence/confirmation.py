@@ -1,4 +1,4 @@
-"""Confirming a study: its best settings, and published ones, trained on seeds that no search has seen."""
+"""Confirming a study: its best settings, and fixed ones to compare with, trained on seeds that no search has seen."""
 
 from __future__ import annotations
 

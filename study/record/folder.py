@@ -123,7 +123,12 @@ class StudyFolder:
 
     def _held_out(self, name: str) -> pd.DataFrame:
         path, columns = self.path / name, ("setting", "trial", "seed")
-        return read_frame(path, columns) if path.is_file() else pd.DataFrame({column: [] for column in columns})
+        if not path.is_file():
+            return pd.DataFrame({column: [] for column in columns})
+        rows = read_frame(path, columns)
+        if "format" not in self.manifest() and self.source.here:  # of version 0.1
+            rows["setting"] = rows.setting.replace(getattr(self.experiment, "renamed", {}))
+        return rows
 
     # Answers
 

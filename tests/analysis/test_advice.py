@@ -30,11 +30,13 @@ def test_a_better_reference_is_to_be_set(hue, known):
     ranked = ranking(hue.confirmation(), hue).assign(tied=False)
     ranked.loc[len(ranked)] = ranked.iloc[0]
     ranked = ranked.sort_index(key=lambda i: (i + 1) % len(ranked), ignore_index=True)
-    ranked.loc[0, ["setting", "trial", "tied"]] = ["published", pd.NA, True]
+    ranked.loc[0, ["setting", "trial", "tied"]] = ["hue-deletion", pd.NA, True]
     choice = advice.choose(hue, ranked)
-    assert choice.better == "published"
+    assert choice.better == "hue-deletion"
     said = advice.recommended(hue, choice, known[1], known[2])
-    assert said.startswith("**What to set:** the setting `published`, which no trial is as good as. The best trial is")
+    assert said.startswith(
+        "**What to set:** the setting `hue-deletion`, which no trial is as good as. The best trial is"
+    )
     assert f"study export hue {choice.trial}" in said
 
 

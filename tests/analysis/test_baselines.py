@@ -12,7 +12,7 @@ from excolor.experiment import experiment
 
 @pytest.fixture(scope="module")
 def seed(spaces):
-    return study.read(spaces / "seed.toml").setting()
+    return study.read(spaces / "subspace-ablation.toml").setting()
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_random_subspaces_are_the_same_each_time(model, seed):
 
 
 def test_one_dim_is_compared_with_each_other_one(model, spaces):
-    setting = study.read(spaces / "seed-red.toml").setting()
+    setting = study.read(spaces / "subspace-ablation-red.toml").setting()
     assert setting.ablation.dims == (0,)
     singles = baselines.by_dims(model, setting, 1)
     assert list(singles) == ["z0", "z1", "z2", "z3"]

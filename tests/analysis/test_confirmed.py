@@ -8,10 +8,11 @@ from study.search.goal import Goal
 
 def test_the_confirmed_answer_is_the_rankings(hue):
     said, ranked = confirmed.answer(hue), ranking(hue.confirmation(), hue)
-    top, reference = ranked.iloc[0], ranked[ranked.setting == "published"].iloc[0]
+    top, reference = ranked.iloc[0], ranked[ranked.setting == "hue-deletion"].iloc[0]
     assert f"is best: mean isolation {top['mean']:.3f} (95% interval" in said
     assert (
-        f"The setting `published` (“The published hue deletion (experiment 2.7.1)”) has {reference['mean']:.3f}" in said
+        f"The setting `hue-deletion` (“Hue deletion, experiment 2.7.1 of the paper”) has {reference['mean']:.3f}"
+        in said
     )
     best = ranked[ranked.trial.notna()].iloc[0]
     assert f"The search had measured {best.searched:.3f} for {best.setting}, {abs(best.optimism):.3f}" in said
@@ -67,6 +68,6 @@ def test_another_aggregate_is_not_taken_for_the_mean(hue, scored, monkeypatch):
 
 
 def test_without_the_experiment_settings_are_named_without_their_titles(hue, monkeypatch):
-    assert "The setting `published` (“" in confirmed.answer(hue)
+    assert "The setting `hue-deletion` (“" in confirmed.answer(hue)
     monkeypatch.setitem(hue.__dict__, "source", Source("mine"))  # which is not here
-    assert "The setting `published` has " in confirmed.answer(hue)
+    assert "The setting `hue-deletion` has " in confirmed.answer(hue)

@@ -17,13 +17,13 @@ def best(hue):
 
 def test_schedules_draw_every_property_of_every_setting(hue, best):
     settings = {f"trial {trial}": hue.setting(trial) for trial in best}
-    figure = plots.schedules(settings, references={"the seed setting": hue.setting(0)})
+    figure = plots.schedules(settings, references={"subspace ablation": hue.setting(0)})
     assert [axis.get_title() for axis in figure.axes] == [
         *("learning rate", "weight of separate", "weight of planar", "weight of norm", "weight of polar"),
     ]  # the weight of norm-v is constant
     first = figure.axes[1].lines[0]
     assert first.get_ydata() == pytest.approx(settings[f"trial {best[0]}"].schedule.table()["separate"])
-    assert len([line for line in figure.axes[1].lines if line.get_label() == "the seed setting"]) == 1
+    assert len([line for line in figure.axes[1].lines if line.get_label() == "subspace ablation"]) == 1
 
 
 def test_a_property_that_never_changes_is_not_drawn(hue, best):
@@ -83,13 +83,13 @@ def test_the_dominated_area_is_that_of_the_staircase():
 
 
 def test_a_reference_is_drawn_beside_what_is_like_it(hue, best, spaces):
-    published = study.read(spaces / "published.toml").setting()  # whose Subspace is named subspace, at another layer
-    vibrant = published.model_copy(update={"labels": hue.setting(best[0]).labels})
-    figure = plots.schedules({"best": hue.setting(best[0])}, {"published": vibrant})
+    reference = study.read(spaces / "hue-deletion.toml").setting()  # whose Subspace is named subspace, at another layer
+    vibrant = reference.model_copy(update={"labels": hue.setting(best[0]).labels})
+    figure = plots.schedules({"best": hue.setting(best[0])}, {"reference": vibrant})
     planar = figure.axes[2]
     assert planar.get_title() == "weight of planar"
-    (drawn,) = [line for line in planar.lines if line.get_label() == "published"]
-    expected = published.schedule.table()["subspace"]
+    (drawn,) = [line for line in planar.lines if line.get_label() == "reference"]
+    expected = reference.schedule.table()["subspace"]
     assert drawn.get_ydata() == pytest.approx(np.where(expected > 0, expected, np.nan), nan_ok=True)
 
 

@@ -13,11 +13,11 @@ def test_the_table_has_every_metric_and_parameter(hue):
 
 def test_the_ranking_is_the_rankings(hue):
     ranked = ranking(hue.confirmation(), hue)
-    table = tables.ranking(ranked, hue, "published")
+    table = tables.ranking(ranked, hue, "hue-deletion")
     assert table.columns[0] == "mean"
     assert table["mean"].iloc[0].startswith(f"{ranked['mean'][0]:.3f} [{ranked['mean.low'][0]:.3f}")
     assert table["failed"].iloc[0].startswith(f"{ranked.failures[0]:.0%} [")
-    reference = table.loc[table.index.str.startswith("published")].iloc[0]
+    reference = table.loc[table.index.str.startswith("hue-deletion")].iloc[0]
     assert reference["beats reference"] == "-"
     for name, row in zip(table.index, ranked.itertuples(), strict=True):
         assert name.endswith("(tied)") == (row.tied and row.Index > 0)

@@ -91,5 +91,5 @@ def test_no_favourite_without_a_complete_trial(hue, monkeypatch):
 
 
 def test_references_are_the_experiments_by_their_files_names(hue):
-    assert list(words.references(hue)) == ["published", "seed"]
-    assert words.references(hue)["seed"].title == "The seed's setting (experiment 2.1)"
+    assert list(words.references(hue)) == ["hue-deletion", "subspace-ablation"]
+    assert words.references(hue)["subspace-ablation"].title == "Subspace ablation, where this project began"

@@ -28,7 +28,7 @@ def cache(tmp_path_factory, monkeypatch):
 @pytest.fixture(scope="module")
 def everything(load, spaces):
     """A short setting with every kind of term, some of which act in some steps only."""
-    setting = load(spaces / "seed.toml")
+    setting = load(spaces / "subspace-ablation.toml")
     terms = setting.regularizers | {
         "towards": AngularAnchor(point=(1, 0, 0, 0), labels={"red": 1.0}),
         "away": AntiAnchor(point=(0, 1, 0, 0), labels={"vibrant": 0.5, "red": 2.0}),
@@ -61,7 +61,7 @@ def test_compiled_steps_are_the_eager_ones_for_any_number_of_replicas_and_are_ma
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", ["published", "seed-red"])
+@pytest.mark.parametrize("name", ["hue-deletion", "subspace-ablation-red"])
 def test_compiled_steps_of_every_model_are_the_eager_ones(load, spaces, name):
     setting = load(spaces / f"{name}.toml")
     rows = [["STEP", "lr"], ["0", "0.01"], ["19", "0.01"]]
@@ -100,5 +100,5 @@ def test_kinds_of_step_differ_by_what_is_computed_and_not_by_weights(everything,
         everything.model_copy(update={"regularizers": everything.regularizers | {"separate": separate}})
     )
     assert not others & kinds
-    assert len(step_kinds(load(spaces / "published.toml"))) == 2
+    assert len(step_kinds(load(spaces / "hue-deletion.toml"))) == 2
     assert len(step_kinds(everything.model_copy(update={"regularizers": {}}))) == 1

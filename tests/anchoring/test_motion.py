@@ -56,7 +56,7 @@ def training_of(setting, rows):
 
 
 def test_a_schedule_retargeted_in_flight_has_no_kink_and_keeps_its_past(load, spaces):
-    setting = load(spaces / "seed.toml")
+    setting = load(spaces / "subspace-ablation.toml")
     training = training_of(setting, [["STEP", "lr:log"], ["0", "0.01"], ["100", "1"], ["149", "1"]])
     planned = list(training._table["lr"])
     training.retarget("lr", 0.001, 40, now=50)
@@ -73,7 +73,7 @@ def test_a_schedule_retargeted_in_flight_has_no_kink_and_keeps_its_past(load, sp
 
 def test_retargeting_before_the_first_key_moves_from_rest(load, spaces):
     rows = [["STEP", "lr::linear"], ["0", ""], ["50", "1"], ["59", "2"]]
-    training = training_of(load(spaces / "seed.toml"), rows)
+    training = training_of(load(spaces / "subspace-ablation.toml"), rows)
     training.retarget("lr", 3.0, 10, now=10)
     table = list(training._table["lr"])
     assert table[:11] == [1.0] * 11

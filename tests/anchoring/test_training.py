@@ -26,15 +26,15 @@ from excolor.setting import data_of
 
 
 @pytest.fixture(scope="module")
-def seed_setting(load, spaces):
-    return load(spaces / "seed.toml")
+def subspace_ablation(load, spaces):
+    return load(spaces / "subspace-ablation.toml")
 
 
 @pytest.fixture(scope="module")
-def short(seed_setting):
-    """The seed's setting, 120 steps of it."""
-    schedule = Dopesheet.parse(rescale(seed_setting.schedule.text, 120))
-    return seed_setting.model_copy(update={"schedule": schedule})
+def short(subspace_ablation):
+    """Subspace ablation, 120 steps of it."""
+    schedule = Dopesheet.parse(rescale(subspace_ablation.schedule.text, 120))
+    return subspace_ablation.model_copy(update={"schedule": schedule})
 
 
 def replicas_of(seeds, **config) -> Replicas:
@@ -53,7 +53,7 @@ def torch_twin(model: Replicas, replica: int) -> nn.Sequential:
     return nn.Sequential(nn.Sequential(a, nn.GELU(), b), nn.Sequential(c, nn.GELU(), d, nn.Sigmoid()))
 
 
-def test_a_replica_is_the_published_model():
+def test_a_replica_is_the_papers_model():
     model = replicas_of([0, 1, 2])
     assert sum(p[0].numel() for p in model.parameters()) == 263
     x = torch.rand(50, 3)
@@ -321,14 +321,14 @@ def test_lightnings_checkpoints_hold_the_replicas_of_each_segment(short, tmp_pat
     assert training.moments.abs().sum() > 0
 
 
-def test_callbacks_see_phases_and_actions_and_can_retarget(seed_setting):
+def test_callbacks_see_phases_and_actions_and_can_retarget(subspace_ablation):
     rows = [
         ["STEP", "PHASE", "ACTION", "lr"],
         ["0", "A", "", "0.01"],
         ["5", "", "save, look", "0.01"],
         ["12", "B", "", "0.01"],
     ]
-    setting = seed_setting.model_copy(update={"regularizers": {}, "schedule": Dopesheet.parse(rows)})
+    setting = subspace_ablation.model_copy(update={"regularizers": {}, "schedule": Dopesheet.parse(rows)})
     seen = []
 
     class Watch(Callback):
@@ -367,13 +367,13 @@ def test_depth_and_width_are_the_models():
     assert shapes == [(3, 7), (7, 7), (7, 7), (7, 5), (5, 7), (7, 7), (7, 7), (7, 3)]
 
 
-def test_the_published_distribution_is_reproduced(load, spaces):
-    """vibrancy_r2 of the published hue deletion: mean 0.825, sd 0.053 over 60 seeds; 102 +- 10 labelled samples.
+def test_the_papers_distribution_is_reproduced(load, spaces):
+    """vibrancy_r2 of the paper's hue deletion: mean 0.825, sd 0.053 over 60 seeds; 102 +- 10 labelled samples.
 
     With 24 seeds the standard error of the mean is 0.011, of the two means' difference 0.013: three of those are
-    allowed. `study train search_spaces/published.toml --seeds 60` is held to 0.02.
+    allowed. `study train search_spaces/hue-deletion.toml --seeds 60` is held to 0.02.
     """
-    _, rungs = train(experiment, load(spaces / "published.toml"), range(24), rungs=1)
+    _, rungs = train(experiment, load(spaces / "hue-deletion.toml"), range(24), rungs=1)
     metrics = rungs[-1].metrics
     assert metrics["vibrancy_r2"].mean().item() == pytest.approx(0.825, abs=0.04)
     assert 0.03 < metrics["vibrancy_r2"].std().item() < 0.09

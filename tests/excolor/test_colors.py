@@ -60,7 +60,7 @@ def test_oracle_is_the_mean_over_hues():
     assert hues.mean((0, 3)) == pytest.approx(colors.hue_blind(hues)[0, ..., 0], abs=1e-3)
 
 
-def test_hsv_cube_is_weighted_as_published():
+def test_hsv_cube_is_weighted_as_in_the_paper():
     cube = colors.hsv_cube(36, 10, 10)
     assert cube.colors.shape == (3600, 3)
     assert cube.weights.sum().item() == pytest.approx(1)

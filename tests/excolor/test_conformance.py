@@ -32,7 +32,7 @@ class TestHue(ExperimentConformance):
 class TestHueDeletion(ExperimentConformance):
     """A fixed setting, of the model with a normalised bottleneck."""
 
-    space = SPACES / "published.toml"
+    space = SPACES / "hue-deletion.toml"
     tolerance = 1e-2  # cosines to the power of 100 tell the last bits apart
 
     def reference_points(self):

@@ -138,13 +138,13 @@ def relearned(model, setting, seeds, **named):
 
 
 @pytest.fixture(scope="module")
-def seed_setting(load, spaces):
-    return load(spaces / "seed.toml")
+def subspace_ablation(load, spaces):
+    return load(spaces / "subspace-ablation.toml")
 
 
-def test_relearning_tells_hue_that_was_kept_from_hue_that_was_taken(seed_setting):
+def test_relearning_tells_hue_that_was_kept_from_hue_that_was_taken(subspace_ablation):
     """By hand: replicas whose other dims hold hue too, ones whose other dims answer gray, and ones that know nothing."""
-    setting = seed_setting.model_copy(update={"model": ModelConfig(bottleneck=6)})
+    setting = subspace_ablation.model_copy(update={"model": ModelConfig(bottleneck=6)})
     seeds = range(12)
     kept = trained_to(seeds, lambda x: x, dims=(0, 1))
     gray = trained_to(seeds, colors.hue_blind, dims=(0, 1))
@@ -155,15 +155,15 @@ def test_relearning_tells_hue_that_was_kept_from_hue_that_was_taken(seed_setting
     assert ratios[2].log().mean().exp().item() == pytest.approx(1, abs=0.3)
 
 
-def test_relearning_redraws_what_was_ablated_and_leaves_the_model_alone(seed_setting):
-    model = Replicas(seed_setting.model.make, range(2))
-    first = relearned(model, seed_setting, range(2), reach=0.6)
+def test_relearning_redraws_what_was_ablated_and_leaves_the_model_alone(subspace_ablation):
+    model = Replicas(subspace_ablation.model.make, range(2))
+    first = relearned(model, subspace_ablation, range(2), reach=0.6)
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state["encoder.2.weight"][:, :2] = 1e6  # never seen
     state["encoder.2.bias"][:, :2] = 1e6
     state["decoder.0.weight"][:, :, :2] = -1e6
     model.load_state_dict(state)
-    assert torch.equal(relearned(model, seed_setting, range(2), reach=0.6), first)
+    assert torch.equal(relearned(model, subspace_ablation, range(2), reach=0.6), first)
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
 
 
@@ -178,33 +178,33 @@ def test_a_graft_is_of_the_dims_and_of_nothing_else():
         assert torch.equal(tensor, expected), name
 
 
-def test_relearning_of_the_diverged_is_nothing_and_of_the_pruned_an_error(seed_setting):
-    model = Replicas(seed_setting.model.make, range(2))
+def test_relearning_of_the_diverged_is_nothing_and_of_the_pruned_an_error(subspace_ablation):
+    model = Replicas(subspace_ablation.model.make, range(2))
     with torch.no_grad():
         model.stacked.encoder[0].weight[1] = torch.nan
-    assert relearned(model, seed_setting, range(2), reach=0.3).isnan().tolist() == [False, True]
+    assert relearned(model, subspace_ablation, range(2), reach=0.3).isnan().tolist() == [False, True]
     pruned = Replicas.of([prune(one, "encoder", (0, 1)) for one in model])
     with pytest.raises(ValueError, match="relearning: found a model"):
-        relearned(pruned, seed_setting, range(2))
+        relearned(pruned, subspace_ablation, range(2))
 
 
-def test_what_is_not_about_dims_that_weights_write_is_not_examined(load, spaces, seed_setting):
+def test_what_is_not_about_dims_that_weights_write_is_not_examined(load, spaces, subspace_ablation):
     unregularized = load(spaces / "unregularized.toml")
     assert experiment.examine(experiment.model(unregularized, [0]), unregularized, [0]) == {}
     for ablation in (Suppress(direction=(1, 0, 0, 0)), Suppress(layer="decoder.0", dims=(3,))):
-        setting = seed_setting.model_copy(update={"ablation": ablation})
+        setting = subspace_ablation.model_copy(update={"ablation": ablation})
         assert examine(experiment, experiment.model(setting, [0]), setting, [0]) == {}
 
 
-def test_a_closer_look_measures_every_replica(seed_setting):
-    model = experiment.model(seed_setting, [0, 1])
-    measured = experiment.examine(model, seed_setting, [0, 1])
-    declared = {name for name, metric in experiment.metrics(seed_setting).items() if metric.examined}
+def test_a_closer_look_measures_every_replica(subspace_ablation):
+    model = experiment.model(subspace_ablation, [0, 1])
+    measured = experiment.examine(model, subspace_ablation, [0, 1])
+    declared = {name for name, metric in experiment.metrics(subspace_ablation).items() if metric.examined}
     assert set(measured) == {"probe_gap", "relearning", "wheel", "winding"} == declared
     assert all(metric.shape == (2,) and metric.isfinite().all() for metric in measured.values())
     assert measured["probe_gap"][1].item() == pytest.approx(probe_gap(model[1], "encoder", (0, 1)).item(), abs=1e-4)
 
 
 def test_of_red_relearning_is_measured(load, spaces):
-    setting = load(spaces / "seed-red.toml")
+    setting = load(spaces / "subspace-ablation-red.toml")
     assert set(experiment.examine(experiment.model(setting, [0]), setting, [0])) == {"relearning"}

@@ -96,7 +96,7 @@ def test_reproduction_draws_both_distributions():
     assert sum(bar.get_height() for bar in bars.patches) == 60
     assert [label.get_text() for label in strip.get_yticklabels()] == [
         "reproduced: 0.800 ± 0.059",
-        "published: 0.825 ± 0.053",
+        "paper: 0.825 ± 0.053",
     ]
 
 

@@ -84,13 +84,13 @@ HUE = "search_spaces/hue.toml"
 FLAGS = {
     "no such space": (["run", "search_spaces/heu.toml"], "search_spaces/heu.toml: no such file"),
     "a folder": (["run", "search_spaces"], "search_spaces: is a folder"),
-    "a fixed setting to search": (["run", "search_spaces/seed.toml"], "found no range"),
+    "a fixed setting to search": (["run", "search_spaces/subspace-ablation.toml"], "found no range"),
     "a space to train": (["train", "search_spaces/hue.toml"], "found ranges"),
     "no seeds": (["run", "search_spaces/hue.toml", "--seeds", "0"], "--seeds"),
     "no trials": (["run", "search_spaces/hue.toml", "--trials", "0"], "--trials"),
-    "no steps": (["train", "search_spaces/seed.toml", "--steps", "0"], "--steps"),
-    "seeds that are no number": (["train", "search_spaces/seed.toml", "--seeds", "many"], "--seeds"),
-    "fewer steps than rows": (["train", "search_spaces/seed.toml", "--steps", "1"], "rescale"),
+    "no steps": (["train", "search_spaces/subspace-ablation.toml", "--steps", "0"], "--steps"),
+    "seeds that are no number": (["train", "search_spaces/subspace-ablation.toml", "--seeds", "many"], "--seeds"),
+    "fewer steps than rows": (["train", "search_spaces/subspace-ablation.toml", "--steps", "1"], "rescale"),
     "an unknown flag": (["run", "search_spaces/hue.toml", "--sedes", "3"], "--sedes"),
     "an unknown command": (["rnu"], "rnu"),
     "a name with a slash": (
@@ -119,7 +119,7 @@ FLAGS = {
     "a schedule for a space": (["run", "search_spaces/hue.csv"], "search_spaces/hue.csv: is not TOML"),
     "a file for a folder of spaces": (["spaces", HUE], "found no TOML file, expected a folder"),
     "a file for a folder of studies": (
-        ["train", "search_spaces/seed.toml", "--name", "a", "--out", HUE, "--steps", "20", "--seeds", "1"],
+        ["train", "search_spaces/subspace-ablation.toml", "--name", "a", "--out", HUE, "--steps", "20", "--seeds", "1"],
         f"{HUE}/a: cannot be made (Not a directory), expected a folder to write to (--out)",
     ),
     "an unknown objective": (["run", HUE, "--objective", "beauty"], "--objective: found 'beauty', expected one of"),
@@ -166,7 +166,7 @@ def test_wrong_flags(capsys, monkeypatch, tmp_path, arguments, message):
 
 def test_an_existing_study_is_left_alone(hue, capsys, monkeypatch, spaces):
     before = sorted((p, p.stat().st_mtime_ns) for p in hue.path.rglob("*"))
-    for verb, file in (("run", "hue.toml"), ("train", "seed.toml")):
+    for verb, file in (("run", "hue.toml"), ("train", "subspace-ablation.toml")):
         said, code = fail(capsys, monkeypatch, verb, str(spaces / file), "--name", "hue", "--out", str(hue.path.parent))
         assert code == 2
         assert {"run": "a study with other seeds, steps", "train": "a study of this name exists"}[verb] in said
@@ -182,33 +182,33 @@ def test_exporting_over_a_file(hue, capsys, monkeypatch, tmp_path):
 
 
 def test_a_training_that_does_not_fit_fails_and_leaves_nothing(folder, capsys, monkeypatch):
-    toml = folder / "search_spaces" / "seed.toml"
+    toml = folder / "search_spaces" / "subspace-ablation.toml"
     toml.write_text(toml.read_text().replace("bottleneck = 4", "bottleneck = 4\nhidden = 1000000000000000"))
-    said, code = fail(capsys, monkeypatch, "train", "search_spaces/seed.toml", "--name", "big")
+    said, code = fail(capsys, monkeypatch, "train", "search_spaces/subspace-ablation.toml", "--name", "big")
     assert code == 1
-    assert "failed: search_spaces/seed.toml: " in said
+    assert "failed: search_spaces/subspace-ablation.toml: " in said
     assert "can't allocate memory" in said
     assert not (folder / "runs").exists()
 
 
 def test_titles_are_text_and_not_markup(folder, capsys, monkeypatch):
-    toml = folder / "search_spaces" / "seed.toml"
-    toml.write_text(toml.read_text().replace("The seed's", "The [/red] [bold]seed's"))
+    toml = folder / "search_spaces" / "subspace-ablation.toml"
+    toml.write_text(toml.read_text().replace("Subspace", "[/red] [bold]Subspace"))
     (folder / "search_spaces" / "broken.toml").write_text("schedule = 3")
     monkeypatch.setattr("sys.argv", ["study", "spaces"])
     with pytest.raises(SystemExit) as stop:
         cli.main()
     said = capsys.readouterr().out
     assert stop.value.code == 0
-    assert "The [/red] [bold]seed's" in said
+    assert "[/red] [bold]Subspace" in said
     assert "broken.toml: schedule: found 3" in said.replace("\n", "")
 
 
 def test_a_table_from_a_spreadsheet_is_read(folder):
     """Excel writes a byte order mark."""
-    path = folder / "search_spaces" / "seed.csv"
+    path = folder / "search_spaces" / "subspace-ablation.csv"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert len(Space.read(folder / "search_spaces" / "seed.toml").setting({}).schedule) == 2001
+    assert len(Space.read(folder / "search_spaces" / "subspace-ablation.toml").setting({}).schedule) == 2001
 
 
 def test_no_such_trial(hue, capsys, monkeypatch):
@@ -228,7 +228,9 @@ def test_every_command_has_help_with_an_example():
 
 
 def test_train_prints_every_metric(spaces):
-    result = CliRunner().invoke(cli.app, ["train", str(spaces / "seed.toml"), "--seeds", "3", "--steps", "50"])
+    result = CliRunner().invoke(
+        cli.app, ["train", str(spaces / "subspace-ablation.toml"), "--seeds", "3", "--steps", "50"]
+    )
     assert result.exit_code == 0
     for metric in ("isolation", "utility", "hue_blindness", "hue_residual", "gray_collateral", "lightness_kept"):
         assert metric in result.output
@@ -237,7 +239,7 @@ def test_train_prints_every_metric(spaces):
 
 def test_train_can_examine(spaces, tmp_path):
     arguments = ["--seeds", "2", "--steps", "60", "--examine", "--name", "looked", "--out", str(tmp_path)]
-    result = CliRunner().invoke(cli.app, ["train", str(spaces / "seed.toml"), *arguments])
+    result = CliRunner().invoke(cli.app, ["train", str(spaces / "subspace-ablation.toml"), *arguments])
     assert result.exit_code == 0, result.output
     for metric in ("probe_gap", "relearning", "wheel", "winding"):
         assert metric in result.output

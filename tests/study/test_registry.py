@@ -325,6 +325,7 @@ def test_a_study_of_version_0_1_is_of_the_default_experiment():
     assert folder.source == registry.find()
     assert next(iter(folder.metrics)) == folder.goal.objectives[0] == "isolation"
     assert folder.answer().setting in folder.confirmation().setting.tolist()
+    assert set(folder.references) < set(folder.confirmation().setting)  # which it named otherwise
 
 
 def test_weights_of_another_model_are_named(tmp_path):

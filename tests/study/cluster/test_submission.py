@@ -57,11 +57,11 @@ def test_an_installed_package_travels(tmp_path):
     assert "found no 'dish'" in run("-m", "study", "spaces", "submitted", cwd=job, PYTHONPATH="")
 
 
-@pytest.mark.parametrize("name", ["hue", "seed-red"])
+@pytest.mark.parametrize("name", ["hue", "subspace-ablation-red"])
 def test_the_default_experiment_travels(spaces, tmp_path, name):
     job = tmp_path / "job"
     job.mkdir()
     assert pack(study.read(spaces / f"{name}.toml"), job) == [f"submitted/{name}.toml"]
     assert "default = excolor.experiment:experiment" in next(job.glob("*.dist-info/entry_points.txt")).read_text()
-    assert (job / "search_spaces" / "published.toml").is_file()  # what it is compared with
+    assert (job / "search_spaces" / "hue-deletion.toml").is_file()  # what it is compared with
     assert not [*job.rglob("__pycache__")]

@@ -25,13 +25,13 @@ def test_held_out_seeds_are_no_searchs(hue):
     assert not set(hue.confirmation().seed) & set(hue.seeds())
 
 
-def test_the_best_the_seeds_and_the_published_setting_are_confirmed(hue, hue_run):
+def test_the_best_the_references_are_confirmed(hue, hue_run):
     rows = hue.confirmation()
     best = hue.best(2).trial.tolist()
     assert rows.groupby("setting").seed.nunique().to_dict() == {
         **{f"trial {trial}": 64 for trial in best},
-        "seed": 64,
-        "published": 64,
+        "subspace-ablation": 64,
+        "hue-deletion": 64,
     }
     said = hue_run[1].stdout
     assert "held-out seeds" in said
@@ -54,15 +54,15 @@ def test_the_ranking_says_what_the_rows_say(hue):
         assert row["mean.low"] <= row["mean"] <= row["mean.high"]
         exact = stats.t.interval(0.95, 63, x.mean(), x.std(ddof=1) / 8)
         assert [row["mean.low"], row["mean.high"]] == pytest.approx(exact, abs=0.02)
-        published = rows[rows.setting == "published"].isolation
-        u = stats.mannwhitneyu(x, published).statistic / 64**2
+        usual = rows[rows.setting == "hue-deletion"].isolation
+        u = stats.mannwhitneyu(x, usual).statistic / 64**2
         assert row["over_reference"] == pytest.approx(u)
     assert ranked["mean"].is_monotonic_decreasing
     assert ranked.tied.iloc[0]
     best = hue.best().iloc[0]
     confirmed = ranked.loc[f"trial {best.trial}"]
     assert confirmed.optimism == pytest.approx(best["value"] - confirmed["mean"])
-    assert ranked.loc["seed"].isna()["optimism"]
+    assert ranked.loc["subspace-ablation"].isna()["optimism"]
 
 
 def test_the_answer_is_the_best_confirmed_trial(hue, tmp_path):
@@ -124,19 +124,22 @@ def test_a_diverged_replica_counts_as_a_useless_one(hue):
 
 
 def test_a_study_is_compared_with_settings_of_its_concept(spaces):
-    setting = study.read(spaces / "seed.toml").setting()
+    setting = study.read(spaces / "subspace-ablation.toml").setting()
     settings = {concept: setting.model_copy(update={"concept": concept}) for concept in ("hue", "red", "green")}
     names = {concept: [file.stem for file in experiment.references(of)] for concept, of in settings.items()}
-    assert names == {"hue": ["published", "seed"], "red": ["seed-red"], "green": []}
+    assert names == {"hue": ["hue-deletion", "subspace-ablation"], "red": ["subspace-ablation-red"], "green": []}
 
 
 @pytest.mark.parametrize(
     ("against", "said"),
     [
         (["hue.toml"], "hue.toml: found ranges, expected a fixed setting to compare with (--against)"),
-        (["seed.toml", "seed.toml"], "found a second setting named seed"),
+        (["subspace-ablation.toml", "subspace-ablation.toml"], "found a second setting named subspace-ablation"),
         (["none.toml"], "no such file"),
-        (["seed-red.toml"], "seed-red.toml: found concept red, expected hue, the study's (--against)"),
+        (
+            ["subspace-ablation-red.toml"],
+            "subspace-ablation-red.toml: found concept red, expected hue, the study's (--against)",
+        ),
     ],
 )
 def test_what_cannot_be_compared_with_is_one_line(hue, spaces, command, against, said):
@@ -148,11 +151,15 @@ def test_what_cannot_be_compared_with_is_one_line(hue, spaces, command, against,
 
 
 def test_a_setting_that_cannot_be_trained_is_one_line(hue, spaces, command, tmp_path):
-    for name in ("seed.toml", "seed.csv"):
+    for name in ("subspace-ablation.toml", "subspace-ablation.csv"):
         (tmp_path / name).write_bytes((spaces / name).read_bytes())
-    toml = (tmp_path / "seed.toml").read_text().replace("bottleneck = 4", "bottleneck = 4\nhidden = 1000000000000000")
-    (tmp_path / "seed.toml").write_text(toml)
-    done = command("confirm", hue.path, "--top", 0, "--against", tmp_path / "seed.toml")
+    toml = (
+        (tmp_path / "subspace-ablation.toml")
+        .read_text()
+        .replace("bottleneck = 4", "bottleneck = 4\nhidden = 1000000000000000")
+    )
+    (tmp_path / "subspace-ablation.toml").write_text(toml)
+    done = command("confirm", hue.path, "--top", 0, "--against", tmp_path / "subspace-ablation.toml")
     assert done.returncode == 1
     assert "could not be confirmed" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -186,7 +193,9 @@ def test_a_terms_worth_is_what_the_whole_setting_scores_more_seed_by_seed(hue):
 @pytest.mark.slow
 def test_the_best_is_trained_without_each_of_its_terms(hue, spaces, command, tmp_path):
     copy = shutil.copytree(hue.path, tmp_path / "hue")
-    done = command("confirm", copy, "--top", 1, "--seeds", 4, "--leave-one-out", "--against", spaces / "seed.toml")
+    done = command(
+        "confirm", copy, "--top", 1, "--seeds", 4, "--leave-one-out", "--against", spaces / "subspace-ablation.toml"
+    )
     assert done.returncode == 0, done.stderr
     rows = study.load(copy).leave_one_out()
     assert rows.setting.unique().tolist()[1:] == [

@@ -227,9 +227,9 @@ def test_twenty_kills_lose_nothing_and_repeat_nothing(spaces, tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_that_hangs_and_a_trial_without_memory_are_failures_with_a_reason(spaces, tmp_path):
-    for name in ("seed.toml", "seed.csv"):
+    for name in ("subspace-ablation.toml", "subspace-ablation.csv"):
         shutil.copy(spaces / name, tmp_path)
-    toml = tmp_path / "seed.toml"
+    toml = tmp_path / "subspace-ablation.toml"
     toml.write_text(toml.read_text().replace("bottleneck = 4", 'bottleneck = 4\nhidden = "choice(16, 20, 60000000)"'))
     path = tmp_path / "hangs"
     driver = run(toml, path, 8, "--steps", 1000, "--memory", 3, "--limit", 1.5, "--sampler", "random")

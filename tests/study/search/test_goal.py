@@ -12,8 +12,8 @@ from study.search.goal import Goal
 from study.space.space import read
 from tests.conftest import SPACES
 
-METRICS = metrics_of(experiment, read(SPACES / "seed.toml").setting())
-RED = metrics_of(experiment, read(SPACES / "seed-red.toml").setting())
+METRICS = metrics_of(experiment, read(SPACES / "subspace-ablation.toml").setting())
+RED = metrics_of(experiment, read(SPACES / "subspace-ablation-red.toml").setting())
 
 
 @pytest.fixture

@@ -62,9 +62,9 @@ def test_a_point_of_the_space_is_a_setting(space):
 
 
 def test_a_file_without_ranges_is_a_fixed_setting(spaces):
-    fixed = Space.read(spaces / "seed.toml")
+    fixed = Space.read(spaces / "subspace-ablation.toml")
     assert fixed.distributions == {}
-    assert fixed.setting({}) == study.read(spaces / "seed.toml").setting()
+    assert fixed.setting({}) == study.read(spaces / "subspace-ablation.toml").setting()
 
 
 def test_a_space_has_one_concept(space):
@@ -130,7 +130,7 @@ def test_what_only_some_values_break_is_found_before_a_study(space):
 
 
 def test_an_export_leaves_edited_files_alone(spaces, tmp_path):
-    document = Space.read(spaces / "seed.toml").document({})
+    document = Space.read(spaces / "subspace-ablation.toml").document({})
     path = write_setting(document, tmp_path, "mine")
     path.write_text("# edited")
     with pytest.raises(InputError, match=r"mine\.toml: cannot be written \(File exists\)"):

@@ -31,7 +31,9 @@ def test_a_report_can_be_written_again(hue, tmp_path):
 
 
 def test_a_training_that_was_kept_has_a_report(spaces, tmp_path, command):
-    done = command("train", spaces / "published.toml", "--seeds", 2, "--steps", 60, "--name", "one", "--out", tmp_path)
+    done = command(
+        "train", spaces / "hue-deletion.toml", "--seeds", 2, "--steps", 60, "--name", "one", "--out", tmp_path
+    )
     assert done.returncode == 0, done.stderr
     done = command("report", "one", "--out", tmp_path)
     assert done.returncode == 0, done.stderr

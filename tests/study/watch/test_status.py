@@ -35,7 +35,7 @@ def test_a_finished_study(hue):
     assert now.trials == hue.trials().state.value_counts().reindex(list(State), fill_value=0).to_dict()
     assert (now.running, now.planned, now.seconds_left) == (0, 14, None)
     assert now.best["trial"] == hue.best().trial.item()
-    assert sorted(now.confirmation.setting)[0] == "published"
+    assert sorted(now.confirmation.setting)[0] == "hue-deletion"
     assert now.report.is_file()
     assert now.next == f"study report {hue.path} --open"
 

@@ -39,7 +39,7 @@ def test_a_metrics_table_counts_the_diverged(outcomes):
 
 
 def test_a_schedule_is_drawn_with_its_keys_and_what_has_no_column(spaces):
-    setting = Space.read(spaces / "seed.toml").setting({})
+    setting = Space.read(spaces / "subspace-ablation.toml").setting({})
     bare = Dopesheet.parse([["STEP", "lr"], ["0", "1e-3"], ["99", "1"]])
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(summary.drawn_schedule(bare, setting.regularizers, width=20))
