@@ -137,8 +137,8 @@ class Experiment(Protocol):
 
     - `examine(model, setting, seeds)`: measures metrics that are too slow for every rung, [R] each by name. Called for
       `study confirm --examine` in a worker, with the module that `train` returned.
-    - `sections(model, setting, replica)`: returns `Section`s for the report, in whose process it is called. `model`
-      holds the replicas of the trial that the report is about; `replica` is the index of its median replica.
+    - `sections(model, setting, replica)`: returns `Section`s for the report. Called in the report's process. `model`
+      holds the replicas of the trial that the report is about; `replica` is the index of the median one.
     - `step_kinds(setting)`: names the kinds of native code that a training of the setting runs. Without it,
       `compiled` is always False.
     - `cannot_compile()`: says why there can be no native code on this machine; empty if there can.

@@ -1,4 +1,4 @@
-"""The metrics that an experiment declares, and what it reports of its replicas, held against that."""
+"""Checks that an experiment declares its metrics properly, and measures exactly those that it declares."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ import torch
 from anchoring.errors import InputError
 from study.experiment import Experiment, Metric
 
-OTHER_COLUMNS = ("setting", "trial", "seed", "step", "diverged")  # that tables have beside metrics
+OTHER_COLUMNS = ("setting", "trial", "seed", "step", "diverged")  # of the tables in which metrics are columns
 
 
 def metrics_of(experiment: Experiment, setting: Any) -> dict[str, Metric]:
     """The metrics that an experiment declares for a setting, copied into plain `Metric`s.
 
-    Raises InputError if it declares none, something else, or one that is named like a column of the tables.
+    Raises InputError if there are none, if one is not a `Metric`, or if its name is one of `OTHER_COLUMNS`.
     """
     declared = experiment.metrics(setting)
     where = f"experiment {experiment.name}: metrics"
     if not isinstance(declared, Mapping) or not declared:
-        raise InputError(f"{where}: found {declared!r}, expected at least one, by name")
+        raise InputError(f"{where}: found {declared!r}, expected a mapping of names to one or more Metrics")
     for name, metric in declared.items():
         if not isinstance(name, str) or not name.isprintable() or not name or name in OTHER_COLUMNS:
-            raise InputError(f"{where}: found the name {name!r}, expected another (tables have such a column)")
+            raise InputError(
+                f"{where}: found {name!r}, expected a printable name other than {', '.join(OTHER_COLUMNS)}"
+            )
         if not isinstance(metric, Metric):
             raise InputError(f"{where}: {name}: found {metric!r}, expected a study.experiment.Metric")
     return {name: Metric(**asdict(metric)) for name, metric in declared.items()}
@@ -35,28 +37,28 @@ def metrics_of(experiment: Experiment, setting: Any) -> dict[str, Metric]:
 def measured(
     experiment: str, found: Mapping[str, Any], declared: Mapping[str, Metric], diverged: Any, replicas: int
 ) -> dict[str, np.ndarray]:
-    """Metrics and, as "diverged", which replicas have diverged: [replicas] each, as arrays.
+    """What an experiment measured, as arrays [replicas] by metric, and its `diverged` under that name.
 
     Args:
         experiment: its name, for errors.
-        found: what it reports, by name.
-        declared: the metrics that must be among it; there may be no others.
+        found: the measured metrics, by name.
+        declared: the metrics that should have been measured.
         diverged: which replicas have diverged, booleans [replicas].
-        replicas: how many there are.
+        replicas: the number of replicas.
 
     Raises:
-        InputError: naming experiment, metric, what was found and what was expected, if a metric is missing or not
-            declared, if it is not numbers of the shape [replicas], or if a replica that has not diverged has none
-            although the metric declares what a diverged one counts as.
+        InputError: if a declared metric is missing, a measured one is not declared, or one is not [replicas] numbers.
+            If a metric declares a value for diverged replicas, all others must have a finite number.
     """
     where = f"experiment {experiment}: metric"
     if not isinstance(found, Mapping):
-        raise InputError(f"experiment {experiment}: metrics: found {type(found).__name__}, expected a mapping of names")
+        raise InputError(
+            f"experiment {experiment}: metrics: found {type(found).__name__}, expected a mapping of names to numbers"
+        )
     for name in (name for name in declared if name not in found):
-        raise InputError(f"{where} {name}: found none, expected [{replicas}] numbers, as it is declared")
+        raise InputError(f"{where} {name}: declared but not measured, expected [{replicas}] numbers")
     for name in (name for name in found if name not in declared):
-        expected = f"only metrics that it declares ({', '.join(declared)})"
-        raise InputError(f"{where} {name}: found one that is not declared, expected {expected}")
+        raise InputError(f"{where} {name}: measured but not declared, expected one of {', '.join(declared)}")
     gone = _array(diverged, f"experiment {experiment}: diverged", replicas)
     if gone.dtype != bool:
         raise InputError(f"experiment {experiment}: diverged: found {gone.dtype}, expected booleans [{replicas}]")
@@ -67,8 +69,8 @@ def measured(
             raise InputError(f"{where} {name}: found {array.dtype}, expected [{replicas}] numbers")
         if metric.diverged is not None and (missing := ~np.isfinite(array) & ~gone).any():
             at = int(missing.argmax())
-            expected = "a number of each replica that has not diverged"
-            raise InputError(f"{where} {name}: found {array[at]} of replica {at}, expected {expected}")
+            expected = "a finite number, as the replica has not diverged"
+            raise InputError(f"{where} {name}: found {array[at]} for replica {at}, expected {expected}")
         arrays[name] = array
     return arrays
 

@@ -1,6 +1,6 @@
-"""How an experiment is found: by an entry point of an installed package, or in a file that the user names.
+"""Finding experiments: among the entry points of installed packages, or in a file that the user names.
 
-Nothing else is ever imported: what a space or a study's folder says is a name that is looked up among the entry points.
+Nothing else is ever imported. A search space and a study's folder hold only a name to look up among the entry points.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from anchoring.errors import FailedError, InputError, reason
 from study.experiment import Experiment
 
 GROUP, DEFAULT = "study.experiments", "default"
-GIVEN = "STUDY_EXPERIMENT"  # in the environment of a report's kernel: the file that its user named
+GIVEN = "STUDY_EXPERIMENT"  # passes --experiment on to the kernel that executes a report
 LARGEST = 1_000_000  # bytes of an experiment's file
 NOT_SENT = {*sys.stdlib_module_names, "torch", "lightning", "numpy", "pydantic", "typing_extensions"}
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where an experiment came from. It travels to workers in the experiment's place, and `load` makes that of it.
+    """Where an experiment comes from. Workers receive this instead of the experiment, and `load` it.
 
-    `target` is "module:attribute" of an installed experiment, `text` what the user's file says. A source with neither
-    is only a name: the experiment is not here.
+    An installed experiment has `target`, its "module:attribute". One in a user's file has `text`, the file's content.
+    With neither, only the experiment's name is known: it is not available here.
     """
 
     name: str
     target: str = ""
     file: str = ""
     text: str = field(default="", repr=False)
-    digest: str = ""  # SHA-256 of the file, or of the sources of the package
+    digest: str = ""  # SHA-256 of the file, or of the package's sources
     version: str = ""
 
     @property
@@ -52,14 +52,16 @@ class Source:
         return bool(self.target or self.text)
 
     def load(self) -> Experiment:
-        """The experiment. Raises InputError if it is not here, or its file holds none or two."""
+        """The experiment. Raises InputError if it is not available, or if its file does not define exactly one."""
         if not self.here:
             known = ", ".join(names()) or "none"
-            raise InputError(f"found no experiment {self.name!r}, expected one of {known}, or --experiment FILE.py")
+            raise InputError(
+                f"experiment {self.name!r} is not installed, expected one of {known}, or --experiment FILE.py"
+            )
         return _installed(self.target) if self.target else _only(_module(self.file, self.text), self.file)
 
     def packages(self) -> list[Path]:
-        """The packages that a cluster's workers need to load it: its own, and those of the classes it derives from."""
+        """The packages that a cluster's workers need to load it: its own, and those of its base classes."""
         modules = [kind.__module__ for kind in type(self.load()).__mro__]
         modules += [self.target.partition(":")[0]] if self.target else []
         tops = {module.partition(".")[0] for module in modules} - NOT_SENT - {_module_name(self.text)}
@@ -67,12 +69,12 @@ class Source:
 
     @property
     def record(self) -> dict[str, str | None]:
-        """What a manifest says of it."""
+        """The experiment's entry in a manifest."""
         file = Path(self.file).name or None
         return {"name": self.name, "file": file, "digest": self.digest, "version": self.version}
 
     def where(self, error: BaseException) -> str:
-        """The file and line of the experiment's own code that an error came from; empty if it came from elsewhere."""
+        """The file and line in the experiment's own code where an error arose; empty if it arose elsewhere."""
         roots = [str(path) for path in self.packages()] if self.target else []
         for frame in reversed(traceback.extract_tb(error.__traceback__)):
             if self.file and frame.filename == self.file:
@@ -85,7 +87,7 @@ class Source:
 
     @contextmanager
     def located(self, doing: str) -> Iterator[None]:
-        """Turn what the experiment's own code raises within into an InputError: what was done, where, and its words."""
+        """Turn an exception of the experiment's own code into an InputError that says what was done, and where."""
         try:
             yield
         except (InputError, FailedError):
@@ -97,35 +99,36 @@ class Source:
 
 
 def find(name: str | None = None, given: Source | None = None) -> Source:
-    """The experiment that is given, or the installed one of this name, or the default one.
+    """The given experiment; without one, the installed experiment of this name; without a name, the default.
 
     Raises InputError if there is no such experiment, if it cannot be imported, or if the given one has another name.
     """
     if given is None:
         return _by_name(name or DEFAULT)
     if name is not None and name != given.name:
-        raise InputError(f"experiment: found {name!r}, but {given.file or 'the study'} has {given.name!r}, expected it")
+        where = given.file or "the study"
+        raise InputError(f"experiment: found {name!r}, expected {given.name!r}, the name of the experiment in {where}")
     return given
 
 
 def given(experiment: str | Path | Source | None) -> Source | None:
-    """The experiment in the file that a user names or, in a report's kernel, has named when asking for the report."""
+    """The experiment in the user's file. In a report's kernel, the file defaults to that given to `study report`."""
     experiment = experiment or os.environ.get(GIVEN)
     return from_file(experiment) if isinstance(experiment, str | Path) else experiment
 
 
 def named(name: str) -> Source:
-    """The experiment of this name or, if it is not here, a source that is only the name."""
+    """The installed experiment of this name. If there is none, a source that holds only the name."""
     return _by_name(name) if name in _known() else Source(name)
 
 
 def names() -> list[str]:
-    """The experiments that are installed, by name."""
+    """The names of the installed experiments."""
     return sorted(name for name in _known() if name != DEFAULT)
 
 
 def shipped(experiment: Experiment | None = None) -> list[Path]:
-    """The folders of search spaces that come with an experiment, by default with all that are installed."""
+    """The folders of search spaces that come with an experiment, by default with every installed one."""
     experiments = [named(name).load() for name in names()] if experiment is None else [experiment]
     return [Path(folder) for each in experiments if (folder := getattr(each, "spaces", None))]
 
@@ -133,13 +136,13 @@ def shipped(experiment: Experiment | None = None) -> list[Path]:
 def from_file(file: str | Path) -> Source:
     """The experiment in a file that the user names. The file is executed.
 
-    Raises InputError if it cannot be, or if not exactly one instance in it is an `Experiment`.
+    Raises InputError if the file cannot be executed, or does not define exactly one instance of an `Experiment`.
     """
     path = Path(file)
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:
-            found = f"found {'a file that is too large' if path.is_file() else 'no such file'}"
-            raise InputError(f"--experiment: {path}: {found}, expected a Python file that holds an experiment")
+            problem = f"larger than {LARGEST:,} bytes" if path.is_file() else "no such file"
+            raise InputError(f"--experiment: {path}: {problem}, expected a Python file that defines an experiment")
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InputError(f"--experiment: {path}: {reason(error)}, expected a Python file") from None
@@ -150,7 +153,7 @@ def from_file(file: str | Path) -> Source:
 
 @cache
 def _known() -> dict[str, EntryPoint]:
-    """The entry points of experiments by name; of two of a name, the one that is imported first."""
+    """The entry points of experiments, by name. If two share a name, the first on Python's path counts."""
     found: dict[str, EntryPoint] = {}
     for point in entry_points(group=GROUP):
         found.setdefault(point.name, point)
@@ -160,13 +163,13 @@ def _known() -> dict[str, EntryPoint]:
 @cache
 def _by_name(name: str) -> Source:
     if name not in _known():
-        known = ", ".join(names()) or "none that is installed"
-        raise InputError(f"experiment: found no {name!r}, expected one of {known}, or --experiment FILE.py")
+        known = ", ".join(names()) or "an installed experiment"
+        raise InputError(f"experiment: {name!r} is not installed, expected one of {known}, or --experiment FILE.py")
     point = _known()[name]
     experiment = _installed(point.value)
     if name not in (DEFAULT, experiment.name):
-        found = f"found {experiment.name!r} in {point.value}, which is installed as {name!r}"
-        raise InputError(f"experiment: {found}, expected the same name (in [project.entry-points])")
+        found = f"found {experiment.name!r} as the name of {point.value}"
+        raise InputError(f"experiment: {found}, expected {name!r}, its name in [project.entry-points]")
     package = _package(point.value.partition(":")[0].partition(".")[0])
     version = point.dist.version if point.dist else ""
     return Source(experiment.name, point.value, "", "", _sha_of(package), version)
@@ -177,7 +180,7 @@ def _installed(target: str) -> Experiment:
     module, _, attribute = target.partition(":")
     try:
         experiment = getattr(import_module(module), attribute)
-    except Exception as error:  # somebody else's package may raise anything
+    except Exception as error:  # a third-party package may raise anything
         raise InputError(f"experiment {target}: cannot be imported: {type(error).__name__}: {reason(error)}") from error
     if not _is_experiment(experiment):
         raise InputError(f"experiment {target}: found {experiment!r}, expected a study.experiment.Experiment")
@@ -189,13 +192,13 @@ def _module_name(text: str) -> str:
 
 
 def _module(file: str, text: str) -> ModuleType:
-    """The module that a file's text makes, executed once, under a name that holds its digest."""
+    """The module that a file's text defines. It is executed once, under a name that contains the text's digest."""
     name = _module_name(text)
     if name in sys.modules:
         return sys.modules[name]
     module = ModuleType(name)
     module.__file__ = str(Path(file).absolute())
-    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)  # where there is no such file
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)  # workers lack the file itself
     sys.modules[name] = module
     try:
         exec(compile(text, file, "exec", dont_inherit=True), vars(module))
@@ -210,12 +213,12 @@ def _module(file: str, text: str) -> ModuleType:
 
 
 def _only(module: ModuleType, file: str) -> Experiment:
-    """The one experiment among a module's values."""
+    """The only experiment that a module defines."""
     found = {id(value): (name, value) for name, value in vars(module).items() if _is_experiment(value)}
     if len(found) != 1:
         several = ", ".join(name for name, _ in found.values())
-        expected = "expected exactly one instance of a class that has what study.experiment.Experiment has"
-        raise InputError(f"{file}: found {f'{len(found)} experiments ({several})' if found else 'none'}, {expected}")
+        expected = "expected exactly one instance of a class with the attributes of study.experiment.Experiment"
+        raise InputError(f"{file}: found {f'{len(found)} experiments: {several}' if found else 'none'}, {expected}")
     ((_, experiment),) = found.values()
     return experiment
 
@@ -243,7 +246,7 @@ def _sha(content: bytes) -> str:
 
 
 def _sha_of(package: Path | None) -> str:
-    """The digest of a package's Python sources, with their names."""
+    """The digest of a package's Python sources and their file names."""
     if package is None:
         return ""
     files = sorted(package.rglob("*.py")) if package.is_dir() else [package]

@@ -1,4 +1,4 @@
-"""Tests that every experiment should pass. An experiment's author inherits them, and names the experiment and a space:
+"""Tests that every experiment should pass. Inherit them in a test file, and name your experiment and a space of it:
 
     from study.testing import ExperimentConformance
 
@@ -6,7 +6,7 @@
         experiment = "experiment.py"
         space = "mine.toml"
 
-They train for real, a few replicas for a few steps. `pytest` runs them.
+`pytest` runs them. They train a few replicas for a few steps, and run a small study.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from study.metrics import metrics_of
 from study.space.space import Space
 
 ReferencePoint = tuple[str, Mapping[str, Any], Mapping[str, float]]
-"""A name, what was measured of an answer that needs no training, and what should have been."""
+"""The name of an answer that needs no training, its measured metrics, and the values that they should have."""
 
 
 class ExperimentConformance:
-    """What a study relies on, as tests of one experiment.
+    """Tests of what a study relies on, for one experiment.
 
     Attributes:
-        experiment: the file that holds it; None if it is installed, and the space names it.
-        space: a search space, or a fixed setting, of the experiment.
-        steps: to which the space's schedule is shortened here.
-        tolerance: how far the weights of a replica may differ, relatively, between alone and among others, and between
-            native and eager steps.
+        experiment: the file that defines it. None if it is installed; the space then names it.
+        space: a search space or a fixed setting of the experiment.
+        steps: the tests shorten the space's schedule to this many steps.
+        tolerance: how far apart weights may be that should be equal, absolutely and relatively: those of a replica
+            trained alone and among others, and those of native and eager steps.
     """
 
     experiment: str | Path | None = None
@@ -52,9 +52,12 @@ class ExperimentConformance:
     tolerance: float = 1e-3
 
     def reference_points(self) -> Iterable[ReferencePoint]:
-        """Answers whose measures are known: the perfect one, the untouched model, a constant, ...
+        """Override this: name answers whose metrics are known, such as a perfect one, an untouched model or a constant.
 
-        An experiment's author overrides this, so that a metric proves that it punishes what does only part of it.
+        They show that a metric scores an answer badly if it does only part of what the metric measures.
+
+        Returns:
+            Reference points. One must have the objective's ideal, and one its value for a useless model.
         """
         return ()
 
@@ -62,7 +65,7 @@ class ExperimentConformance:
 
     @pytest.fixture(autouse=True)
     def _one_thread(self) -> Iterator[None]:
-        """As in a study's workers, where results are the same to the last bit."""
+        """Use one thread, as a study's workers do, so that results are the same to the last bit."""
         before = torch.get_num_threads()
         torch.set_num_threads(1)
         yield
@@ -143,7 +146,7 @@ class ExperimentConformance:
     def test_reference_points(self, declared: Mapping[str, Metric]) -> None:
         points = list(self.reference_points())
         if not points:
-            pytest.skip("the author names no reference points (`reference_points`)")
+            pytest.skip("found no reference points; override `reference_points` to name some")
         for name, measured, expected in points:
             found = {metric: float(measured[metric]) for metric in expected}
             assert found == pytest.approx(dict(expected), abs=5e-3), name
@@ -176,9 +179,10 @@ class ExperimentConformance:
             assert where.rpartition(".")[2] in message, f"{where}: {message}"
 
     def test_native_and_eager_steps_agree(self, subject: Experiment, setting: Any) -> None:
-        why_not = getattr(subject, "cannot_compile", lambda: "the experiment has no native code")()
-        if why_not or not hasattr(subject, "step_kinds"):
-            pytest.skip(why_not or "the experiment has no native code")
+        if not hasattr(subject, "step_kinds"):
+            pytest.skip("the experiment has no native code")
+        if why_not := getattr(subject, "cannot_compile", str)():
+            pytest.skip(why_not)
         native, _ = _train(subject, setting, [0, 1], compiled=True)
         eager, _ = _train(subject, setting, [0, 1])
         assert all(self._close(a, b) for a, b in _pairs(native, eager))
@@ -202,8 +206,8 @@ class ExperimentConformance:
         return ["--no-compile", *(word for name, value in flags.items() for word in (f"--{name}", str(value)))]
 
     def _study(self, *words: str) -> str:
-        """What the command line prints, run as a person would."""
-        asked = self.experiment and words[0] != "status"  # which needs no experiment
+        """Run a command as a user would, and return what it prints."""
+        asked = self.experiment and words[0] != "status"  # `study status` has no --experiment
         given = ["--experiment", str(self.experiment)] if asked else []
         command = [sys.executable, "-m", "study", *words, *given]
         environment = {**os.environ, "WANDB_MODE": "disabled", "TERM": "dumb"}
@@ -224,7 +228,7 @@ def _train(
     compiled: bool = False,
     poisoned: int | None = None,
 ) -> tuple[nn.Module, list[Rung]]:
-    """Trained replicas and their rungs; of a `poisoned` replica the weights are no numbers after the first rung."""
+    """Trained replicas and their rungs. A `poisoned` replica has weights that are NaN after the first rung."""
     seen: list[Rung] = []
 
     def on_rung(rung: Rung, model: nn.Module) -> None:
@@ -237,14 +241,14 @@ def _train(
 
 
 def _pairs(a: nn.Module, b: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
-    """The parameters of both, [R, ...] each; buffers are constants, the same for all replicas."""
+    """The parameters of both modules in pairs, [R, ...] each. Buffers are constants that all replicas share."""
     ours, theirs = dict(a.named_parameters()), dict(b.named_parameters())
     assert ours.keys() == theirs.keys()
     return ((ours[name], theirs[name]) for name in ours)
 
 
 def _spoilt(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Documents with one fault each, and the key at which it is: keys that nobody knows, and words for numbers."""
+    """Documents with one fault each, an unknown key or a word for a number, and the key where the fault is."""
 
     def spoil(path: tuple[str, ...], key: str, value: Any) -> tuple[str, dict[str, Any]]:
         bad = copy.deepcopy(document)

@@ -61,7 +61,7 @@ def test_a_report_without_the_experiment_says_what_needs_it(hue, tmp_path):
     manifest["experiment"]["name"] = "mine"
     (tmp_path / "hue" / "manifest.json").write_text(json.dumps(manifest))
     page = write_report(study.load(tmp_path / "hue")).read_text()
-    assert page.count("This needs the study's experiment: found no experiment 'mine', expected one of") == 2
+    assert page.count("This needs the study's experiment: experiment 'mine' is not installed, expected one of") == 2
     assert "--experiment FILE.py" in page
     for there in ("The confirmed settings", "What is not known", "Which parameters matter", "is best: mean isolation"):
         assert there in page

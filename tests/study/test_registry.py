@@ -49,15 +49,15 @@ FILE = ("bowl.toml", "--experiment", "bowl.py")
 RUN = ("run", *FILE, "--trials", "1", "--confirm", "0")
 
 FILES = {
-    "no file": (None, "--experiment: bowl.py: found no such file, expected a Python file"),
+    "no file": (None, "--experiment: bowl.py: no such file, expected a Python file"),
     "no Python": (BOWL + "\ndef (", f"bowl.py, line {len(BOWL.splitlines()) + 2}: SyntaxError"),
     "not UTF-8": (b"\xff\xfe\x00", "--experiment: bowl.py: 'utf-8' codec"),
     "a package that is missing": ("x = 1\nimport no_such_package", "bowl.py, line 2: ModuleNotFoundError: No module named"),
     "an error": ("def f():\n    return {}['key']\n\nf()", "bowl.py, line 2: KeyError: 'key'"),
     "no experiment": ("x = 1", "bowl.py: found none, expected exactly one instance of a class"),
     "a class alone": (BOWL.replace("experiment = RollDown()", ""), "bowl.py: found none, expected exactly one instance"),
-    "two": (BOWL + "\nother = RollDown()", "bowl.py: found 2 experiments (experiment, other), expected exactly one"),
-    "another name": (BOWL.replace('"bowl"', '"dish"'), "bowl.toml: experiment: found 'bowl', but bowl.py has 'dish'"),
+    "two": (BOWL + "\nother = RollDown()", "bowl.py: found 2 experiments: experiment, other, expected exactly one"),
+    "another name": (BOWL.replace('"bowl"', '"dish"'), "bowl.toml: experiment: found 'bowl', expected 'dish', the name of the experiment in bowl.py"),
 }  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def test_one_experiment_under_two_names_is_one(folder):
 def test_no_such_experiment(folder, capsys, monkeypatch):
     said, code = say(capsys, monkeypatch, "run", "bowl.toml")
     assert code == 2
-    assert "bowl.toml: experiment: found no 'bowl', expected one of excolor, or --experiment FILE.py" in said
+    assert "bowl.toml: experiment: 'bowl' is not installed, expected one of excolor, or --experiment FILE.py" in said
     (folder / "bowl.toml").write_text((folder / "bowl.toml").read_text().replace('"bowl"', "3"))
     assert "bowl.toml: experiment: found 3, expected an experiment's name" in say(capsys, monkeypatch, *RUN)[0]
     assert not (folder / "runs").exists()
@@ -99,11 +99,11 @@ TRIES = {
     "too few numbers": (DEPTH, '"depth": depth[:1], ', "", "experiment bowl: metric depth: found shape [1], expected shape [2]"),
     "one number": (DEPTH, '"depth": torch.tensor(0.5), ', "", "metric depth: found shape [], expected shape [2]"),
     "yes or no": (DEPTH, '"depth": away < 1, ', "", "metric depth: found "),
-    "a missing metric": (DEPTH, "", "", "experiment bowl: metric depth: found none, expected [2] numbers"),
-    "a metric that nobody declared": (DEPTH, DEPTH + '"width": away, ', "", "metric width: found one that is not declared, expected only"),
-    "not a number": (DEPTH, '"depth": depth * torch.nan, ', "", "metric depth: found nan of replica 0, expected a number of each"),
-    "nothing declared": ('return {\n            "depth"', 'return {} and {\n            "depth"', "", "experiment bowl: metrics: found {}, expected at least one"),
-    "a reserved name": ('"speed": Metric', '"seed": Metric', "", "metrics: found the name 'seed', expected another"),
+    "a missing metric": (DEPTH, "", "", "experiment bowl: metric depth: declared but not measured"),
+    "a metric that nobody declared": (DEPTH, DEPTH + '"width": away, ', "", "metric width: measured but not declared"),
+    "not a number": (DEPTH, '"depth": depth * torch.nan, ', "", "metric depth: found nan for replica 0, expected a finite number"),
+    "nothing declared": ('return {\n            "depth"', 'return {} and {\n            "depth"', "", "experiment bowl: metrics: found {}, expected a mapping"),
+    "a reserved name": ('"speed": Metric', '"seed": Metric', "", "metrics: found 'seed', expected a printable name"),
     "a meaning alone": ('Metric("how fast it is, measured on request", ideal=None, examined=True)', '"fast"', "", "metrics: speed: found 'fast', expected"),
     "no model": ("return model\n", "return None\n", "", "experiment bowl: train: found None returned, expected a torch.nn.Module"),
     "no rung": ("if step in ends:", "if step > steps:", "", "train: found 0 calls of on_rung with rungs=1, expected one"),
@@ -169,7 +169,7 @@ def test_what_is_reported_is_held_against_what_is_declared():
     found = {"a": torch.tensor([1.0, torch.nan]), "b": [np.nan, 3]}
     arrays = measured("x", found, declared, torch.tensor([False, True]), 2)
     assert list(arrays) == ["diverged", "a", "b"]
-    with pytest.raises(InputError, match=r"experiment x: metric a: found nan of replica 1, expected a number"):
+    with pytest.raises(InputError, match=r"experiment x: metric a: found nan for replica 1, expected a finite number"):
         measured("x", found, declared, torch.tensor([False, False]), 2)
     for wrong in ([1, 0], torch.zeros(2), torch.zeros(3, dtype=torch.bool), "yes"):
         with pytest.raises(InputError, match=r"experiment x: diverged: found .*expected"):
@@ -270,12 +270,12 @@ def test_a_study_whose_experiment_is_not_here_is_read(bowl, capsys, monkeypatch,
         said, code = say(capsys, monkeypatch, *verb)
         assert code == 0, said
     for ask in (lambda: folder.model(best), lambda: folder.setting(best), lambda: folder.experiment):
-        with pytest.raises(InputError, match=r"found no experiment 'bowl', expected .* or --experiment FILE\.py"):
+        with pytest.raises(InputError, match=r"experiment 'bowl' is not installed, expected .* --experiment FILE\.py"):
             ask()
     for verb in (["resume", bowl, "--trials", "20"], ["confirm", bowl]):
         said, code = say(capsys, monkeypatch, *verb)
         assert code == 2
-        assert said.startswith(f"error: {bowl}: found no experiment 'bowl', expected one of excolor, or --experiment")
+        assert said.startswith(f"error: {bowl}: experiment 'bowl' is not installed, expected one of excolor, or")
         assert said.count("\n") == 1
     said, code = say(capsys, monkeypatch, "show", bowl, best, "--experiment", HERE / "bowl.py")
     assert code == 0
@@ -312,7 +312,7 @@ def test_a_file_that_a_space_or_a_manifest_names_is_not_run(bowl, capsys, monkey
     for verb in (["show", ".", 0], ["status", "."], ["run", "study.toml"], ["spaces", "."], ["confirm", "."]):
         say(capsys, monkeypatch, *verb)
         assert not canary.exists(), verb
-    with pytest.raises(InputError, match="found no experiment"):
+    with pytest.raises(InputError, match="is not installed"):
         study.load(copy).model(0)
     assert not canary.exists()
     say(capsys, monkeypatch, "spaces", ".", "--experiment", "evil.py")

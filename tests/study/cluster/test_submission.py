@@ -54,7 +54,7 @@ def test_an_installed_package_travels(tmp_path):
     there = run("-m", "study", "spaces", "submitted", cwd=job, PYTHONPATH="")
     assert "How fast may a point roll?" in there
     shutil.rmtree(job / "submitted_experiment.dist-info")  # the positive control
-    assert "found no 'dish'" in run("-m", "study", "spaces", "submitted", cwd=job, PYTHONPATH="")
+    assert "'dish' is not installed" in run("-m", "study", "spaces", "submitted", cwd=job, PYTHONPATH="")
 
 
 @pytest.mark.parametrize("name", ["hue", "subspace-ablation-red"])

@@ -1,0 +1,40 @@
+"""The public names of the framework have examples in their docstrings, and the examples do what they say."""
+
+import doctest
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "study.md").read_text("utf-8")
+SHOWN = re.findall(r"^::: (study[\w.]+)\n(?:    options:\n      members: \[(.*)\])?", PAGE, re.MULTILINE)
+WITHOUT = {"study.experiment.Setting", "study.experiment.Rung", "study.testing.ExperimentConformance"}
+"""Protocols whose example is `Experiment`'s, and a class whose example is its module's."""
+
+NOT_YET = {
+    "study.record.loading",
+    "study.record.folder",
+    "study.space.space",
+    "study.search.goal",
+    "study.evidence.ranking",
+}
+
+
+def public(module, members):
+    """The classes and functions that a page of the reference shows of a module."""
+    values = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    own = {n: v for n, v in values.items() if getattr(v, "__module__", "") == module.__name__}
+    return {n: v for n, v in own.items() if (inspect.isclass(v) or inspect.isfunction(v)) and n in (members or own)}
+
+
+@pytest.mark.parametrize(("name", "members"), SHOWN)
+def test_examples(name, members):
+    module = importlib.import_module(name)
+    shown = public(module, re.findall(r"\w+", members))
+    assert shown
+    missing = [n for n, v in shown.items() if f"{name}.{n}" not in WITHOUT and ">>> " not in (inspect.getdoc(v) or "")]
+    assert not missing or name in NOT_YET
+    ran = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert ran.failed == 0
