@@ -1,4 +1,4 @@
-"""Was early stopping safe? What the trials tell that would have been stopped and were spared."""
+"""Was early stopping safe? What the trials tell that would have been stopped and were exempted."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from study.record.trial_state import TrialState
 class Audit:
     """What stopping early cost and saved.
 
-    ranks: of the trials that were trained to the end, complete or spared, Spearman's correlation between each rung's
-    score and the last, with its 95% interval (Fisher's z), by step. winners: of the spared, how many ended better than
-    every complete trial, of those that keep the constraints; tied: how many others cannot be told from the best by
-    seeds, of an objective that is a mean; `chance` is the 95% interval (Wilson) of the chance that a stopped trial
+    ranks: of the trials that were trained to the end, complete or exempted, Spearman's correlation between each
+    rung's score and the last, with its 95% interval (Fisher's z), by step. winners: of the exempted, how many ended
+    better than every complete trial, of those that keep the constraints; tied: how many others seeds cannot tell from
+    the best, of an objective that is a mean; `chance` is the 95% interval (Wilson) of the chance that a stopped trial
     would have won. stopped: how many were, for good. saved: the share of all optimizer steps that were not taken.
     """
 
     ranks: pd.DataFrame
-    spared: int
+    exempted: int
     winners: list[int]
     tied: int
     stopped: int
@@ -33,7 +33,7 @@ class Audit:
 
 
 def whole(folder: StudyFolder) -> pd.DataFrame:
-    """The trials that were trained to the end, complete or spared, with what they scored there as their `value`, and
+    """The trials that were trained to the end, complete or exempted, with what they scored there as their `value`, and
     whether they were `feasible` there."""
     trials, final = folder.trials(), folder.final()
     trials = trials[(trials.state == TrialState.COMPLETE) | trials.audited]
@@ -44,7 +44,7 @@ def whole(folder: StudyFolder) -> pd.DataFrame:
 
 
 def audit(folder: StudyFolder) -> Audit:
-    """The audit of a study. Without spared trials, ranks are of complete ones alone, which survived selection."""
+    """The audit of a study. Without exempted trials, ranks are of complete ones alone, which survived selection."""
     trials, goal, ended, rows = folder.trials(), folder.goal, whole(folder), folder.replicas()
     rows = rows[rows.trial.isin(ended.trial)]
     scores = pd.Series({key: goal.score(part) for key, part in rows.groupby(["trial", "step"])}).unstack()
@@ -55,25 +55,25 @@ def audit(folder: StudyFolder) -> Audit:
             rank = stats.spearmanr(*pair.to_numpy().T).statistic
             low, high = stats.pearsonr(*pair.rank().to_numpy().T).confidence_interval()
             table[step] = {"rank correlation": rank, "low": low, "high": high, "trials": len(pair)}
-    spared, answers = int(trials.audited.sum()), ended[ended.feasible]
+    exempted, answers = int(trials.audited.sum()), ended[ended.feasible]
     complete, candidates = answers[~answers.audited], answers[answers.audited]
     best = complete.value.max()
     winners = candidates.trial[candidates.value > best].tolist()
     by_seeds = noise(complete, len(folder.seeds()), goal.objectives[0]) if goal.aggregate == "mean" else 0
     tied = int((candidates.value > best - by_seeds).sum()) - len(winners) if by_seeds > 0 else 0
-    interval = stats.binomtest(len(winners), spared).proportion_ci(method="wilson") if spared else None
+    interval = stats.binomtest(len(winners), exempted).proportion_ci(method="wilson") if exempted else None
     steps = len(folder.space.setting(folder.parameters(int(trials.trial.iloc[0]))).schedule)
     stopped = trials[(trials.state == TrialState.STOPPED) & ~trials.audited]
     saved = float((steps - stopped.steps).sum() / (steps * len(trials)))
     chance = (float(interval.low), float(interval.high)) if interval else (0.0, 1.0)
-    return Audit(pd.DataFrame(table).T, spared, winners, tied, len(stopped), chance, saved)
+    return Audit(pd.DataFrame(table).T, exempted, winners, tied, len(stopped), chance, saved)
 
 
-def told(found: Audit) -> str:
+def in_words(found: Audit) -> str:
     """The audit in a paragraph of Markdown."""
     saved = f"Stopping early saved {found.saved:.0%} of all optimizer steps."
-    if not found.spared:
-        return f"{saved} No trial was spared to see what that cost: `study run --audit 0.1` spares a tenth."
+    if not found.exempted:
+        return f"{saved} No trial was exempted to see what that cost: `study run --audit 0.1` exempts a tenth."
     verdict = "lost better trials" if found.winners else "is not seen to have lost a better trial"
     won = f"{len(found.winners) or 'none'} of them ended better than every complete trial"
     if found.winners:
@@ -81,25 +81,25 @@ def told(found: Audit) -> str:
     low, high = found.chance
     tied = f"; {found.tied} cannot be told from the best by seeds" if found.tied else ""
     return (
-        f"**Stopping early {verdict}.** {saved} {found.spared} trials that the scheduler would have stopped were "
+        f"**Stopping early {verdict}.** {saved} {found.exempted} trials that the scheduler would have stopped were "
         f"trained to the end all the same; {won}{tied}. The chance that a stopped trial would have won is {low:.0%} to "
         f"{high:.0%} (95% interval): of the {found.stopped} stopped for good, up to {found.stopped * high:.0f}."
     )
 
 
-def spared_table(folder: StudyFolder, ended: pd.DataFrame, n: int = 5) -> pd.DataFrame:
-    """The spared trials that ended best, beside the best complete one, of those that keep the constraints."""
+def exempted_table(folder: StudyFolder, ended: pd.DataFrame, n: int = 5) -> pd.DataFrame:
+    """The exempted trials that ended best, beside the best complete one, of those that keep the constraints."""
     ended, metric = ended[ended.feasible], folder.goal.objectives[0]
     best = ended[~ended.audited].value.max()
-    spared = ended[ended.audited].sort_values("value", ascending=False).head(n)
+    exempted = ended[ended.audited].sort_values("value", ascending=False).head(n)
     sign = 1 if folder.goal.directions[0] == "maximize" else -1
     return pd.DataFrame(
         {
-            "would have been stopped after": spared.steps.map("{:,} steps".format),
-            f"{metric} at the end": (sign * spared.value).map("{:.3f}".format),
-            "better than the best by": (spared.value - best).map("{:+.3f}".format),
+            "would have been stopped after": exempted.steps.map("{:,} steps".format),
+            f"{metric} at the end": (sign * exempted.value).map("{:.3f}".format),
+            "better than the best by": (exempted.value - best).map("{:+.3f}".format),
         }
-    ).set_index(("trial " + spared.trial.astype(str)).rename(None))
+    ).set_index(("trial " + exempted.trial.astype(str)).rename(None))
 
 
 def unknown(found: Audit) -> str:
@@ -108,10 +108,10 @@ def unknown(found: Audit) -> str:
         "What the sampler would have proposed, had it seen the stopped trials to their end.",
         "Whether the same scheduler is safe in another search: with fewer trials, or where slow starters win.",
     ]
-    if found.spared:
+    if found.exempted:
         lines.insert(
-            0, f"A chance of winning below {found.chance[1]:.0%}: {found.spared} spared trials cannot exclude it."
+            0, f"A chance of winning below {found.chance[1]:.0%}: {found.exempted} exempted trials cannot exclude it."
         )
     else:
-        lines.insert(0, "What stopping cost, since no trial was spared: `study run --audit 0.1` spares a tenth.")
+        lines.insert(0, "What stopping cost, since no trial was exempted: `study run --audit 0.1` exempts a tenth.")
     return "\n".join(f"- {line}" for line in lines)

@@ -52,7 +52,7 @@ def spread(rows: pd.DataFrame) -> pd.DataFrame:
     return text.where(groups.count() > 0, "-")
 
 
-def told(rows: pd.DataFrame, trial: int) -> str:
+def in_words(rows: pd.DataFrame, trial: int) -> str:
     """What the controls say of a trial, in a paragraph of Markdown."""
     means = rows.groupby(["model", "control"]).isolation.mean()
     own, bare = means[f"trial {trial}"], means["no regularizers"]

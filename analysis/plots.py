@@ -119,9 +119,9 @@ def _dominated_area(losses: np.ndarray) -> float:
 
 def learning_curves(trials: pd.DataFrame, replicas: pd.DataFrame, best: Sequence[int], metric: str) -> Figure:
     """The mean of a metric of every trial at its rungs: the best in colour, other complete ones dark, stopped ones
-    faint, with a cross where they were stopped unless they were spared."""
+    faint, with a cross where they were stopped unless they were exempted."""
     curves = replicas.groupby(["trial", "step"])[metric].mean().unstack("trial")
-    states, spared = trials.set_index("trial").state, set(trials.trial[trials.audited])
+    states, exempted = trials.set_index("trial").state, set(trials.trial[trials.audited])
     figure = Figure(figsize=(9, 4), layout="constrained")
     axis = figure.subplots()
     for other in curves.columns.difference(list(best)):
@@ -129,15 +129,15 @@ def learning_curves(trials: pd.DataFrame, replicas: pd.DataFrame, best: Sequence
         axis.plot(
             curves[other].dropna(), color=INK if complete else FAINT, alpha=0.2 if complete else 0.5, linewidth=0.8
         )
-        if not complete and other not in spared:
+        if not complete and other not in exempted:
             last = curves[other].dropna()
             axis.plot(last.index[-1], last.iloc[-1], "x", color=FAINT, markersize=5)
     for trial, color in zip(best, PALETTE, strict=False):
         axis.plot(curves[trial].dropna(), color=color, linewidth=2, marker="o", markersize=4, label=f"trial {trial}")
     axis.plot([], [], color=INK, alpha=0.9, linewidth=0.8, label="other complete trials")
     axis.plot([], [], color=FAINT, marker="x", linewidth=0.8, label="stopped early")
-    if spared:
-        axis.plot([], [], color=FAINT, linewidth=0.8, label="spared from it")
+    if exempted:
+        axis.plot([], [], color=FAINT, linewidth=0.8, label="exempted from it")
     axis.set(xlabel="step", ylabel=f"{metric}, mean over replicas")
     if replicas[metric].dropna().between(0, 1).all():
         axis.set_ylim(0, 1)
@@ -196,8 +196,8 @@ def trade_off(
         limits.append((low - margin, high + margin))
     for chosen, size in ((~trials.trial.isin(best), 22), (trials.trial.isin(best), 70)):
         points = shown[0][chosen], shown[1][chosen]
-        told = [text for text, is_chosen in zip(tooltips, chosen, strict=True) if is_chosen]
-        of_each: dict[str, Any] = {"c": trials.trial[chosen].map(colors).fillna(FAINT), "urls": told}
+        texts = [text for text, is_chosen in zip(tooltips, chosen, strict=True) if is_chosen]
+        of_each: dict[str, Any] = {"c": trials.trial[chosen].map(colors).fillna(FAINT), "urls": texts}
         axis.scatter(*points, s=size, linewidth=0, alpha=0.8, clip_on=False, zorder=3, **of_each)
     for trial, color in colors.items():
         axis.scatter([], [], s=70, color=color, label=f"trial {trial}")

@@ -15,9 +15,9 @@ from study.record.trial_state import TrialState
 
 
 def endings(folder: StudyFolder, ended: pd.DataFrame) -> Figure:
-    """How the scores at the end of complete and of spared trials (`audit.whole`) are distributed, a dot for each."""
-    spared = ended.audited
-    rows = {"complete": ended[~spared].value, "spared": ended[spared].value}
+    """How the scores at the end of complete and of exempted trials (`audit.whole`) are distributed, a dot for each."""
+    exempted = ended.audited
+    rows = {"complete": ended[~exempted].value, "exempted": ended[exempted].value}
     rows = {name: values.dropna() for name, values in rows.items() if len(values)}
     figure = Figure(figsize=(9, 0.9 + 0.8 * len(rows)), layout="constrained")
     axis = figure.subplots()
@@ -25,7 +25,7 @@ def endings(folder: StudyFolder, ended: pd.DataFrame) -> Figure:
     for place, (values, color) in enumerate(zip(rows.values(), PALETTE, strict=False)):
         height = place + random.uniform(-0.28, 0.28, len(values))
         axis.scatter(values, height, s=14, color=color, alpha=0.5, linewidth=0)
-    axis.axvline(ended.value[~spared & ended.feasible].max(), color=INK, linewidth=0.8, linestyle="--")
+    axis.axvline(ended.value[~exempted & ended.feasible].max(), color=INK, linewidth=0.8, linestyle="--")
     axis.set_yticks(range(len(rows)), [f"{len(values)} {name}" for name, values in rows.items()])
     axis.set(xlabel=f"{score_of(folder)} at the end; dashed: the best complete trial", ylim=(len(rows) - 0.5, -0.5))
     plain(axis)
@@ -45,7 +45,7 @@ def rank_correlations(ranks: pd.DataFrame) -> Figure:
 
 
 def early_and_late(folder: StudyFolder, ended: pd.DataFrame, rung: int) -> Figure:
-    """The score at a rung and at the end of trials that were trained to the end, complete and spared."""
+    """The score at a rung and at the end of trials that were trained to the end, complete and exempted."""
     rows = folder.replicas()
     rows = rows[(rows.step == rung) & rows.trial.isin(ended.trial)]
     early = ended.trial.map({trial: folder.goal.score(part) for trial, part in rows.groupby("trial")})
@@ -53,10 +53,10 @@ def early_and_late(folder: StudyFolder, ended: pd.DataFrame, rung: int) -> Figur
     axis = figure.subplots()
     kinds: tuple[tuple[str, pd.Series, dict[str, Any]], ...] = (
         ("complete", ~ended.audited, {"color": PALETTE[0], "alpha": 0.5, "s": 16}),
-        ("spared", ended.audited, {"color": PALETTE[1], "s": 28, "edgecolors": INK}),
+        ("exempted", ended.audited, {"color": PALETTE[1], "s": 28, "edgecolors": INK}),
     )
     for name, chosen, style in kinds:
-        axis.scatter(early[chosen], ended.value[chosen], linewidth=0.5 * (name == "spared"), label=name, **style)
+        axis.scatter(early[chosen], ended.value[chosen], linewidth=0.5 * (name == "exempted"), label=name, **style)
     metric = score_of(folder)
     axis.set(xlabel=f"{metric} after {rung:,} steps", ylabel=f"{metric} at the end")
     legend(figure, axis)

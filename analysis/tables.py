@@ -76,11 +76,11 @@ def tooltips(trials: pd.DataFrame, folder: StudyFolder, names: Sequence[str]) ->
     metric = folder.goal.objectives[0]
     others = [name for name in parts(folder) if name != metric]
 
-    def told(row: pd.Series) -> str:
+    def tooltip(row: pd.Series) -> str:
         figures = [f"{metric} {format_figure(row[f'{metric}.mean'])}"]
         figures += [f"worst seed {format_figure(row[f'{metric}.min'])}"] if sign(folder) > 0 else []
         figures += [f"{name} {format_figure(row[f'{name}.mean'])}" for name in others]
         lines = [f"{name} = {format_value(row[f'param.{name}'])}" for name in names]
         return "\n".join([f"trial {row.trial}: {', '.join(figures)}", *lines])
 
-    return [told(row) for _, row in trials.iterrows()]
+    return [tooltip(row) for _, row in trials.iterrows()]

@@ -4,7 +4,7 @@ from anchoring.data import Data
 from anchoring.erasure import Target
 from anchoring.errors import InputError
 from anchoring.experiment import AnchoredExperiment
-from anchoring.fields import Table
+from anchoring.fields import Config
 from anchoring.labels import Label
 from anchoring.layers import Edited, activations
 from anchoring.replicas import Replicas
@@ -14,6 +14,7 @@ from anchoring.terms import TERMS, Seen, Term
 __all__ = [
     "TERMS",
     "AnchoredExperiment",
+    "Config",
     "Data",
     "Edited",
     "InputError",
@@ -22,7 +23,6 @@ __all__ = [
     "Sampling",
     "Seen",
     "Setting",
-    "Table",
     "Target",
     "Term",
     "activations",

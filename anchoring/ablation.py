@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from anchoring.alignment import Bend, falloff, repel, suppress
 from anchoring.erasure import Target, leace
-from anchoring.fields import Dims, Point, Real, Share, Table, check_dims
+from anchoring.fields import Config, Dims, Point, Real, Share, check_dims
 from anchoring.layers import Edits, emptied
 
 
-class Ablation(Table):
+class Ablation(Config):
     """What every kind has: the layer it acts on."""
 
     layer: str = "encoder"

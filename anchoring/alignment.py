@@ -83,11 +83,11 @@ def repel(z: Tensor, basis: Tensor, mapping: Bend, signed: bool = False) -> Tens
     """
     x = alignment(z, basis, signed)
     along = z @ basis.T @ basis
-    spare = torch.eye(z.shape[-1], dtype=z.dtype)[basis.square().sum(0).argmin()]
-    spare = spare - spare @ basis.T @ basis
+    other = torch.eye(z.shape[-1], dtype=z.dtype)[basis.square().sum(0).argmin()]
+    other = other - other @ basis.T @ basis
     across = z - along
     length = z.norm(dim=-1, keepdim=True)
-    across = torch.where(across.norm(dim=-1, keepdim=True) > 1e-6 * length, across, spare)
+    across = torch.where(across.norm(dim=-1, keepdim=True) > 1e-6 * length, across, other)
     mapped = mapping(x).clamp(-1, 1).unsqueeze(-1)
     turned = length * (mapped * _unit(along) + (1 - mapped.square()).sqrt() * _unit(across))
     return torch.where((x > mapping.start).unsqueeze(-1), turned, z)

@@ -26,8 +26,8 @@ class Authored(ABC):
 
     name: ClassVar[str]
     Setting: ClassVar[type[Setting]] = Setting
-    affinities: ClassVar[Sequence[str]] = ()
-    """What labels may be given for: the keys of `Data.affinities`."""
+    attributes: ClassVar[Sequence[str]] = ()
+    """What labels may be given for: the keys of `Data.attributes`."""
     terms: ClassVar[Sequence[type[Term]]] = TERMS
     """The classes of terms that a setting may name: `(*TERMS, MyTerm)` adds one."""
     ablations: ClassVar[Sequence[type[Ablation]]] = ABLATIONS

@@ -15,18 +15,18 @@ class Data:
 
     Args:
         inputs: [N, ...], what the model takes.
-        affinities: name to [N] in [0, 1]: how much of something a sample has, which labels are given for.
+        attributes: name to [N] in [0, 1]: how much of something a sample has, which labels are given for.
         weights: [N], how likely each sample is; they need not sum to 1. Without them all are equally likely.
         targets: [N, ...], what the model should answer; without them the inputs, as of an autoencoder.
     """
 
     inputs: Tensor
-    affinities: Mapping[str, Tensor] = field(default_factory=dict)
+    attributes: Mapping[str, Tensor] = field(default_factory=dict)
     weights: Tensor | None = None
     targets: Tensor | None = None
 
     def __post_init__(self) -> None:
-        named = {"weights": self.weights, "targets": self.targets, **self.affinities}
+        named = {"weights": self.weights, "targets": self.targets, **self.attributes}
         for name, tensor in named.items():
             if tensor is not None and len(tensor) != len(self.inputs):
                 raise ValueError(f"{name}: found {len(tensor)} rows, expected {len(self.inputs)}, one for each sample")

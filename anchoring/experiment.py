@@ -71,7 +71,7 @@ class AnchoredExperiment(Authored):
         except ValueError as error:
             raise ValueError(f"model: {error}") from None
         for name, label in setting.labels.items():
-            expect_one_of(self.affinities, label.of, f"labels.{name}.of")
+            expect_one_of(self.attributes, label.of, f"labels.{name}.of")
         for name, term in setting.regularizers.items():
             for layer in term.layers:
                 expect_one_of(layers, layer, f"regularizers.{name}.layers")

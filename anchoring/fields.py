@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
 
-class Table(BaseModel):
+class Config(BaseModel):
     """A table of a setting's TOML. Unknown keys are errors, and so are infinities and numbers that are none."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 TIMINGS = ("minjerk", "linear", "step", "step-end")
-State = tuple[float, float, float]
-"""Value, velocity (per step) and acceleration (per step squared)."""
 
 
 @dataclass(frozen=True)
 class Motion:
-    """A transition from a state to rest at `target`, `duration` steps later.
+    """A transition from a motion to rest at `target`, `duration` steps later.
 
     `minjerk` is the quintic of least jerk, which from rest is `10t^3 - 15t^4 + 6t^5` (Flash and Hogan, 1985); `linear`
     goes straight; `step` (or `step-end`) stays until it arrives.
@@ -34,8 +32,8 @@ class Motion:
         """The value after each number of steps; the target from `duration` on."""
         return np.where(steps >= self.duration, self.target, self._polynomial()(steps))
 
-    def state(self, step: float) -> State:
-        """Value, velocity and acceleration after so many steps; at rest from `duration` on."""
+    def at(self, step: float) -> tuple[float, float, float]:
+        """Value, velocity and acceleration, in steps, after so many of them; at rest from `duration` on."""
         if step >= self.duration:
             return self.target, 0.0, 0.0
         curve = self._polynomial()
@@ -43,7 +41,7 @@ class Motion:
 
     def retarget(self, step: float, target: float, duration: int) -> Motion:
         """The motion to another target begun after `step` steps of this one; minimum jerk keeps what it is doing."""
-        value, velocity, acceleration = self.state(step)
+        value, velocity, acceleration = self.at(step)
         return Motion(value, target, duration, self.timing, velocity, acceleration)
 
     def _polynomial(self) -> np.polynomial.Polynomial:

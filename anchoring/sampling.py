@@ -24,7 +24,7 @@ class Sampler:
 
     def __init__(self, data: Data, labels: Mapping[str, Label]):
         self._labels = labels
-        self._probabilities = {name: label.probability(data.affinities[label.of]) for name, label in labels.items()}
+        self._probabilities = {name: label.probability(data.attributes[label.of]) for name, label in labels.items()}
         weights = torch.ones(len(data.inputs)) if data.weights is None else data.weights
         self._index = _Inverse(weights)
         self.draws = 1 + len(labels)

@@ -21,12 +21,12 @@ from pydantic import (
 
 from anchoring.ablation import ABLATIONS, Ablate, Ablation
 from anchoring.dopesheet import Dopesheet
-from anchoring.fields import Count, Table
+from anchoring.fields import Config, Count
 from anchoring.labels import Label
 from anchoring.terms import TERMS, Term
 
 
-class Sampling(Table):
+class Sampling(Config):
     """How many samples a step sees. An experiment's own table of its data adds keys."""
 
     batch: Annotated[Count, Field(le=1_000_000)] = 64
@@ -46,7 +46,7 @@ def _ablation(table: Any, info: ValidationInfo) -> Any:
     return _chosen(known, "kind", table, "")
 
 
-class Setting(Table):
+class Setting(Config):
     """What the settings of all experiments have. An experiment's own class adds tables, its model's and its data's.
 
     Terms and kinds of ablation are those of `TERMS` and `ABLATIONS` unless the validation's context names others, as an
@@ -121,9 +121,9 @@ def expect_one_of(known: Any, found: str, where: str) -> None:
         raise ValueError(f"{where}: found {found!r}, expected {'one of ' + ', '.join(known) if known else 'none'}")
 
 
-def _chosen(known: Mapping[str, type[Table]], key: str, table: Any, where: str) -> Table:
+def _chosen(known: Mapping[str, type[Config]], key: str, table: Any, where: str) -> Config:
     """A table validated by the class that its `key` names. Raises ValueError, starting with where in the table."""
-    if isinstance(table, Table):
+    if isinstance(table, Config):
         return table
     prefix = f"{where}." if where else ""
     if not isinstance(table, Mapping):

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, Strict, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from anchoring.fields import Dims, Point, Real, Table, check_dims
+from anchoring.fields import Config, Dims, Point, Real, check_dims
 from anchoring.layers import Edits, emptied
 
 
@@ -36,18 +36,18 @@ class Seen:
     task: Callable[[Tensor], Tensor]
 
 
-def _affinities(layers: Any) -> Any:
+def _factors(layers: Any) -> Any:
     return dict.fromkeys(layers, 1.0) if isinstance(layers, list | tuple) else layers
 
 
-class Term(Table):
+class Term(Config):
     """What every term has: the layers it acts on, when, and, if it is for labelled samples, the labels' affinities.
 
-    `layers` is a list of names or a table of name and affinity, by which the layer's loss is multiplied. A term may act
+    `layers` is a list of names or a table of name and factor, by which the layer's loss is multiplied. A term may act
     in training, in validation (it is measured at the rungs, on the experiment's validation data) or in both.
     """
 
-    layers: Annotated[dict[str, Real], Field(min_length=1), BeforeValidator(_affinities)] = {"encoder": 1.0}
+    layers: Annotated[dict[str, Real], Field(min_length=1), BeforeValidator(_factors)] = {"encoder": 1.0}
     labels: Annotated[dict[str, Real], Field(min_length=1)] | None = None
     when: Literal["training", "validation", "both"] = "training"
 
@@ -59,21 +59,21 @@ class Term(Table):
         """Raise ValueError, starting with the offending key, if the term does not fit a layer of this width."""
 
     def total(self, seen: Seen) -> Tensor:
-        """The term's loss, a scalar: over its layers, the sum of their losses times their affinity."""
+        """The term's loss, a scalar: over its layers, the sum of their losses times their factors."""
         losses = [self.mean(self.per_sample(seen.layers[name]), seen) * scale for name, scale in self.layers.items()]
         return sum(losses[1:], losses[0])
 
     def mean(self, losses: Tensor, seen: Seen) -> Tensor:
         """The mean of samples' losses [B], a scalar.
 
-        Without labels the batch mean. With them, affinities `a = clip(sum of label x affinity, 0, 1)` weight a mean
-        over the labelled samples, `sum(a l) / (sum(a) + 1e-8)`, which is 0 in a batch that has none.
+        Without labels the batch mean. With them, the labelled samples' mean weighted by `a = clip(sum of label x
+        affinity, 0, 1)`: `sum(a l) / (sum(a) + 1e-8)`, which is 0 in a batch that has none.
         """
         if self.labels is None:
             return losses.mean()
         terms = [seen.labels[name] if scale == 1 else seen.labels[name] * scale for name, scale in self.labels.items()]
-        affinity = sum(terms[1:], terms[0]).clamp(0, 1)
-        return (affinity * losses).sum() / (affinity.sum() + 1e-8)
+        weights = sum(terms[1:], terms[0]).clamp(0, 1)
+        return (weights * losses).sum() / (weights.sum() + 1e-8)
 
 
 class Anchor(Term):

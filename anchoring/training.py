@@ -202,7 +202,7 @@ class Training(lightning.LightningModule):
         if data is None:
             return {}
         order = torch.randperm(len(data.inputs), generator=torch.Generator().manual_seed(0))
-        labels = {n: label.probability(data.affinities[label.of])[order] for n, label in self.setting.labels.items()}
+        labels = {n: label.probability(data.attributes[label.of])[order] for n, label in self.setting.labels.items()}
         targets = data.inputs if data.targets is None else data.targets
 
         def losses(one: nn.Module) -> dict[str, Tensor]:

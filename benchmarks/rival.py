@@ -66,7 +66,7 @@ def _arrays(setting: ColorSetting) -> dict[str, Any]:
     return {
         "colors": cube.colors.T.numpy(),
         "cumulative": cube.weights.double().cumsum(0).float().numpy(),
-        **{name: label.probability(data.affinities[label.of]).numpy() for name, label in setting.labels.items()},
+        **{name: label.probability(data.attributes[label.of]).numpy() for name, label in setting.labels.items()},
         "lr": table["lr"],
         "weights": np.column_stack([table[name] for name in ("separate", "planar", "norm", "norm-v", "polar")]),
     }

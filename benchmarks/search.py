@@ -181,15 +181,15 @@ def simulate(landscape: Landscape, arm: Arm, seed: int, trials: int = TRIALS) ->
         state = TrialState.COMPLETE if trial.rung == RUNGS else TrialState.STOPPED
         if np.isnan(seen).all():
             state = TrialState.DIVERGED
-        told = np.nan_to_num(seen) if honest else seen  # a diverged replica counts as a useless one
-        score = float(told.mean())
+        counted = np.nan_to_num(seen) if honest else seen  # a diverged replica counts as a useless one
+        score = float(counted.mean())
         result = {"training_iteration": trial.rung, SCORE: score}
         decision = asha.on_trial_result(controller, trial, result)
         if decision != TrialScheduler.STOP:
             search.on_trial_result(trial.trial_id, result)
         if honest:
             columns = {"seed": range(REPLICAS), "step": trial.rung, "diverged": np.isnan(seen), "isolation": seen}
-            search.running[trial.trial_id].hear(Report(state, trial.rung, 0.0, pd.DataFrame(columns)))
+            search.running[trial.trial_id].add(Report(state, trial.rung, 0.0, pd.DataFrame(columns)))
         if decision != TrialScheduler.STOP and state is TrialState.STOPPED:
             workers.append(trial)
             continue

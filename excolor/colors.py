@@ -140,7 +140,7 @@ def yellowness(rgb: Tensor) -> Tensor:
     return blueness(1 - rgb)
 
 
-AFFINITIES: dict[str, Callable[[Tensor], Tensor]] = {
+ATTRIBUTES: dict[str, Callable[[Tensor], Tensor]] = {
     "redness": redness,
     "greenness": greenness,
     "blueness": blueness,

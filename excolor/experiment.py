@@ -32,7 +32,7 @@ class Colors(AnchoredExperiment):
 
     name = "excolor"
     Setting = ColorSetting
-    affinities = tuple(colors.AFFINITIES)
+    attributes = tuple(colors.ATTRIBUTES)
     spaces = SPACES
     renamed = RENAMED
 

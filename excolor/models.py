@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anchoring.fields import Count, Table
+from anchoring.fields import Config, Count
 
 
-class ModelConfig(Table):
+class ModelConfig(Config):
     """`ColorMLP`: 3-h-GELU-k-h-GELU-3 and a sigmoid. `NormedColorMLP`: the bottleneck is L2-normalised, the output
     linear. `depth` is the number of hidden layers, of width `hidden`, on either side of the bottleneck."""
 

@@ -17,7 +17,7 @@ from anchoring.layers import Edited
 from anchoring.replicas import Replicas
 from anchoring.terms import Separate, Term
 from excolor import colors
-from excolor.colors import AFFINITIES, Cube
+from excolor.colors import ATTRIBUTES, Cube
 from excolor.concepts import Concept, oracle
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def label_odds(labels: Mapping[str, Label]) -> Figure:
     figure = Figure(figsize=(4.2 * len(labels), 3.4), layout="constrained")
     for axis, (name, label) in zip(figure.subplots(1, len(labels), squeeze=False)[0], labels.items(), strict=True):
         draw_plane(axis, plane, f"{name}: {label.scale:g} x {label.of}^{label.power:g}")
-        odds = label.probability(AFFINITIES[label.of](plane)).numpy()
+        odds = label.probability(ATTRIBUTES[label.of](plane)).numpy()
         x, y = np.linspace(1, 359, 180), np.linspace(80, 0, 81)
         for color, width in (("white", 3), (INK, 1.2)):
             axis.contour(x, y, odds / label.scale, levels=[0.01, 0.1, 0.5], colors=color, linewidths=width)

@@ -11,7 +11,7 @@ from pydantic import SerializeAsAny, model_validator
 from anchoring.data import Data
 from anchoring.fields import Count
 from anchoring.setting import Sampling, Setting
-from excolor.colors import AFFINITIES, Cube, hsv_cube, rgb_cube
+from excolor.colors import ATTRIBUTES, Cube, hsv_cube, rgb_cube
 from excolor.concepts import Concept
 from excolor.models import ModelConfig
 
@@ -47,7 +47,7 @@ class DataConfig(Sampling):
 
 def data_of(cube: Cube) -> Data:
     """Colours to train on, with everything that labels may be given for."""
-    return Data(cube.colors, {name: of(cube.colors) for name, of in AFFINITIES.items()}, cube.weights)
+    return Data(cube.colors, {name: of(cube.colors) for name, of in ATTRIBUTES.items()}, cube.weights)
 
 
 class ColorSetting(Setting):

@@ -144,7 +144,7 @@ def references(digit: int, bottleneck: int = 8, hidden: int = 32, models: int = 
 class Digits(AnchoredExperiment):
     name = "digits"
     Setting = DigitsSetting
-    affinities = ("digit", "other")
+    attributes = ("digit", "other")
     terms = (*TERMS, Lookalike)
     ablations = (*ABLATIONS, Hindsight)
     spaces = Path(__file__).parent

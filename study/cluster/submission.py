@@ -93,14 +93,14 @@ async def follow(client: JobSubmissionClient, job: str, log: Callable[[str], Non
     """
     from aiohttp import ClientError  # of the extra cluster, as all of the client that works
 
-    heard = 0
+    logged = 0
     while True:
         sent = 0
         try:
             async for text in client.tail_job_logs(job):  # from the log's beginning
-                log(text[max(heard - sent, 0) :])
+                log(text[max(logged - sent, 0) :])
                 sent += len(text)
-                heard = max(heard, sent)
+                logged = max(logged, sent)
         except (RuntimeError, OSError, ClientError):
             pass
         if client.get_job_status(job).is_terminal():

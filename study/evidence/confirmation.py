@@ -98,14 +98,14 @@ def confirm(
     chosen: list[Candidate],
     folder: StudyFolder,
     seeds: list[int],
-    advanced: Callable[[int, int], None],
+    on_progress: Callable[[int, int], None],
     examine: bool = False,
     file: str = "confirmation.parquet",
 ) -> None:
     """Train every candidate on the seeds, on the Ray at hand, and write a table, by default confirmation.parquet: a row
     for each candidate and seed, with the experiment's dearer metrics if `examine`.
 
-    `advanced` hears how many tasks of how many are done. Raises FailedError if one of them fails.
+    `on_progress` is called with the numbers of finished and of all tasks. Raises FailedError if one of them fails.
     """
     plan = Plan.of(folder)
     parts = [seeds[start : start + AT_ONCE] for start in range(0, len(seeds), AT_ONCE)]
@@ -120,7 +120,7 @@ def confirm(
             failed = failed or _fetch(part, rows)
         if failed:
             raise FailedError(f"{folder.path}: could not be confirmed: {failed}")
-        advanced(len(rows), len(waiting))
+        on_progress(len(rows), len(waiting))
     table: pd.DataFrame = pd.concat([rows[part] for part in waiting], ignore_index=True)
     Writer(folder.path).write(file, table.to_parquet(index=False))
 

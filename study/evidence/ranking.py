@@ -12,7 +12,7 @@ from scipy import stats
 from study.search.goal import Goal, counted
 
 
-class Study(Protocol):
+class RankedStudy(Protocol):
     """What a ranking needs to know of a study: `StudyFolder` has it."""
 
     @property
@@ -24,7 +24,7 @@ class Study(Protocol):
     def references(self) -> list[str]: ...
 
 
-def reference(confirmed: pd.DataFrame, folder: Study) -> str | None:
+def reference(confirmed: pd.DataFrame, folder: RankedStudy) -> str | None:
     """The confirmed setting that others are compared with: the first of the experiment's references that is there.
 
     If the experiment is not here, it is the first fixed setting.
@@ -33,7 +33,7 @@ def reference(confirmed: pd.DataFrame, folder: Study) -> str | None:
     return next((name for name in folder.references or fixed if name in fixed), None)
 
 
-def ranking(confirmed: pd.DataFrame, folder: Study) -> pd.DataFrame:
+def ranking(confirmed: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
     """A row for each confirmed setting, the best first, of the goal's score on held-out seeds.
 
     mean, sd and p10, each with the ends `.low` and `.high` of a 95% bootstrap interval; min, which has none, since no
@@ -81,7 +81,7 @@ def ranking(confirmed: pd.DataFrame, folder: Study) -> pd.DataFrame:
     return ranked
 
 
-def worths(rows: pd.DataFrame, folder: Study) -> pd.DataFrame:
+def worths(rows: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
     """What each term of a setting is worth, of `StudyFolder.leave_one_out`: a row for each, the worthiest first.
 
     mean: what replicas score without the term; worth: what the whole setting scores more, seed by seed, with the ends

@@ -11,7 +11,7 @@ import pyarrow as pa
 from study.record.tables import trials_table
 from study.record.trial_state import TrialState
 from study.record.writer import Writer
-from study.search.trial import Report, Row, Trial
+from study.search.trial import Report, Row, TrialRecord
 
 
 class Listener(Protocol):
@@ -32,7 +32,7 @@ class Recorder:
         self.listeners = listeners
         self._writer = Writer(folder)
 
-    def record(self, trial: Trial) -> None:
+    def record(self, trial: TrialRecord) -> None:
         """Write an ended trial's replicas and model, then its row."""
         replicas = [report.replicas for report in trial.reports if len(report.replicas)]
         if replicas:

@@ -18,7 +18,7 @@ from study.record.trial_state import TrialState
 from study.record.untrusted import expect_plain_state
 from study.record.writer import Writer
 from study.search.searcher import requeue
-from study.search.trial import Report, Row, Trial
+from study.search.trial import Report, Row, TrialRecord
 
 
 def clean(folder: StudyFolder) -> None:
@@ -46,14 +46,14 @@ def reconcile(study: optuna.Study, folder: StudyFolder) -> None:
         study.enqueue_trial({})
     requeue(study)
     waiting = study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
-    if untold := [trial for trial in waiting if trial.number in rows]:
-        for trial in untold:  # the journal may have been cut between one parameter and the next
+    if unfinished := [trial for trial in waiting if trial.number in rows]:
+        for trial in unfinished:  # the journal may have been cut between one parameter and the next
             fixed = folder.parameters(trial.number)
             study._storage.set_trial_system_attr(trial._trial_id, "fixed_params", fixed)
         for _ in waiting:
-            ask = study.ask(folder.space.distributions)
-            if ask.number in rows:
-                _tell(ask, rows[ask.number], study, folder)
+            asked = study.ask(folder.space.distributions)
+            if asked.number in rows:
+                _finish(asked, rows[asked.number], study, folder)
         requeue(study)
     ended = [trial for trial in study.trials if trial.state.is_finished() and trial.number not in rows]
     if ended:
@@ -74,14 +74,14 @@ def _fail_if_cut_short(study: optuna.Study, folder: StudyFolder) -> None:
             study._storage.set_trial_state_values(trial._trial_id, OptunaState.FAIL)
 
 
-def _tell(ask: optuna.Trial, row: Row, study: optuna.Study, folder: StudyFolder) -> None:
+def _finish(asked: optuna.Trial, row: Row, study: optuna.Study, folder: StudyFolder) -> None:
     """Tell Optuna of a trial what its row of trials.parquet and its replicas say."""
-    reports = _reports(folder, ask.number, TrialState(row["state"]), row["seconds"])
-    spared = sum(report.step <= row["steps"] for report in reports) if row["audited"] else None
-    trial = Trial(ask, folder.goal, spared=spared)
+    reports = _reports(folder, asked.number, TrialState(row["state"]), row["seconds"])
+    exempted = sum(report.step <= row["steps"] for report in reports) if row["audited"] else None
+    trial = TrialRecord(asked, folder.goal, exempted=exempted)
     for report in reports:
-        trial.hear(report)
-    trial.tell(study)
+        trial.add(report)
+    trial.finish(study)
 
 
 def _row(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) -> Row:
@@ -93,9 +93,9 @@ def _row(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) -> Row:
         state = TrialState.FAILED
     seconds = known.duration.total_seconds() if known.duration else 0.0
     reports = _reports(folder, known.number, state, seconds)
-    told = len(known.intermediate_values)
-    spared = told if state is TrialState.STOPPED and 0 < told < len(reports) else None
-    return Trial(optuna.Trial(study, known._trial_id), folder.goal, reports, spared).row()
+    reported = len(known.intermediate_values)
+    exempted = reported if state is TrialState.STOPPED and 0 < reported < len(reports) else None
+    return TrialRecord(optuna.Trial(study, known._trial_id), folder.goal, reports, exempted).row()
 
 
 def _reports(folder: StudyFolder, number: int, state: TrialState, seconds: float) -> list[Report]:

@@ -44,7 +44,7 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
     np.random.seed(plan.seed + past)  # by which Ray draws hyperband's brackets
     replay(stopping, scores(folder))
     if plan.audit:
-        stopping = Audited(stopping, plan.audit, plan.seed + past, lambda trial_id: search.running[trial_id].spare())
+        stopping = Audited(stopping, plan.audit, plan.seed + past, lambda trial_id: search.running[trial_id].exempt())
     left = (plan.trials or WITHOUT_END) - past
     if left <= 0:
         return

@@ -53,40 +53,40 @@ class _Median(MedianStoppingRule):
 
 
 class Audited(FIFOScheduler):
-    """A scheduler that spares a share of the trials it would stop, and tells who is spared. They go on to the end."""
+    """A scheduler that exempts a share of the trials it would stop, and reports which. They go on to the end."""
 
-    def __init__(self, inner: TrialScheduler, share: float, seed: int, spare: Callable[[str], None]):
+    def __init__(self, inner: TrialScheduler, share: float, seed: int, exempt: Callable[[str], None]):
         super().__init__()
         self._inner = inner
         self._share = share
         self._coins = np.random.default_rng((seed, 1))
-        self._spare = spare
-        self._spared: set[str] = set()
+        self._exempt = exempt
+        self._exempted: set[str] = set()
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         self._inner.on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if trial.trial_id in self._spared:
+        if trial.trial_id in self._exempted:
             return TrialScheduler.CONTINUE
         decision = self._inner.on_trial_result(tune_controller, trial, result)
         if decision == TrialScheduler.STOP and self._coins.random() < self._share:
-            self._spared.add(trial.trial_id)
+            self._exempted.add(trial.trial_id)
             self._inner.on_trial_remove(tune_controller, trial)
-            self._spare(trial.trial_id)
+            self._exempt(trial.trial_id)
             return TrialScheduler.CONTINUE
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        if trial.trial_id not in self._spared:
+        if trial.trial_id not in self._exempted:
             self._inner.on_trial_complete(tune_controller, trial, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        if trial.trial_id not in self._spared:
+        if trial.trial_id not in self._exempted:
             self._inner.on_trial_error(tune_controller, trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        if trial.trial_id not in self._spared:
+        if trial.trial_id not in self._exempted:
             self._inner.on_trial_remove(tune_controller, trial)
 
 

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 from study.record.recorder import Listener, Recorder
 from study.search.goal import Goal
 from study.search.limits import why_it_died
-from study.search.trial import SCORE, Report, Trial
+from study.search.trial import SCORE, Report, TrialRecord
 from study.space.space import Space
 
 
@@ -31,7 +31,7 @@ class OptunaSearch(Searcher):
 
     def __init__(self, study: optuna.Study, space: Space, goal: Goal, recorder: Recorder, seconds: float | None = None):
         super().__init__(metric=SCORE, mode="max")
-        self.running: dict[str, Trial] = {}
+        self.running: dict[str, TrialRecord] = {}
         self.error: Exception | None = None
         self._interrupted = False
         self._study = study
@@ -43,9 +43,9 @@ class OptunaSearch(Searcher):
     def suggest(self, trial_id: str) -> Any:
         if self._deadline is not None and time.monotonic() > self._deadline:
             return Searcher.FINISHED
-        trial = Trial(self._study.ask(self._space.distributions), self._goal)
+        trial = TrialRecord(self._study.ask(self._space.distributions), self._goal)
         self.running[trial_id] = trial
-        return {"trial": trial.number, "parameters": trial.ask.params}
+        return {"trial": trial.number, "parameters": trial.optuna_trial.params}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if not error:  # `Reports` hears why
@@ -56,9 +56,9 @@ class OptunaSearch(Searcher):
         trial = self.running.pop(trial_id)
         if failure or not trial.reports:
             seconds = trial.reports[-1].seconds if trial.reports else 0.0
-            trial.hear(Report.failed(failure or "it reported nothing", seconds))
+            trial.add(Report.failed(failure or "it reported nothing", seconds))
         self._recorder.record(trial)
-        trial.tell(self._study)
+        trial.finish(self._study)
 
     def keeping_errors(self, act: Callable[[], None]) -> None:
         """Do what writes. Tune would take its error for the trial's, and try that again; `Reports` raises it later."""
@@ -101,12 +101,12 @@ class Reports(Callback):
         self._listeners = listeners
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._tell(lambda listener: listener.started(trial.config["trial"]))
+        self._notify(lambda listener: listener.started(trial.config["trial"]))
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
         report = result.pop("report")
-        self._search.keeping_errors(lambda: self._search.running[trial.trial_id].hear(report))
-        self._tell(lambda listener: listener.reported(trial.config["trial"], report))
+        self._search.keeping_errors(lambda: self._search.running[trial.trial_id].add(report))
+        self._notify(lambda listener: listener.reported(trial.config["trial"], report))
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """The worker died, and the trial begins anew."""
@@ -115,7 +115,7 @@ class Reports(Callback):
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self._search.keeping_errors(lambda: self._search.end(trial.trial_id, why_it_died(trial)))
 
-    def _tell(self, act: Callable[[Listener], None]) -> None:
+    def _notify(self, act: Callable[[Listener], None]) -> None:
         for listener in self._listeners:
             self._search.keeping_errors(partial(act, listener))
 

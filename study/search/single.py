@@ -19,7 +19,7 @@ from study.search import journal
 from study.search.examination import examined
 from study.search.goal import Goal
 from study.search.plan import Plan
-from study.search.trial import Report, Trial
+from study.search.trial import Report, TrialRecord
 from study.space.space import Space
 
 
@@ -59,8 +59,8 @@ def train_once(space: Space, plan: Plan, goal: Goal, console: Console, examine: 
 def keep(reports: list[Report], folder: StudyFolder) -> None:
     """Record a training as the only trial of a new study's folder."""
     search = journal.search(folder.path, optuna.samplers.RandomSampler(), folder.goal.directions)
-    trial = Trial(search.ask(), folder.goal)
+    trial = TrialRecord(search.ask(), folder.goal)
     for report in reports:
-        trial.hear(report)
+        trial.add(report)
     Recorder(folder.path, []).record(trial)
-    trial.tell(search)
+    trial.finish(search)

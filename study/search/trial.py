@@ -43,7 +43,7 @@ class Report:
     def of(
         cls, rung: Rung, model: nn.Module, seeds: list[int], seconds: float, experiment: Experiment, setting: Any
     ) -> Report:
-        """A rung as it is told and stored. A trial has diverged when all its replicas have.
+        """A rung as it is reported and stored. A trial has diverged when all its replicas have.
 
         Raises InputError if the experiment does not report what it declares of the setting.
         """
@@ -60,52 +60,52 @@ class Report:
 
 
 @dataclass
-class Trial:
+class TrialRecord:
     """A trial as far as it has come: Optuna's side of it, and its reports in the order of the rungs.
 
-    One that was `spared`, for the audit, counts as stopped at that many reports, though it goes on.
+    If it was `exempted` from stopping, for the audit, it counts as stopped after that many reports, but goes on.
     """
 
-    ask: optuna.Trial
+    optuna_trial: optuna.Trial
     goal: Goal
     reports: list[Report] = field(default_factory=list)
-    spared: int | None = None
+    exempted: int | None = None
 
     @property
     def number(self) -> int:
-        return self.ask.number
+        return self.optuna_trial.number
 
     @property
     def counted(self) -> list[Report]:
         """The reports that the search knows of."""
-        return self.reports[: self.spared]
+        return self.reports[: self.exempted]
 
     @property
     def state(self) -> TrialState:
         """How the trial has ended, if it has."""
         return self.counted[-1].state
 
-    def hear(self, report: Report) -> None:
+    def add(self, report: Report) -> None:
         """Take in a report, and pass its value on to Optuna, which takes no rungs of several objectives."""
         self.reports.append(report)
-        known = self.spared is None or len(self.reports) <= self.spared
+        known = self.exempted is None or len(self.reports) <= self.exempted
         if known and report.state is not TrialState.FAILED and len(self.goal.objectives) == 1:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a trial that began before the study was resumed has said it before
-                self.ask.report(self.goal.values(report.replicas)[0], report.step)
+                self.optuna_trial.report(self.goal.values(report.replicas)[0], report.step)
 
-    def spare(self) -> None:
-        """Count as stopped by the report to be heard next."""
-        self.spared = len(self.reports) + 1
+    def exempt(self) -> None:
+        """Count as stopped by the report to be added next."""
+        self.exempted = len(self.reports) + 1
 
-    def tell(self, study: optuna.Study) -> None:
+    def finish(self, study: optuna.Study) -> None:
         """Tell Optuna by how much constraints were broken, and how the trial has ended."""
         reached = [report for report in self.counted if report.state is not TrialState.FAILED]
         if reached:
             for name, violation in self.goal.violations(reached[-1].replicas).items():
-                self.ask.set_constraint(name, violation)
+                self.optuna_trial.set_constraint(name, violation)
         values = self.goal.values(self.reports[-1].replicas) if self.state is TrialState.COMPLETE else None
-        study.tell(self.ask, values, self.state.in_optuna)
+        study.tell(self.optuna_trial, values, self.state.in_optuna)
 
     def row(self) -> Row:
         """A trial's row of trials.parquet: its metrics are those of the last rung that it reached."""
@@ -115,12 +115,12 @@ class Trial:
             "state": self.state,
             "steps": reached[-1].step if reached else 0,
             "seconds": self.reports[-1].seconds,
-            "audited": self.spared is not None,
+            "audited": self.exempted is not None,
             "diverged": 0,
             "reason": self.reports[-1].reason,
             "value": float("nan"),
             "feasible": True,
-            **{f"param.{name}": value for name, value in self.ask.params.items()},
+            **{f"param.{name}": value for name, value in self.optuna_trial.params.items()},
         }
         if reached:
             final = reached[-1].replicas

@@ -19,7 +19,7 @@ from study.record.mirror import url_of
 from study.record.trial_state import TrialState
 from study.search.plan import Plan
 
-State = Literal["running", "interrupted", "finished"]
+StudyState = Literal["running", "interrupted", "finished"]
 
 
 LATELY = 60.0  # seconds
@@ -30,7 +30,7 @@ class Status:
     """A study's state, and what came of it so far."""
 
     study: Path
-    state: State
+    state: StudyState
     trials: dict[str, int]  # that have ended, by state
     running: int  # trials
     planned: int | None  # trials; None: as many as its minutes allow
@@ -45,10 +45,10 @@ def status(folder: StudyFolder, now: float | None = None) -> Status:
     """How a study stands `now`, in seconds since the epoch."""
     now = now or time.time()
     plan, trials = Plan.of(folder), folder.trials()
-    told = folder.optuna().get_trials(deepcopy=False) if (folder.path / "optuna.journal").is_file() else []
-    unfinished = sum(not trial.state.is_finished() for trial in told)
-    running = sum(trial.state is OptunaState.RUNNING for trial in told)
-    state: State = "finished"
+    in_optuna = folder.optuna().get_trials(deepcopy=False) if (folder.path / "optuna.journal").is_file() else []
+    unfinished = sum(not trial.state.is_finished() for trial in in_optuna)
+    running = sum(trial.state is OptunaState.RUNNING for trial in in_optuna)
+    state: StudyState = "finished"
     if _is_driven(folder, running, now):
         state = "running"
     elif unfinished or (plan.trials is not None and len(trials) < plan.trials):
@@ -63,7 +63,7 @@ def status(folder: StudyFolder, now: float | None = None) -> Status:
         trials={state: int((trials.state == state).sum()) for state in TrialState},
         running=running if state == "running" else 0,
         planned=plan.trials,
-        seconds_left=_seconds_left(folder, plan, told, now) if state == "running" else None,
+        seconds_left=_seconds_left(folder, plan, in_optuna, now) if state == "running" else None,
         best=best.to_dict("records")[0] if len(best) else None,  # type: ignore[arg-type]
         confirmation=ranking(confirmation, folder) if confirmed else None,
         report=report if report.is_file() else None,
@@ -93,10 +93,12 @@ def _is_driven(folder: StudyFolder, running: int, now: float) -> bool:
     return held
 
 
-def _seconds_left(folder: StudyFolder, plan: Plan, told: list[optuna.trial.FrozenTrial], now: float) -> float | None:
+def _seconds_left(
+    folder: StudyFolder, plan: Plan, in_optuna: list[optuna.trial.FrozenTrial], now: float
+) -> float | None:
     """By the plan's trials, at the rate since the study was started or resumed, or by its minutes: what ends first."""
     start = started(folder)
-    ends = [trial.datetime_complete.timestamp() for trial in told if trial.datetime_complete]
+    ends = [trial.datetime_complete.timestamp() for trial in in_optuna if trial.datetime_complete]
     lately = sum(end > start for end in ends)
     left = []
     if plan.trials is not None and lately:
@@ -106,7 +108,7 @@ def _seconds_left(folder: StudyFolder, plan: Plan, told: list[optuna.trial.Froze
     return max(0.0, min(left)) if left else None
 
 
-def _next(folder: StudyFolder, state: State, best: pd.DataFrame, confirmed: bool) -> str:
+def _next(folder: StudyFolder, state: StudyState, best: pd.DataFrame, confirmed: bool) -> str:
     """The command that goes on from here."""
     path = folder.path
     if state == "running":

@@ -1,21 +1,21 @@
-"""What the spared trials say, of a real study and of made-up ones."""
+"""What the exempted trials say, of a real study and of made-up ones."""
 
 import pytest
 from scipy import stats
 
-from analysis.audit import audit, told, whole
+from analysis.audit import audit, in_words, whole
 from study.search.goal import Goal
 
 
 def test_a_real_audit_counts_what_was_spared_and_saved(hue):
     found, trials = audit(hue), hue.trials()
-    assert found.spared == trials.audited.sum() > 0
+    assert found.exempted == trials.audited.sum() > 0
     stopped = trials[(trials.state == "stopped") & ~trials.audited]
     assert found.saved == pytest.approx((300 - stopped.steps).sum() / (300 * len(trials)))
     final = hue.final().groupby("trial").isolation.mean()
     best = final[trials[trials.state == "complete"].trial].max()
     assert found.winners == [t for t in trials[trials.audited].trial if final[t] > best]
-    assert f"saved {found.saved:.0%} of all optimizer steps" in told(found)
+    assert f"saved {found.saved:.0%} of all optimizer steps" in in_words(found)
 
 
 def test_ranks_are_spearmans_over_the_trials_that_ran_to_the_end(hue):
@@ -37,7 +37,7 @@ def test_a_spared_trial_that_breaks_a_constraint_has_not_won(hue, monkeypatch):
     monkeypatch.setattr(type(hue), "replicas", lambda _: replicas)
     won = audit(hue).winners
     assert won
-    assert "**Stopping early lost better trials.**" in told(audit(hue))
+    assert "**Stopping early lost better trials.**" in in_words(audit(hue))
     replicas.loc[replicas.trial.isin(won), "utility"] = 0
     monkeypatch.setitem(hue.__dict__, "goal", Goal(hue.metrics, constraints=("utility >= 0.001",)))
     assert audit(hue).winners == []
@@ -47,6 +47,6 @@ def test_a_study_without_an_audit_says_how_to_have_one(hue, monkeypatch):
     trials = hue.trials().assign(audited=False)
     monkeypatch.setattr(type(hue), "trials", lambda _: trials)
     found = audit(hue)
-    assert found.spared == 0
+    assert found.exempted == 0
     assert found.chance == (0.0, 1.0)
-    assert "study run --audit 0.1" in told(found)
+    assert "study run --audit 0.1" in in_words(found)

@@ -62,7 +62,7 @@ def test_controls_are_compared_told_and_drawn(hue):
     rows = baselines.compared(settings | {"no regularizers": bare})
     own = rows[(rows.model == f"trial {trial}") & (rows.control == "its dims")]
     assert own.isolation.mean() == pytest.approx(hue.final(trial).isolation.mean(), abs=1e-5)
-    assert f"{own.isolation.mean():.3f}" in baseline_plots.told(rows, trial)
+    assert f"{own.isolation.mean():.3f}" in baseline_plots.in_words(rows, trial)
     (axis,) = baseline_plots.compared(rows).axes
     names = [label.get_text() for label in axis.get_yticklabels()]
     controls = ("its dims", "best other dims", "random subspaces", "LEACE")

@@ -37,13 +37,13 @@ def page(request, hue):
 def test_it_runs_and_reads_well_on_a_desk_and_on_a_phone(page, browser):
     for width, scheme in ((1280, "light"), (390, "dark")):
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        tab, heard, asked = context.new_page(), [], []
-        tab.on("console", lambda message, heard=heard: heard.append(message.text))
-        tab.on("pageerror", lambda error, heard=heard: heard.append(str(error)))
+        tab, logged, asked = context.new_page(), [], []
+        tab.on("console", lambda message, logged=logged: logged.append(message.text))
+        tab.on("pageerror", lambda error, logged=logged: logged.append(str(error)))
         tab.on("request", lambda request, asked=asked: asked.append(request.url))
         tab.goto(page.as_uri())
         assert tab.evaluate("document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth")
-        assert not heard
+        assert not logged
         assert [url for url in asked if not url.startswith("data:")] == [page.as_uri()]
         assert tab.title()
         assert tab.locator("h1").count() == 1

@@ -95,16 +95,16 @@ def test_a_reference_is_drawn_beside_what_is_like_it(hue, best, spaces):
 
 def test_the_trade_off_draws_every_complete_trial_in_turn(hue, best):
     complete = hue.trials()[hue.trials().state == "complete"]
-    told = [f"trial {trial}" for trial in complete.trial]
+    texts = [f"trial {trial}" for trial in complete.trial]
     parts = ["utility", "hue_blindness"]
-    (axis,) = plots.trade_off(complete, parts, best, told, "isolation").axes
+    (axis,) = plots.trade_off(complete, parts, best, texts, "isolation").axes
     others, bests = axis.collections[:2]
-    assert [*others.get_urls(), *bests.get_urls()] == sorted(told, key=lambda text: int(text[6:]) in best)
+    assert [*others.get_urls(), *bests.get_urls()] == sorted(texts, key=lambda text: int(text[6:]) in best)
     low, high = axis.get_xlim()
     expected = complete[complete.trial.isin(best)]["utility.mean"].clip(low, high)
     assert np.asarray(bests.get_offsets())[:, 0] == pytest.approx(expected.to_numpy())
     assert "equal isolation" in [text.get_text() for text in axis.get_legend().get_texts()]
-    (plain,) = plots.trade_off(complete, parts, best, told).axes
+    (plain,) = plots.trade_off(complete, parts, best, texts).axes
     assert len(plain.get_legend().get_texts()) == len(best)  # no curves
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis import stopping_plots
-from analysis.audit import audit, spared_table, unknown, whole
+from analysis.audit import audit, exempted_table, unknown, whole
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_the_steps_that_were_taken_are_the_area(hue):
 
 def test_the_table_and_the_unknown_tell_of_spared_trials(hue, ended):
     found = audit(hue)
-    table = spared_table(hue, ended)
-    assert len(table) == min(5, found.spared)
+    table = exempted_table(hue, ended)
+    assert len(table) == min(5, found.exempted)
     assert table.index[0] == f"trial {ended[ended.audited].sort_values('value').trial.iloc[-1]}"
-    assert f"{found.spared} spared trials cannot exclude it" in unknown(found)
+    assert f"{found.exempted} exempted trials cannot exclude it" in unknown(found)

@@ -37,8 +37,8 @@ def test_the_first_column_is_what_settings_are_ranked_by(hue, monkeypatch):
 
 
 def test_tooltips_tell_a_trials_setting(hue):
-    told = tables.tooltips(hue.trials(), hue, ["peak", "separate.power"])
+    texts = tables.tooltips(hue.trials(), hue, ["peak", "separate.power"])
     row = hue.trials().iloc[3]
-    assert told[3].splitlines()[0].startswith(f"trial {row.trial}: isolation {row['isolation.mean']:.3f}")
-    assert f"utility {row['utility.mean']:.3f}, hue_blindness {row['hue_blindness.mean']:.3f}" in told[3]
-    assert told[3].splitlines()[2] == f"separate.power = {row['param.separate.power']}"
+    assert texts[3].splitlines()[0].startswith(f"trial {row.trial}: isolation {row['isolation.mean']:.3f}")
+    assert f"utility {row['utility.mean']:.3f}, hue_blindness {row['hue_blindness.mean']:.3f}" in texts[3]
+    assert texts[3].splitlines()[2] == f"separate.power = {row['param.separate.power']}"

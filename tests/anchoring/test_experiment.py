@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from anchoring import TERMS, AnchoredExperiment, Data, InputError, Setting, Table, Target, Term
+from anchoring import TERMS, AnchoredExperiment, Config, Data, InputError, Setting, Target, Term
 from anchoring.ablation import ABLATIONS, Ablation
 from anchoring.fields import Count
 from anchoring.layers import Edited
@@ -45,13 +45,13 @@ class Classifier(nn.Module):
         return self.head(self.encoder(x))
 
 
-class ModelTable(Table):
+class ModelConfig(Config):
     width: Count = 4
 
 
 class BlobSetting(Setting):
-    model: ModelTable = ModelTable()
-    optional: ModelTable | None = None
+    model: ModelConfig = ModelConfig()
+    optional: ModelConfig | None = None
 
 
 class Blobs(AnchoredExperiment):
@@ -59,7 +59,7 @@ class Blobs(AnchoredExperiment):
 
     name = "blobs"
     Setting = BlobSetting
-    affinities = ("zero",)
+    attributes = ("zero",)
     terms = (*TERMS, Sparse)
     ablations = (*ABLATIONS, Shrink)
 
@@ -86,7 +86,7 @@ class Blobs(AnchoredExperiment):
 
     def target(self, setting):
         data = self.data(setting)
-        return Target(data.inputs, data.affinities["zero"].unsqueeze(1))
+        return Target(data.inputs, data.attributes["zero"].unsqueeze(1))
 
     def check(self, setting):
         if setting.model.width == 13:

@@ -14,7 +14,7 @@ finite = st.floats(-10, 10)
 @given(finite, finite, st.integers(1, 100), finite, finite)
 def test_minimum_jerk_begins_as_it_was_and_ends_at_rest(start, target, duration, velocity, acceleration):
     motion = Motion(start, target, duration, "minjerk", velocity / duration, acceleration / duration**2)
-    assert motion.state(0) == pytest.approx((start, velocity / duration, acceleration / duration**2))
+    assert motion.at(0) == pytest.approx((start, velocity / duration, acceleration / duration**2))
     curve = motion._polynomial()
     arrival = [float(curve.deriv(k)(duration)) * duration**k for k in range(3)]
     assert arrival == pytest.approx([target, 0, 0], abs=1e-6)
@@ -33,7 +33,7 @@ def test_it_is_the_quintic_that_a_linear_system_gives(when, target, duration):
     first = Motion(1, 5, 40)
     step = 40 * when
     retargeted = first.retarget(step, target, duration)
-    value, velocity, acceleration = first.state(step)
+    value, velocity, acceleration = first.at(step)
     powers = np.arange(6)
     rows = [[np.prod(powers[i] - np.arange(k)) * (x ** max(i - k, 0) if i >= k else 0) for i in powers]
             for x in (0.0, float(duration)) for k in range(3)]  # fmt: skip

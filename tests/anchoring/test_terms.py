@@ -89,8 +89,8 @@ def test_labels_weight_a_mean_over_the_labelled(shape, seed):
     labels = {name: (torch.rand(shape[0], generator=generator) < 0.5).double() for name in ("red", "vibrant")}
     term = Unitarity(labels={"red": 0.75, "vibrant": 0.5})
     losses = term.per_sample(z)
-    affinity = [min(0.75 * red + 0.5 * vibrant, 1) for red, vibrant in zip(*labels.values(), strict=True)]
-    expected = sum(a * loss for a, loss in zip(affinity, losses, strict=True)) / (sum(affinity) + 1e-8)
+    weights = [min(0.75 * red + 0.5 * vibrant, 1) for red, vibrant in zip(*labels.values(), strict=True)]
+    expected = sum(a * loss for a, loss in zip(weights, losses, strict=True)) / (sum(weights) + 1e-8)
     assert term.mean(losses, seen({}, labels)).item() == pytest.approx(float(expected))
     assert Unitarity().mean(losses, seen({}, labels)).item() == pytest.approx(losses.mean().item())
 
@@ -101,7 +101,7 @@ def test_a_batch_without_labels_costs_nothing():
     assert Unitarity(labels={"red": 1.0}).total(seen({"encoder": z}, {"red": torch.zeros(5)})) == 0
 
 
-def test_layers_have_affinities():
+def test_layers_have_factors():
     z = {"encoder": torch.full((4, 2), 2.0), "bottleneck": torch.full((4, 2), 0.5)}
     term = Unitarity(layers={"encoder": 0.5, "bottleneck": 2.0})
     assert Unitarity(layers=["encoder", "bottleneck"]).layers == {"encoder": 1.0, "bottleneck": 1.0}

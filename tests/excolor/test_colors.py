@@ -88,9 +88,9 @@ def test_rgb_cube_has_corners_and_centres_avoid_them():
     assert torch.cdist(centres, colors.hsv_cube().colors).min() > 0
 
 
-@pytest.mark.parametrize(("affinity", "pure"), [("redness", 0), ("greenness", 1), ("blueness", 2)])
-def test_primary_affinities(affinity, pure):
-    of = getattr(colors, affinity)
+@pytest.mark.parametrize(("attribute", "pure"), [("redness", 0), ("greenness", 1), ("blueness", 2)])
+def test_primary_attributes(attribute, pure):
+    of = getattr(colors, attribute)
     assert of(torch.eye(3)).tolist() == [float(i == pure) for i in range(3)]
     assert of(torch.tensor([[0.0, 0, 0], [1, 1, 1]])).tolist() == [0, 0]
     half = torch.full((3,), 0.5)

@@ -43,7 +43,7 @@ EDITS = {
     "toml: a negative number": ("hue.toml", "batch = 64", "batch = -1", "data.batch: found -1"),
     "toml: a range upside down": ("hue.toml", "choice(10, 30, 100)", "int(30, 10)", "separate.power: found 'int(30, 10)'"),
     "toml: a wrong choice": ("hue.toml", "choice(10, 30, 100)", "choice(10, -3, 100)", "power: found -3"),
-    "toml: an unknown affinity": ("hue.toml", '"vibrancy"', '"vibe"', "labels.vibrant.of: found 'vibe'"),
+    "toml: an unknown attribute": ("hue.toml", '"vibrancy"', '"vibe"', "labels.vibrant.of: found 'vibe'"),
     "toml: schedule elsewhere": ("hue.toml", '"hue.csv"', '"../hue.csv"', "schedule: found '../hue.csv'"),
     "toml: no schedule": ("hue.toml", 'schedule = "hue.csv"', "", "schedule: found None"),
     "toml: a missing schedule": ("hue.toml", '"hue.csv"', '"heu.csv"', "heu.csv: no such file"),

@@ -182,10 +182,10 @@ def test_a_log_whose_connection_is_lost_is_heard_on(monkeypatch):
         def get_job_status(self, job):
             return states.pop(0)
 
-    heard = []
+    logged = []
     with ThreadPoolExecutor() as apart:  # from the event loop of the tests' browser
-        apart.submit(asyncio.run, follow(Client(), "job", heard.append)).result()
-    assert "".join(heard) == "one two three"
+        apart.submit(asyncio.run, follow(Client(), "job", logged.append)).result()
+    assert "".join(logged) == "one two three"
     assert states == []
 
 

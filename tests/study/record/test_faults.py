@@ -93,10 +93,10 @@ def test_journal_and_table_are_each_made_anew_from_the_other(hue, outcomes, tmp_
         clean(mended)
         search = journal.search(mended.path, RandomSampler(), mended.goal.directions)
         reconcile(search, mended)
-        for told, before in zip(search.trials, whole.optuna().trials, strict=True):
+        for again, before in zip(search.trials, whole.optuna().trials, strict=True):
             for name in ("number", "state", "params", "value"):
-                assert getattr(told, name) == getattr(before, name)
-            assert told.intermediate_values == pytest.approx(before.intermediate_values)
+                assert getattr(again, name) == getattr(before, name)
+            assert again.intermediate_values == pytest.approx(before.intermediate_values)
         known = whole.trials().columns.drop(["seconds", "reason"])
         pd.testing.assert_frame_equal(mended.trials()[known], whole.trials()[known])
         assert not [*mended.path.rglob("*.partial"), *mended.path.glob("optuna.journal.lock*")]

@@ -42,15 +42,15 @@ def test_rungs_are_ten_and_even(hue):
 
 
 def test_optuna_is_told_the_truth(hue, outcomes):
-    told = {"complete": "COMPLETE", "stopped": "PRUNED", "diverged": "FAIL", "failed": "FAIL"}
+    in_optuna = {"complete": "COMPLETE", "stopped": "PRUNED", "diverged": "FAIL", "failed": "FAIL"}
     for folder in (hue, outcomes):
         trials = folder.optuna().trials
         states = folder.trials().set_index("trial").state
-        assert [trial.state.name for trial in trials] == [told[states[trial.number]] for trial in trials]
+        assert [trial.state.name for trial in trials] == [in_optuna[states[trial.number]] for trial in trials]
         replicas = folder.replicas().merge(folder.trials()[["trial", "steps"]], on="trial")
         replicas = replicas[
             replicas.step <= replicas.steps
-        ]  # of spared trials Optuna knows what a stop would have left
+        ]  # of exempted trials Optuna knows what a stop would have left
         means = replicas.groupby(["trial", "step"]).isolation.mean()
         for trial in trials:
             reported = pd.Series(trial.intermediate_values)

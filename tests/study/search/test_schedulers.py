@@ -1,4 +1,4 @@
-"""What is stopped, what is spared, and that a scheduler that is begun anew knows the past."""
+"""What is stopped, what is exempted, and that a scheduler that is begun anew knows the past."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from study.search.schedulers import Audited, replay, scheduler
 from study.search.trial import SCORE
 
 
-class Trial:
+class FakeTrial:
     def __init__(self, name):
         self.trial_id = name
 
@@ -17,7 +17,7 @@ def run(stopping, curves, start=0):
     """How many rungs each trial reached, one trial after the other."""
     reached = []
     for number, curve in enumerate(curves, start):
-        trial = Trial(str(number))
+        trial = FakeTrial(str(number))
         stopping.on_trial_add(None, trial)
         for rung, score in enumerate(curve, 1):
             result = {"training_iteration": rung, SCORE: score}
@@ -58,13 +58,13 @@ def test_a_scheduler_begun_anew_goes_on_as_if_it_had_seen_the_past(name, curves)
 
 
 def test_the_audit_spares_the_stated_share_and_hides_them_from_the_scheduler(curves):
-    spared = []
-    audited = run(Audited(scheduler("asha", 10), 0.5, 0, spared.append), curves)
+    exempted = []
+    audited = run(Audited(scheduler("asha", 10), 0.5, 0, exempted.append), curves)
     plain = run(scheduler("asha", 10), curves)
     would = [i for i, rungs in enumerate(plain) if rungs < 10]
-    assert all(audited[int(i)] == 10 for i in spared)
-    assert {int(i) for i in spared} <= set(would)  # the rest went as it would have gone without
-    assert [audited[i] for i in range(60) if str(i) not in spared] == [
-        plain[i] for i in range(60) if str(i) not in spared
+    assert all(audited[int(i)] == 10 for i in exempted)
+    assert {int(i) for i in exempted} <= set(would)  # the rest went as it would have gone without
+    assert [audited[i] for i in range(60) if str(i) not in exempted] == [
+        plain[i] for i in range(60) if str(i) not in exempted
     ]
-    assert 0.25 < len(spared) / len(would) < 0.75
+    assert 0.25 < len(exempted) / len(would) < 0.75

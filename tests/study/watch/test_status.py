@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
-from optuna.trial import TrialState
+from optuna.trial import TrialState as OptunaState
 from typer.testing import CliRunner
 
 import study
 from study import cli
 from study.record.tables import trials_table
-from study.record.trial_state import TrialState as State
+from study.record.trial_state import TrialState
 from study.record.writer import Writer
 from study.search import journal
 from study.search.schedulers import scores
@@ -32,7 +32,7 @@ def copy(hue, tmp_path):
 def test_a_finished_study(hue):
     now = status(hue)
     assert now.state == "finished"
-    assert now.trials == hue.trials().state.value_counts().reindex(list(State), fill_value=0).to_dict()
+    assert now.trials == hue.trials().state.value_counts().reindex(list(TrialState), fill_value=0).to_dict()
     assert (now.running, now.planned, now.seconds_left) == (0, 14, None)
     assert now.best["trial"] == hue.best().trial.item()
     assert sorted(now.confirmation.setting)[0] == "hue-deletion"
@@ -67,7 +67,7 @@ def test_a_study_that_runs_and_is_cut(copy):
     with FileLock(copy.path / ".lock"):  # as its driver does
         assert status(copy, later + 10_000).state == "running"
     assert status(copy, later + 10_000).state == "interrupted"
-    assert copy.optuna().trials[-1].state == TrialState.RUNNING  # looking changes nothing
+    assert copy.optuna().trials[-1].state == OptunaState.RUNNING  # looking changes nothing
 
 
 def answer(*arguments):
@@ -78,10 +78,10 @@ def answer(*arguments):
 
 
 def test_scripts_get_json_and_nothing_else(hue, spaces, tmp_path):
-    told = answer("status", hue.path)
-    assert told["state"] == "finished"
-    assert told["best"]["isolation.mean"] == hue.best()["isolation.mean"].item()
-    assert {row["setting"] for row in told["confirmation"]} == set(hue.confirmation().setting)
+    shown = answer("status", hue.path)
+    assert shown["state"] == "finished"
+    assert shown["best"]["isolation.mean"] == hue.best()["isolation.mean"].item()
+    assert {row["setting"] for row in shown["confirmation"]} == set(hue.confirmation().setting)
     shown = answer("show", hue.path, 0)
     assert shown["parameters"] == hue.parameters(0)
     assert len(shown["replicas"]) == 4

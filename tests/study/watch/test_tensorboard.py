@@ -39,5 +39,5 @@ def test_each_trial_has_its_curves_and_its_parameters(hue):
         assert list(curves) == list(rungs.groups)
         for step, rows in rungs:
             assert curves[step] == pytest.approx(metric_means(rows), rel=1e-6)
-        told = {name: getattr(value, value.WhichOneof("kind")) for name, value in parameters.items()}
-        assert told == pytest.approx(hue.parameters(trial))
+        params = {name: getattr(value, value.WhichOneof("kind")) for name, value in parameters.items()}
+        assert params == pytest.approx(hue.parameters(trial))
