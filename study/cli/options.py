@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +13,7 @@ import typer
 
 from anchoring.errors import FailedError
 from study import __version__
+from study.cli.answer import as_json
 from study.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -138,31 +137,10 @@ def _study(
 def tell(answer: Any, *rendered: Any) -> None:
     """Print a command's answer: `rendered`, for a person, or with --json the `answer` as plain data."""
     if console.stderr:
-        print(json.dumps(_plain(answer), indent=2, ensure_ascii=False))
+        print(as_json(answer))
     else:
         for part in rendered:
             console.print(part)
-
-
-def _plain(answer: Any) -> Any:
-    """What JSON can say: records of data frames, numbers as they are, null for what is missing."""
-    import numpy as np
-    import pandas as pd
-
-    if isinstance(answer, np.generic):
-        answer = answer.item()
-    match answer:
-        case dict():
-            return {str(key): _plain(value) for key, value in answer.items()}
-        case list() | tuple():
-            return [_plain(value) for value in answer]
-        case pd.DataFrame():
-            return _plain(answer.to_dict("records"))
-        case Path():
-            return str(answer)
-        case float() if not math.isfinite(answer):
-            return None
-    return None if answer is pd.NA else answer
 
 
 def choose_compiled(asked: bool | None, space: Space, plan: Plan) -> bool:
