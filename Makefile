@@ -1,6 +1,9 @@
 # `make study` and `make test` do everything on a fresh machine with Python >= 3.11. PYTHON names another interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TORCH := torch==2.13.0
+LOCK ?= requirements.lock
 
 .PHONY: study test soak check docs notebooks bench audit lock
 
@@ -19,12 +22,16 @@ check: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/pytest -p no:cacheprovider --durations=0 tests/test_house.py tests/test_replication.py tests/test_english.py  # the house
 
-.venv/ready: requirements.lock pyproject.toml
+# PyTorch's CPU build first, without gigabytes of CUDA. pip finds it if pip's own settings name an index that has it;
+# if none does, uv knows PyTorch's.
+.venv/ready: $(LOCK) pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	@echo 'setting up .venv, which takes a few minutes and about 2 GB'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) --no-deps '$(TORCH)+cpu' 2>.venv/pip.log || \
+	    ($(PIP) uv && $(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend cpu --no-deps '$(TORCH)')
+	$(PIP) --require-hashes --requirement $(LOCK)
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
 .venv-s3/ready:  # an S3 server of the tests', whose dependencies do not go with ours
@@ -46,7 +53,14 @@ audit:  ## known vulnerabilities of the locked dependencies, by pip-audit in a v
 	$(PYTHON) -m venv .venv-audit && .venv-audit/bin/python -m pip install --quiet pip-audit
 	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r requirements.lock
 
-lock:  ## write requirements.lock anew from pyproject.toml's ranges
-	rm -rf .venv && $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet 'torch==2.13.0' hatchling editables --editable '.[dev]'
-	$(BIN)/python -m pip freeze --exclude-editable | sed 's/^torch==\([0-9.]*\)+.*/torch==\1/' > requirements.lock
+# uv reads what else it needs in pyproject.toml, and keeps what the lock has, unless UPGRADE=--upgrade
+lock: .venv-lock/ready  ## write requirements.lock anew from pyproject.toml's ranges
+	echo '$(TORCH)' | .venv-lock/bin/uv pip compile --quiet $(UPGRADE) --constraints - pyproject.toml --output-file requirements.lock
+
+lowest.lock: .venv-lock/ready pyproject.toml  ## the oldest versions that pyproject.toml allows: make LOCK=lowest.lock TORCH=torch==2.8.0 unit
+	.venv-lock/bin/uv pip compile --quiet --upgrade --resolution lowest-direct pyproject.toml --output-file $@
+
+.venv-lock/ready:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	touch $@
