@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 LOCK ?= requirements.lock
 
-.PHONY: study test soak check docs notebooks bench audit lock
+.PHONY: study test soak check docs notebooks bench torch wheel audit lock
 
 study: .venv/ready  ## set up, run a small study of the hue experiment, leave a report
 	$(BIN)/study run search_spaces/hue.toml
@@ -22,17 +22,19 @@ check: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/pytest -p no:cacheprovider --durations=0 tests/test_house.py tests/test_replication.py tests/test_english.py  # the house
 
-# PyTorch's CPU build first, without gigabytes of CUDA. pip finds it if pip's own settings name an index that has it;
-# if none does, uv knows PyTorch's.
 .venv/ready: $(LOCK) pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	@echo 'setting up .venv, which takes a few minutes and about 2 GB'
 	$(PYTHON) -m venv .venv
-	$(PIP) --no-deps '$(TORCH)+cpu' 2>.venv/pip.log || \
-	    ($(PIP) uv && $(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend cpu --no-deps '$(TORCH)')
+	$(MAKE) --no-print-directory torch
 	$(PIP) --require-hashes --requirement $(LOCK)
 	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
+
+# Without gigabytes of CUDA. pip has the CPU build if its settings name an index that does; otherwise uv knows PyTorch's own.
+torch:  ## install the CPU build of PyTorch into the environment of BIN
+	$(PIP) --no-deps '$(TORCH)+cpu' 2> /dev/null || \
+	    ($(PIP) uv && $(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend cpu --no-deps '$(TORCH)')
 
 .venv-s3/ready:  # an S3 server of the tests', whose dependencies do not go with ours
 	$(PYTHON) -m venv .venv-s3
@@ -49,9 +51,14 @@ notebooks: .venv/ready  ## execute the notebooks in place, on published studies
 bench: .venv/ready  ## measure speed beside the paper's way of training and JAX, in under ten minutes
 	$(BIN)/python -m benchmarks.run
 
+wheel: .venv/ready  ## build dist/*.whl, and run studies from a wheel in an empty environment
+	$(BIN)/python -m hatchling build --target wheel --directory dist
+	$(BIN)/pytest -m 'slow or not slow' tests/test_wheel.py
+
 audit:  ## known vulnerabilities of the locked dependencies, by pip-audit in a venv of its own; needs a network
 	$(PYTHON) -m venv .venv-audit && .venv-audit/bin/python -m pip install --quiet pip-audit
 	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r requirements.lock
+	echo '$(TORCH)' | .venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r /dev/stdin
 
 # uv reads what else it needs in pyproject.toml, and keeps what the lock has, unless UPGRADE=--upgrade
 lock: .venv-lock/ready  ## write requirements.lock anew from pyproject.toml's ranges
