@@ -57,7 +57,7 @@ wheel: .venv/ready  ## build dist/*.whl, and run studies from a wheel in an empt
 
 audit:  ## known vulnerabilities of the locked dependencies, by pip-audit in a venv of its own; needs a network
 	$(PYTHON) -m venv .venv-audit && .venv-audit/bin/python -m pip install --quiet pip-audit
-	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r requirements.lock
+	.venv-audit/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 	echo '$(TORCH)' | .venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r /dev/stdin
 
 # uv reads what else it needs in pyproject.toml, and keeps what the lock has, unless UPGRADE=--upgrade

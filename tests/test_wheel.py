@@ -41,7 +41,9 @@ def test_an_empty_environment_runs_studies_from_the_wheel(wheel, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     bin_ = tmp_path / "venv" / "bin"
     subprocess.run(["make", "--no-print-directory", "torch", f"BIN={bin_}"], cwd=ROOT, check=True)
-    locked = re.findall(r"^[\w.-]+==[^\\\n]+", (ROOT / "requirements.lock").read_text(), re.MULTILINE)  # pip wants no hash
+    locked = re.findall(
+        r"^[\w.-]+==[^\\\n]+", (ROOT / "requirements.lock").read_text(), re.MULTILINE
+    )  # pip wants no hash
     (tmp_path / "locked").write_text("\n".join(locked))
     install = [bin_ / "python", "-m", "pip", "install", "--quiet", "--constraint", tmp_path / "locked", wheel]
     subprocess.run(install, check=True)

@@ -81,6 +81,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """A study's manifest.json. Raises InputError if it is none."""
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
+        _expect_known_format(manifest, path)
         _Manifest.model_validate(manifest)
     except ValidationError as error:
         first = error.errors()[0]
@@ -89,6 +90,13 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path}: is no manifest: {error}, expected the one of a study") from None
     return manifest
+
+
+def _expect_known_format(manifest: Any, path: Path) -> None:
+    """Raise InputError if a newer version of this package wrote the manifest."""
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if isinstance(found, int) and found > FORMAT:
+        raise InputError(f"{path}: format: found {found}, expected at most {FORMAT}: upgrade concept-study to read it")
 
 
 def read_frame(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:

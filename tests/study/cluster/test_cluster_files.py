@@ -10,8 +10,10 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from study import __version__
+
 CLUSTERS = Path(__file__).parents[3] / "clusters"
-IMAGE = "REGISTRY/concept-study:0.1.0"
+IMAGE = f"REGISTRY/concept-study:{__version__.partition('.dev')[0]}"
 
 
 def read(name):

@@ -1,0 +1,106 @@
+"""What strangers expect of a project holds together: one version, a lock that is whole."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from trove_classifiers import classifiers
+
+from study import __version__
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+MAKEFILE = (ROOT / "Makefile").read_text()
+LOCK = (ROOT / "requirements.lock").read_text()
+ISSUE_FORMS = ("bug", "feature", "experiment")
+
+
+def needed():
+    """The dependencies that `make .venv/ready` installs: those of the project and of its `dev` extra."""
+    extras = PROJECT["optional-dependencies"]
+    texts = [*PROJECT["dependencies"], *extras["dev"], *extras["docs"], *extras["dashboard"]]
+    return [requirement for requirement in map(Requirement, texts) if requirement.name != "concept-study"]
+
+
+def locked():
+    """The locked requirements by name, each with its marker; torch, which the Makefile names, among them."""
+    torch = re.search(r"^TORCH := (.*)$", MAKEFILE, re.MULTILINE)[1]
+    lines = [torch, *re.findall(r"^([\w.-]+==.*) \\$", LOCK, re.MULTILINE)]
+    found = {}
+    for requirement in map(Requirement, lines):
+        found.setdefault(canonicalize_name(requirement.name), []).append(requirement)
+    return found
+
+
+# The version
+
+
+def test_a_version_is_written_in_one_place():
+    assert PROJECT["dynamic"] == ["version"]
+    assert "version" not in PROJECT
+
+
+def test_who_cites_it_cites_this_version():
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == __version__
+
+
+@pytest.mark.parametrize(
+    "file", ["clusters/Dockerfile", "clusters/aws.yaml", "clusters/kuberay.yaml", "docs/cluster.md"]
+)
+def test_images_are_of_this_version(file):
+    assert set(re.findall(r"concept-study:([\w.]+)", (ROOT / file).read_text())) == {__version__.partition(".dev")[0]}
+
+
+def test_the_changelog_begins_with_this_version():
+    newest = re.search(r"^## (\S+), (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest[1] == __version__.partition(".dev")[0]
+    assert newest[2] == "unreleased" if ".dev" in __version__ else re.fullmatch(r"\d{4}-\d\d-\d\d", newest[2])
+
+
+# The lock
+
+
+@pytest.mark.parametrize("requirement", [pytest.param(requirement, id=requirement.name) for requirement in needed()])
+def test_what_is_needed_is_locked(requirement):
+    for found in locked()[canonicalize_name(requirement.name)]:
+        (pinned,) = found.specifier
+        assert pinned.operator == "=="
+        assert requirement.specifier.contains(pinned.version, prereleases=True)
+
+
+def test_every_file_has_a_hash():
+    entries = re.split(r"\n(?=[\w.-]+==)", "\n" + LOCK)[1:]
+    assert len(entries) == sum(map(len, locked().values())) - 1
+    assert all("--hash=sha256:" in entry for entry in entries)
+
+
+def test_nobody_downloads_cuda():
+    assert not [name for name in locked() if re.match(r"nvidia|cuda|triton", name)]
+    assert not re.search(r"^torch==", LOCK, re.MULTILINE)
+
+
+def test_a_clusters_image_has_the_same_pytorch():
+    assert f" {locked()['torch'][0]}\n" in (ROOT / "clusters" / "Dockerfile").read_text()
+
+
+# What strangers see
+
+
+def test_classifiers_exist():
+    assert set(PROJECT["classifiers"]) <= classifiers
+
+
+@pytest.mark.parametrize("name", ISSUE_FORMS)
+def test_an_issue_form_asks_and_needs_an_answer(name):
+    form = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / f"{name}.yml").read_text())
+    assert {"name", "description", "body"} <= set(form)
+    assert any(field.get("validations", {}).get("required") for field in form["body"])
+
+
+def test_before_a_commit_the_same_is_checked():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    assert [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]] == ["make check"]
