@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from anchoring.ablation import around
 from anchoring.authored import Authored
-from anchoring.errors import InputError, reason
+from anchoring.errors import InputError, first_problem, reason
 from anchoring.layers import widths
 from anchoring.native import compiler
 from anchoring.replicas import Replicas, initialised
-from anchoring.setting import expect_one_of, first_problem
+from anchoring.setting import expect_one_of
 
 
 class AnchoredExperiment(Authored):
@@ -33,7 +33,7 @@ class AnchoredExperiment(Authored):
         try:
             setting = self.Setting.model_validate(document, context=context)
         except ValidationError as error:
-            raise InputError(f"{file}: {first_problem(error, self.Setting)}") from None
+            raise InputError(f"{file}: {first_problem(error)}") from None
         try:
             self.check(setting)
             self._parts_fit_together(setting)

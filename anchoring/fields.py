@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationInfo, model_validator
 
 
 class Config(BaseModel):
-    """A table of a setting's TOML. Unknown keys are errors, and so are infinities and numbers that are none."""
+    """A table of a setting's TOML. Unknown keys, infinities and NaN are rejected."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expect_known_keys(cls, table: Any, info: ValidationInfo) -> Any:
+        """Reject unknown keys. The validation's context names the key that this class was `chosen_by`, if any."""
+        known = [*cls.model_fields, *(info.context or {}).get("chosen_by", ())]
+        if isinstance(table, Mapping) and (unknown := [key for key in table if key not in known]):
+            raise ValueError(f"{unknown[0]}: unknown key, expected one of {', '.join(known)}")
+        return table
 
 
 Count = Annotated[int, Strict(), Field(gt=0, le=10**15)]

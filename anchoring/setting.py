@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from types import UnionType
-from typing import Annotated, Any, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -21,6 +19,7 @@ from pydantic import (
 
 from anchoring.ablation import ABLATIONS, Ablate, Ablation
 from anchoring.dopesheet import Dopesheet
+from anchoring.errors import first_problem
 from anchoring.fields import Config, Count
 from anchoring.labels import Label
 from anchoring.terms import TERMS, Term
@@ -90,31 +89,6 @@ class Setting(Config):
         return weights
 
 
-def first_problem(error: ValidationError, kind: type[BaseModel], *more: str) -> str:
-    """The first complaint about a table of a kind, in one line: where, what was found and what was expected.
-
-    `more` are keys that the table may have besides.
-    """
-    errors = error.errors()  # of which a mistyped key explains a missing one
-    details = next((details for details in errors if details["type"] == "extra_forbidden"), errors[0])
-    where = ".".join(str(part) for part in details["loc"])
-    context = details.get("ctx", {})
-    match details["type"]:
-        case "value_error":
-            message = str(context["error"])
-            separator = ": " if message.startswith("found ") else "."
-            return f"{where}{separator}{message}" if where else message
-        case "extra_forbidden":
-            return f"{where}: unknown key, expected one of {', '.join([*_keys(kind, details['loc'][:-1]), *more])}"
-        case "missing":
-            return f"{where}: found nothing, expected a value"
-        case _:
-            message = re.sub("^Input should (be )?", "", details["msg"]).replace("a valid tuple", "a list")
-            if details["type"] == "too_short":
-                message = f"at least {context['min_length']}"
-            return f"{where}: found {details['input']!r}, expected {message}"
-
-
 def expect_one_of(known: Any, found: str, where: str) -> None:
     """Raise ValueError, which says where, unless what was found is known."""
     if found not in known:
@@ -133,18 +107,6 @@ def _chosen(known: Mapping[str, type[Config]], key: str, table: Any, where: str)
         found = "nothing" if name is None else repr(name)
         raise ValueError(f"{prefix}{key}: found {found}, expected one of {', '.join(known)}")
     try:
-        return known[name].model_validate({other: value for other, value in table.items() if other != key})
+        return known[name].model_validate(table, context={"chosen_by": [key]})
     except ValidationError as error:
-        raise ValueError(f"{prefix}{first_problem(error, known[name], key)}") from None
-
-
-def _keys(kind: Any, path: Sequence[int | str]) -> list[str]:
-    """The keys that a table may have which is at a path in a table of a kind."""
-    for part in path:
-        kind = kind.model_fields[str(part)].annotation if _is_table(kind) else get_args(kind)[-1]
-        kind = next(filter(_is_table, get_args(kind)), kind) if isinstance(kind, UnionType) else kind
-    return list(kind.model_fields)
-
-
-def _is_table(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+        raise ValueError(f"{prefix}{first_problem(error)}") from None

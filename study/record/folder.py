@@ -12,7 +12,7 @@ import optuna
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
-from anchoring.errors import InputError
+from anchoring.errors import InputError, first_problem
 from study import registry
 from study.experiment import Document, Experiment, Metric
 from study.record.trial_state import TrialState
@@ -70,9 +70,7 @@ class StudyFolder:
         try:
             return TypeAdapter(dict[str, Metric]).validate_python(declared)
         except ValidationError as error:
-            first = error.errors()[0]
-            where, problem = ".".join(map(str, first["loc"])), first["msg"]
-            raise InputError(f"{self.path}: manifest.json: metrics.{where}: {problem}, expected a metric") from None
+            raise InputError(f"{self.path / 'manifest.json'}: metrics.{first_problem(error)}") from None
 
     @cached_property
     def space(self) -> Space:

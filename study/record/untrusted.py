@@ -15,7 +15,7 @@ import pyarrow as pa
 from optuna.trial import FrozenTrial
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from anchoring.errors import InputError
+from anchoring.errors import InputError, first_problem
 from study.search.goal import Aggregate
 
 FORMAT = 2
@@ -23,7 +23,10 @@ FORMAT = 2
 
 
 def _is_time(text: str) -> str:
-    datetime.fromisoformat(text)
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"found {text!r}, expected a time") from None
     return text
 
 
@@ -84,9 +87,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         _expect_known_format(manifest, path)
         _Manifest.model_validate(manifest)
     except ValidationError as error:
-        first = error.errors()[0]
-        where, problem = ".".join(map(str, first["loc"])), first["msg"]
-        raise InputError(f"{path}: {where}: found {first['input']!r}, expected another: {problem}") from None
+        raise InputError(f"{path}: {first_problem(error)}") from None
     except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path}: is no manifest: {error}, expected the one of a study") from None
     return manifest

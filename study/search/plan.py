@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from anchoring.errors import InputError
+from anchoring.errors import InputError, first_problem
 from study.experiment import Metric
 from study.record.folder import StudyFolder, recorded
 from study.record.untrusted import FORMAT
@@ -75,10 +75,7 @@ class Plan:
         try:
             return TypeAdapter(cls).validate_python(known)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise InputError(
-                f"{folder.path}: manifest.json: {first['loc'][0]}: found {first['input']!r}, but {first['msg']}"
-            ) from None
+            raise InputError(f"{folder.path / 'manifest.json'}: {first_problem(error)}") from None
 
     def goal(self, metrics: Mapping[str, Metric]) -> Goal:
         """What is searched for, among the metrics that an experiment declares. Raises InputError if they lack it."""
