@@ -30,7 +30,7 @@ def activations(model: nn.Module, x: Tensor, edits: Edits = UNEDITED) -> dict[st
         ValueError: `edits` names a layer that the model does not have, a submodule of it is called input or output, or
             it returns no tensor.
 
-    Example:
+    Examples:
         >>> model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
         >>> sorted(activations(model, torch.zeros(5, 3)))
         ['0', '1', 'input', 'output']
@@ -59,7 +59,7 @@ def emptied(z: Tensor, dims: Collection[int]) -> Tensor:
 class Edited:
     """One replica with its edits: a function from inputs [B, ...] to the model's outputs.
 
-    Example:
+    Examples:
         >>> model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
         >>> Edited(model, {"1": torch.zeros_like})(torch.rand(1, 3))
         tensor([[0., 0.]])

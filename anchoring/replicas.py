@@ -38,7 +38,7 @@ class Replicas(nn.Module):
         make: makes one model, with PyTorch's global random numbers, which are seeded here and left as they were.
         seeds: one for each replica.
 
-    Example:
+    Examples:
         >>> replicas = Replicas(lambda: nn.Linear(3, 2), seeds=[0, 1, 7])
         >>> replicas(torch.zeros(5, 3)).shape
         torch.Size([3, 5, 2])

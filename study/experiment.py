@@ -32,7 +32,7 @@ class Metric:
         not_an_objective: why a study must not optimize this metric; empty if it may.
         examined: True if only `Experiment.examine` measures it, at confirmation.
 
-    Example:
+    Examples:
         >>> accuracy = Metric("share of held-out samples that are classified correctly", diverged=0.1, failure=0.8)
         >>> accuracy.ideal, accuracy.higher_is_better
         (1.0, True)
@@ -59,7 +59,7 @@ class Section:
         name: the figure's file name, without suffix, for `study report --figures`.
         description: what the figure shows, for readers who cannot see it.
 
-    Example:
+    Examples:
         >>> section = Section("What the model confuses", words="It takes **3** for **8** most often.")
         >>> section.figure is None
         True
@@ -149,7 +149,7 @@ class Experiment(Protocol):
     Args:
         name: what search spaces and folders call the experiment.
 
-    Example:
+    Examples:
         Points roll down a bowl, one for each seed. The setting is how steep the bowl is.
 
         >>> from types import SimpleNamespace as Namespace
