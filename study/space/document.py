@@ -1,4 +1,4 @@
-"""Documents: a setting's, or a search space's, TOML file and the dopesheet CSV beside it, as plain data."""
+"""Documents: the TOML file of a search space or a setting, and the dopesheet CSV beside it, as plain data."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ import tomli_w
 from anchoring.errors import InputError
 from study.experiment import Document
 
-LARGEST, LONGEST_LINE, DEEPEST = 100_000, 2_000, 10  # bytes and characters of a file, tables within tables
+LARGEST, LONGEST_LINE, DEEPEST = 100_000, 2_000, 10  # bytes of a file, characters of a line, nested tables
 
 
 def read_document(path: Path) -> Document:
-    """Read a setting's, or a search space's, TOML file and its CSV, without checking what they say.
+    """Read the TOML file of a search space or a setting, and its CSV, without checking what they say.
 
     Raises InputError if either cannot be read.
     """
-    text = _read(path, "a TOML file; `study spaces` lists some")
+    text = _read(path, "a TOML file (`study spaces` lists some)")
     try:
         document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: of a number of 5,000 digits, say
-        raise InputError(f'{path}: is not TOML: {error}; a range is written in quotes, "log(1, 2)"') from None
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a plain ValueError
+        raise InputError(f'{path}: not valid TOML: {error} (ranges need quotes: "log(1, 2)")') from None
     _expect_shallow(document, path)
     name = document.get("schedule")
     if not isinstance(name, str) or Path(name).name != name or not name:
@@ -37,14 +37,14 @@ def read_document(path: Path) -> Document:
     try:
         rows = list(csv.reader(_read(schedule, f"the CSV file that {path} names").splitlines(), strict=True))
     except csv.Error as error:
-        raise InputError(f"{schedule}: is not CSV: {error}") from None
+        raise InputError(f"{schedule}: not valid CSV: {error}") from None
     return {**document, "schedule": {"file": str(schedule), "rows": rows}}
 
 
 def write_setting(document: Document, folder: Path, stem: str) -> Path:
-    """Write a document without ranges as `stem`.toml and `stem`.csv, which `Space.read` reads as the same setting.
+    """Write a document without ranges as `stem`.toml and `stem`.csv. `Space.read` reads them as the same setting.
 
-    Raises InputError if there are such files, which may have been edited, or they cannot be written.
+    Raises InputError if the files exist, since they may have been edited, or cannot be written.
     """
     toml, schedule = folder / f"{stem}.toml", folder / f"{stem}.csv"
     rows = io.StringIO()
@@ -60,13 +60,13 @@ def write_setting(document: Document, folder: Path, stem: str) -> Path:
     except OSError as error:
         where = error.filename or toml
         raise InputError(
-            f"{where}: cannot be written ({error.strerror}), expected a folder without it (--to)"
+            f"{where}: cannot be written ({error.strerror}), expected a folder without such a file (--to)"
         ) from None
     return toml
 
 
 def without_term(document: Document, term: str) -> Document:
-    """A document without ranges as it would be if it had never had one of its regularizers."""
+    """A copy of a document without one of its regularizers and that regularizer's column in the schedule."""
     header, *body = document["schedule"]["rows"]
     kept = [i for i, cell in enumerate(header) if cell.partition(":")[0].strip() != term]
     rows = [[row[i] for i in kept if i < len(row)] for row in (header, *body)]
@@ -77,12 +77,12 @@ def without_term(document: Document, term: str) -> Document:
 def _read(path: Path, expected: str) -> str:
     """A file's text. Large files and long lines are rejected: parsers take minutes, and no real setting has them."""
     try:
-        if not stat.S_ISREG((found := path.stat()).st_mode):  # a pipe would be waited for
+        if not stat.S_ISREG((found := path.stat()).st_mode):  # reading a pipe would never end
             reason = "is a folder" if path.is_dir() else "is not a file"
         elif found.st_size > LARGEST:
             reason = f"has {found.st_size:,} bytes, more than {LARGEST:,}"
         else:
-            text = path.read_text(encoding="utf-8-sig")  # as Excel writes it, too
+            text = path.read_text(encoding="utf-8-sig")  # Excel writes a byte order mark
             longest = max(map(len, text.splitlines()), default=0)
             if longest <= LONGEST_LINE:
                 return text
@@ -102,4 +102,4 @@ def _expect_shallow(document: Document, path: Path) -> None:
         children = (node.values() if isinstance(node, dict) else node for node in level)
         level = [child for nodes in children for child in nodes if isinstance(child, dict | list)]
     if level:
-        raise InputError(f"{path}: found tables more than {DEEPEST} deep, expected the keys of docs/settings.md")
+        raise InputError(f"{path}: found more than {DEEPEST} levels of tables, expected the keys of docs/settings.md")

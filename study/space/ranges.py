@@ -1,5 +1,5 @@
-"""The little language of ranges: `uniform(a, b)`, `log(a, b)`, `int(a, b)`, `choice(x, y, ...)`, each optionally
-`name = ...`. It is parsed, never evaluated."""
+"""The language of ranges: `uniform(a, b)`, `log(a, b)`, `int(a, b)`, `choice(x, y, ...)`, with or without a name before
+it, as in `peak = log(0.1, 1)`. Parsing evaluates no code."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _KINDS = "uniform(a, b), log(a, b), int(a, b) or choice(x, y, ...)"
 
 
 def parse(text: str, where: str) -> tuple[str | None, BaseDistribution] | None:
-    """A range's name, if it has one, and its distribution; None if the text is not written as a range.
+    """The name, if any, and the distribution of a range. None if the text does not look like a range.
 
-    Raises InputError, starting with `where`, if it is written as one and is wrong.
+    Raises InputError, starting with `where`, if it looks like a range and is not a valid one.
     """
     match = _RANGE.fullmatch(text.strip())
     if not match:
@@ -36,7 +36,7 @@ def parse(text: str, where: str) -> tuple[str | None, BaseDistribution] | None:
     name, kind, arguments = match["name"], match["kind"], [a.strip() for a in match["arguments"].split(",")]
     found = f"{where}: found {text!r}, expected "
     if name is not None and not _NAME.fullmatch(name := name.rstrip()):
-        raise InputError(f"{found}a name of letters, digits, '.', '_' and '-' before '='")
+        raise InputError(f"{found}a name before '=' that has only letters, digits, '.', '_' and '-'")
     if kind == "choice":
         return name, CategoricalDistribution(_options(arguments, found))
     if kind not in ("uniform", "log", "int"):
@@ -48,18 +48,18 @@ def parse(text: str, where: str) -> tuple[str | None, BaseDistribution] | None:
     if low >= high:
         raise InputError(f"{found}low < high")
     if not math.isfinite(high - low):
-        raise InputError(f"{found}a range that is not wider than numbers go")
+        raise InputError(f"{found}a range whose width is a finite number")
     if kind == "int":
         if not (isinstance(low, int) and isinstance(high, int)):
             raise InputError(f"{found}whole numbers, int(low, high)")
         return name, IntDistribution(low, high)
     if kind == "log" and low <= 0:
-        raise InputError(f"{found}low > 0, since it is a range of logarithms")
+        raise InputError(f"{found}low > 0, since logarithms are taken")
     return name, FloatDistribution(float(low), float(high), log=kind == "log")
 
 
 def within(value: object, distribution: BaseDistribution) -> bool:
-    """Whether a value is one that a range has."""
+    """Whether a value lies in a range, with the type that the range's values have."""
     if isinstance(distribution, CategoricalDistribution):
         return any(value == choice and type(value) is type(choice) for choice in distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
@@ -81,18 +81,18 @@ def _options(arguments: list[str], found: str) -> list[Value]:
         elif _WORD.fullmatch(argument):
             options.append(argument)
         else:
-            raise InputError(f"{found}choices that are numbers, words, true or false")
+            raise InputError(f"{found}choices that are numbers, words, true or false (quote other text)")
     if all(type(option) in (int, float) for option in options) and not all(type(o) is int for o in options):
         options = [float(option) for option in options]
     if len({type(option) for option in options}) > 1:
-        raise InputError(f"{found}choices of one kind: all numbers, all words or all true and false")
+        raise InputError(f"{found}choices of one kind: only numbers, only words, or only true and false")
     if len(options) < 2 or len(set(options)) < len(options):
-        raise InputError(f"{found}two or more different choices")
+        raise InputError(f"{found}at least two choices, all distinct")
     return options
 
 
 def _number(text: str) -> int | float | None:
-    """A finite number, a whole one of at most 15 digits, which a float and Optuna hold exactly."""
+    """A finite number, or None. An integer may have at most 15 digits, so that floats and Optuna hold it exactly."""
     for kind in (int, float):
         try:
             number = kind(text)

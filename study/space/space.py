@@ -21,12 +21,12 @@ from study.space import ranges
 from study.space.document import read_document
 from study.space.ranges import Value
 
-MOST = 1_000  # ranges and choices of a space
+MOST = 1_000  # ranges and choices in a space
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A place in a document that a parameter fills. `sign` is a STEP offset's."""
+    """A place in a document that a parameter fills. `sign` is "+" or "-" in the STEP of a relative row."""
 
     parameter: str
     sign: str = ""
@@ -40,34 +40,49 @@ class Slot:
 
 @dataclass(frozen=True)
 class Space:
-    """A document with slots, the distribution of each parameter that fills them, by name, and whose settings it has."""
+    """A setting in which some values are ranges. `study.read` makes it.
+
+    Args:
+        file: the TOML file.
+        template: the file's document, with a slot in place of each range.
+        distributions: the distribution of each parameter, by name. Empty for a fixed setting.
+        source: where the space's experiment comes from.
+        steps: the number of steps that the schedule is rescaled to. None keeps its own.
+
+    Example:
+        >>> space = read("search_spaces/deletion.toml")
+        >>> space.distributions["labels.vibrant.scale"]
+        FloatDistribution(high=0.5, log=True, low=0.004, step=None)
+        >>> lowest = next(space.corners())
+        >>> space.setting(lowest).labels["vibrant"].scale
+        0.004
+    """
 
     file: Path
     template: Document
     distributions: dict[str, BaseDistribution]
     source: Source
-    steps: int | None = None  # to which its schedule is rescaled
+    steps: int | None = None
 
     @classmethod
     def read(cls, path: str | Path, steps: int | None = None, experiment: str | Path | Source | None = None) -> Space:
-        """Read a space's TOML and CSV.
+        """Read a space's TOML and CSV, and check some of its settings, unless `experiment` is a mere name.
 
         Args:
-            path: the TOML file, or the name of a space in `search_spaces/` or of one that came with an experiment.
-            steps: rescale its schedule to so many optimizer steps.
-            experiment: a file that holds the space's experiment, if that is not installed. It is executed.
+            path: the TOML file, or the name of a space in `search_spaces/` or of one that comes with an experiment.
+            steps: the number of optimizer steps to rescale the schedule to. None keeps its own.
+            experiment: the file that defines the space's experiment, if that is not installed. It is executed.
 
         Raises:
-            InputError: naming file and key (or row and column), if the files do not describe a space, if there is no
-                such experiment, or if a setting at the ends of the ranges is wrong. If `experiment` is a source that is
-                not here, settings are not checked.
+            InputError: if the files do not describe a space, the experiment is not available, or one of the settings in
+                `corners` is wrong. The message starts with the file and the key, or the row and column.
         """
         path = located(Path(path))
         document = read_document(path)
         schedule = document["schedule"]
         name = document.get("experiment")
         if name is not None and not (isinstance(name, str) and name):
-            raise InputError(f"{path}: experiment: found {name!r}, expected an experiment's name")
+            raise InputError(f"{path}: experiment: found {name!r}, expected the name of an experiment")
         given = registry.from_file(experiment) if isinstance(experiment, str | Path) else experiment
         try:
             source = registry.find(name, given)
@@ -75,12 +90,12 @@ class Space:
             raise InputError(f"{path}: {error}") from None
         distributions: dict[str, BaseDistribution] = {}
         texts = [*_toml_texts(document, path), *_cell_texts(schedule)]
-        for text in texts:  # first the ranges, since a named one may be used above where it is defined
+        for text in texts:  # all ranges before all references, which may stand above the range that they name
             text.define(distributions)
             if len(distributions) > MOST:
                 break
         if sum(len(getattr(d, "choices", "1")) for d in distributions.values()) > MOST:
-            raise InputError(f"{path}: found more than {MOST:,} ranges and choices, expected fewer (all are tried)")
+            raise InputError(f"{path}: found more than {MOST:,} ranges and choices, expected at most {MOST:,}")
         for text in texts:
             text.refer(distributions)
         space = cls(path, document, distributions, source, steps)
@@ -90,14 +105,21 @@ class Space:
 
     @property
     def experiment(self) -> Experiment:
-        """The experiment. Raises InputError if it is not here. It is loaded where it is needed, never pickled."""
+        """The space's experiment. Raises InputError if it is not available.
+
+        Every process loads it by itself: a pickled space holds only its `source`.
+        """
         try:
             return self.source.load()
         except InputError as error:
             raise InputError(f"{self.file}: {error}") from None
 
     def document(self, values: Mapping[str, Value] = MappingProxyType({})) -> Document:
-        """The document with every slot filled."""
+        """The document at a point of the space, as plain data.
+
+        Args:
+            values: a value for each of `distributions`, by name.
+        """
         filled = _map(self.template, lambda leaf: leaf.fill(values) if isinstance(leaf, Slot) else leaf)
         schedule = filled["schedule"]
         schedule["rows"] = [[str(cell) for cell in row] for row in schedule["rows"]]
@@ -106,27 +128,39 @@ class Space:
         return filled
 
     def setting(self, values: Mapping[str, Value] = MappingProxyType({})) -> Any:
-        """The setting at a point of the space; of a fixed setting there is one.
+        """The setting at a point of the space.
 
-        Raises InputError if the point is no valid setting, or the experiment is not here.
+        Args:
+            values: a value for each of `distributions`, by name. A fixed setting needs none.
+
+        Raises:
+            InputError: if the setting there is not valid, or the experiment is not available.
         """
         return self.validate(self.document(values))
 
     def validate(self, document: Document) -> Any:
-        """The setting that a document of this space, perhaps changed, describes. Raises InputError if it is wrong."""
+        """The setting that a document describes: one of this space, which the caller may have changed.
+
+        Raises:
+            InputError: if the setting is not valid, or the experiment is not available.
+        """
         experiment = self.experiment
         own = {key: value for key, value in document.items() if key != "experiment"}
         with self.source.located(str(self.file)):
             return experiment.setting(own, self.file)
 
     def metrics(self) -> dict[str, Metric]:
-        """The metrics that the experiment declares at the space's first corner."""
+        """The metrics that the experiment declares for the first of `corners`.
+
+        Raises:
+            InputError: if it declares none, or not properly, or if it is not available.
+        """
         experiment, setting = self.experiment, self.setting(next(self.corners()))
         with self.source.located(str(self.file)):
             return metrics_of(experiment, setting)
 
     def corners(self) -> Iterator[dict[str, Value]]:
-        """Points that show what a range could do wrong: both ends of all, every choice, and some in between."""
+        """Points to check: all lower ends, all upper ends, 10 at random, and every choice."""
         shares = np.random.default_rng(0).random((10, len(self.distributions)))
         for point in ([0.0] * len(self.distributions), [1.0] * len(self.distributions), *shares.tolist()):
             yield {name: _within(d, share) for (name, d), share in zip(self.distributions.items(), point, strict=True)}
@@ -139,26 +173,38 @@ class Space:
 
 
 def read(path: str | Path, steps: int | None = None, experiment: str | Path | None = None) -> Space:
-    """Read a search space, or a fixed setting, which is a space without ranges: `read("mine.toml").setting()`.
+    """Read a search space, or a fixed setting, which is a space without ranges.
 
-    Args, Raises: as of `Space.read`.
+    Args:
+        path: the TOML file, or the name of a space in `search_spaces/` or of one that comes with an experiment.
+        steps: the number of optimizer steps to rescale the schedule to. None keeps its own.
+        experiment: the file that defines the space's experiment, if that is not installed. It is executed.
+
+    Raises:
+        InputError: if the files do not describe a space, the experiment is not available, or a setting at the ends of
+            the ranges is wrong. The message starts with the file and the key, or the row and column.
+
+    Example:
+        >>> setting = read("search_spaces/subspace-ablation.toml").setting()
+        >>> len(setting.schedule)
+        2001
     """
     return Space.read(path, steps, registry.given(experiment))
 
 
 @dataclass(frozen=True)
 class _Text:
-    """A string somewhere in a document that may be a range, or the name of one."""
+    """A string in a document that may be a range, or the name of one."""
 
     text: str
     where: str
     default_name: str
-    node: Any  # the table, list or row that holds it, at `key`
+    node: Any  # the table, list or row that holds the text, at `key`
     key: Any
     sign: str = ""
 
     def define(self, distributions: dict[str, BaseDistribution]) -> None:
-        """If it is a range, add it to the distributions and put a slot in its place."""
+        """If the text is a range, add it to the distributions and put a slot in its place."""
         parsed = ranges.parse(self.text, self.where)
         if not parsed:
             return
@@ -168,18 +214,20 @@ class _Text:
             while name in distributions:
                 name, count = f"{self.default_name}#{count + 1}", count + 1
         elif distributions.get(name, distribution) != distribution:
-            raise InputError(f"{self.where}: found a second range named {name!r}, expected just its name")
+            raise InputError(
+                f"{self.where}: found a second range named {name!r}, expected {name!r} alone, which means the first"
+            )
         distributions[name] = distribution
         self.node[self.key] = Slot(name, self.sign)
 
     def refer(self, distributions: dict[str, BaseDistribution]) -> None:
-        """If it is the name of a range, put a slot in its place."""
+        """If the text is the name of a range, put a slot in its place."""
         if self.text in distributions:
             self.node[self.key] = Slot(self.text, self.sign)
 
 
 def located(path: Path) -> Path:
-    """The file of a space: the path itself or, if that is only a name, where a space of this name is found."""
+    """The file of a space: the path itself or, if that is a bare name, the file of the space with this name."""
     if path.suffix or len(path.parts) != 1 or path.exists():
         return path
     folders = [Path("search_spaces"), *registry.shipped()]
@@ -191,7 +239,7 @@ def _toml_texts(document: Document, file: Path) -> Iterator[_Text]:
         for key, child in list(node.items() if isinstance(node, dict) else enumerate(node)):
             here = (*path, str(key))
             if isinstance(child, str):
-                # regularizers.separate.power is separate.power in a table
+                # tables show regularizers.separate.power as separate.power
                 name = ".".join(here[1:] if here[0] == "regularizers" else here)
                 yield _Text(child, f"{file}: {'.'.join(here)}", name, node, key)
             elif isinstance(child, dict | list):
@@ -201,15 +249,16 @@ def _toml_texts(document: Document, file: Path) -> Iterator[_Text]:
 
 
 def _cell_texts(schedule: dict[str, Any]) -> Iterator[_Text]:
-    """The cells that may be ranges, named like `lr@10`, `separate@1000+0.5` or, in a named STEP, `separate@rise`."""
+    """The cells that may be ranges. Their names are like `lr@10`, `separate@1000+0.5` or, if the STEP has a name,
+    `separate@rise`. Malformed rows are left to the dopesheet, whose error says more."""
     header, *rows = schedule["rows"] or [[]]
     if "STEP" not in header:
-        return  # the dopesheet says so
+        return
     step_column = header.index("STEP")
     before = ""
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
-            continue  # the dopesheet says so
+            continue
         step = row[step_column].strip()
         sign = step[:1] if step[:1] in ("+", "-") else ""
         offset = step.removeprefix(sign).strip()
@@ -238,7 +287,7 @@ def _is_number(text: str) -> bool:
 
 
 def _within(distribution: BaseDistribution, share: float) -> Value:
-    """The value that lies at a share in [0, 1] of a range."""
+    """The value of a range at a share of its width in [0, 1]: 0 is the lower end, 1 the upper."""
     if isinstance(distribution, CategoricalDistribution):
         choices = distribution.choices
         return cast(Value, choices[min(int(share * len(choices)), len(choices) - 1)])

@@ -30,7 +30,7 @@ def fail(capsys, monkeypatch, *arguments):
 EDITS = {
     "toml: an unknown key": ("hue.toml", "bottleneck = 4", "bottlneck = 4", "model.bottlneck: unknown key, expected one of kind, bottleneck"),
     "toml: an unknown table": ("hue.toml", "[ablation]", "[ablatoin]", "ablatoin: unknown key, expected one of title, schedule, data, labels, regularizers"),
-    "toml: no TOML": ("hue.toml", "[model]", "[model", "hue.toml: is not TOML"),
+    "toml: no TOML": ("hue.toml", "[model]", "[model", "hue.toml: not valid TOML"),
     "toml: an unknown term": ("hue.toml", '"Unitarity"', '"Unitary"', "norm.term: found 'Unitary', expected one of Anchor"),
     "toml: no term": ("hue.toml", 'term = "Separate"', "", "regularizers.separate.term: found nothing"),
     "toml: dims outside": ("hue.toml", "dims = [0, 1]\nlabels", "dims = [0, 4]\nlabels", "planar.dims: found [0, 4]"),
@@ -49,7 +49,7 @@ EDITS = {
     "toml: a missing schedule": ("hue.toml", '"hue.csv"', '"heu.csv"', "heu.csv: no such file"),
     "toml: an unknown key of a term": ("hue.toml", "point =", "pt =", "polar.pt: unknown key, expected one of layers"),
     "toml: an unknown key of a label": ("hue.toml", "power = 10,", "powr = 10,", "labels.red.powr: unknown key, expected one of of"),
-    "toml: a range without quotes": ("hue.toml", '"choice(10, 30, 100)"', "choice(10, 30)", "a range is written in quotes"),
+    "toml: a range without quotes": ("hue.toml", '"choice(10, 30, 100)"', "choice(10, 30)", "ranges need quotes"),
     "toml: a power without end": ("hue.toml", "choice(10, 30, 100)", "choice(10, 30, inf)", "power: found 'choice(10"),
     "toml: a number in quotes": ("hue.toml", "batch = 64", 'batch = "64"', "data.batch: found '64'"),
     "toml: true for a number": ("hue.toml", "batch = 64", "batch = true", "data.batch: found True"),
@@ -62,7 +62,7 @@ EDITS = {
     "csv: a word for a number": ("hue.csv", "1e-8", "tiny", "hue.csv: row 2, column lr: found 'tiny', expected a number"),
     "csv: a step of nonsense": ("hue.csv", "1000,Settle", "later,Settle", "hue.csv: row 5, column STEP: found 'later'"),
     "csv: a cell too many": ("hue.csv", "peak,", "peak,,", "hue.csv: row 5: found 10 cells, expected 9"),
-    "csv: an open quote": ("hue.csv", '"log(0.0003, 0.03)"', '"log(0.0003, 0.03)', "hue.csv: is not CSV"),
+    "csv: an open quote": ("hue.csv", '"log(0.0003, 0.03)"', '"log(0.0003, 0.03)', "hue.csv: not valid CSV"),
 }  # fmt: skip
 
 
@@ -116,7 +116,7 @@ FLAGS = {
     "a name like a flag": (["run", HUE, "--name", "-x"], "--name: found '-x'"),
     "a name without end": (["run", HUE, "--name", "x" * 101], "--name: found 'xxx"),
     "a space without a name": (["run", ""], "is a folder, expected a TOML file"),
-    "a schedule for a space": (["run", "search_spaces/hue.csv"], "search_spaces/hue.csv: is not TOML"),
+    "a schedule for a space": (["run", "search_spaces/hue.csv"], "search_spaces/hue.csv: not valid TOML"),
     "a file for a folder of spaces": (["spaces", HUE], "found no TOML file, expected a folder"),
     "a file for a folder of studies": (
         ["train", "search_spaces/subspace-ablation.toml", "--name", "a", "--out", HUE, "--steps", "20", "--seeds", "1"],

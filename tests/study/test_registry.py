@@ -84,7 +84,7 @@ def test_no_such_experiment(folder, capsys, monkeypatch):
     assert code == 2
     assert "bowl.toml: experiment: 'bowl' is not installed, expected one of excolor, or --experiment FILE.py" in said
     (folder / "bowl.toml").write_text((folder / "bowl.toml").read_text().replace('"bowl"', "3"))
-    assert "bowl.toml: experiment: found 3, expected an experiment's name" in say(capsys, monkeypatch, *RUN)[0]
+    assert "bowl.toml: experiment: found 3, expected the name of an experiment" in say(capsys, monkeypatch, *RUN)[0]
     assert not (folder / "runs").exists()
 
 
