@@ -1,4 +1,4 @@
-"""The Ray that a study runs on: one of its own on this machine, behind loopback, or a cluster that is there already."""
+"""The Ray cluster that a study runs on: a new one on this machine, on loopback only, or an existing one."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from anchoring.errors import InputError, reason
 
-REACHED_IN = 10  # seconds, of a cluster's address
+REACHED_IN = 10  # seconds to connect to a cluster's address
 OURS = [Path(__file__).parents[2] / name for name in ("anchoring", "study")]
-ANSWERED_IN = 120  # seconds, of its nodes, which may have to fetch the code and import PyTorch
+ANSWERED_IN = 120  # seconds for a node to answer, which may have to fetch the code and import PyTorch
 
 
 QUIET = {
@@ -34,16 +34,20 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-"""Without the loggers and snapshots of Ray that cost more than they tell, and its Ctrl-C, which outlasts a search."""
+"""Turns off Ray's loggers, snapshots and usage statistics, and its handler of Ctrl-C, which outlives a search."""
 
 
 @contextmanager
 def cluster(workers: int, address: str | None = None, packages: Iterable[Path] = ()) -> Iterator[dict[str, Any]]:
-    """The Ray at hand: a new one of so many CPUs or, with an address, the one there. Yields its nodes and CPUs.
+    """A context with a Ray cluster. Yields its address, and how many nodes and CPUs it has.
 
-    packages: of the experiment, which travel to a cluster.
+    Args:
+        workers: the CPUs of a new cluster on this machine.
+        address: an existing cluster to join instead, see `join`.
+        packages: the experiment's packages, to be sent to an existing cluster.
 
-    Raises InputError as `join` does.
+    Raises:
+        InputError: if the existing cluster cannot be joined.
     """
     with tempfile.TemporaryDirectory() as empty:
         try:
@@ -55,42 +59,51 @@ def cluster(workers: int, address: str | None = None, packages: Iterable[Path] =
             cpus = sum(int(node["Resources"]["CPU"]) for node in nodes)
             yield {"address": address, "nodes": len(nodes), "cpus": cpus}
         finally:
-            with _heard():  # what of tasks that were still running, whose end is wanted
+            with _stderr_captured():  # Ray complains about tasks that it ends
                 ray.shutdown()
 
 
 def join(address: str, packages: Iterable[Path] = ()) -> None:
-    """Connect, from one of its nodes, to a cluster: `auto` or `host:port`. Our code and the experiment's packages
-    travel to it, but not what they need.
+    """Connect to a cluster from one of its nodes. Our code and the experiment's packages are sent to it; the packages
+    that they depend on must be installed there.
 
-    Raises InputError if it cannot be reached, or has not the same versions of Python, Ray and PyTorch as we.
+    Args:
+        address: `auto`, or the `host:port` of the cluster's head.
+        packages: the experiment's packages.
+
+    Raises:
+        InputError: if the cluster cannot be reached, or a node has other versions of Python, Ray or PyTorch than this
+            process.
     """
     os.environ.update(QUIET)
-    if address.startswith("ray://"):  # Tune would search on the cluster's head, and leave there what it finds
-        raise InputError(f"--address: found {address}, expected host:port on a node, or `study submit` from elsewhere")
+    if address.startswith("ray://"):  # Tune would run on the cluster's head, and write the study's folder there
+        raise InputError(
+            f"--address: found {address}, expected auto or host:port on a node (elsewhere: `study submit`)"
+        )
     if address != "auto":
-        check_reachable(address, {"": None}, "expected auto or host:port of a Ray cluster's head that runs")
+        check_reachable(address, {"": None}, "expected auto or the host:port of a running Ray cluster's head")
     code = {"py_modules": [str(path) for path in dict.fromkeys([*OURS, *packages])]}
-    with _heard() as said, tempfile.TemporaryDirectory() as empty, chdir(empty):  # as in `_start`
+    with _stderr_captured() as said, tempfile.TemporaryDirectory() as empty, chdir(empty):  # as in `_start`
         try:
             ray.init(address=address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError, RayError) as error:
             why = reason(error)
             if b"token" in said():
-                why += "; expected its token in RAY_AUTH_TOKEN or a file that RAY_AUTH_TOKEN_PATH names"
+                why += "; expected the cluster's token in RAY_AUTH_TOKEN, or its file's path in RAY_AUTH_TOKEN_PATH"
             raise InputError(f"--address: found {address}: {why}") from None
     _compare(address)
 
 
 def _start(workers: int, empty: str) -> None:
-    """A Ray on this machine that listens on loopback only and lets nobody in who lacks this process's token.
+    """Start a Ray cluster on this machine. It listens on loopback only, and requires a token that this process makes.
 
-    Its workers import from where it is started, and that is an empty folder: ours may be a stranger's.
+    Workers import from the folder in which Ray starts. That is the empty one, since the current folder may hold a
+    stranger's files.
     """
     os.environ.update(QUIET)
-    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # Ray's own words for it, off by default on a Mac
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # makes Ray listen on loopback only
     ray_constants.ENABLE_RAY_CLUSTER = False
-    os.environ.pop("RAY_AUTH_MODE", None)  # meant for other clusters; where it is unset, Ray turns its token on
+    os.environ.pop("RAY_AUTH_MODE", None)  # unset, Ray requires a token
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     with chdir(empty):
         ray.init(
@@ -99,8 +112,8 @@ def _start(workers: int, empty: str) -> None:
 
 
 @contextmanager
-def _heard() -> Iterator[Callable[[], bytes]]:
-    """Keep what Ray's native code writes to stderr meanwhile off the terminal; yields what tells it."""
+def _stderr_captured() -> Iterator[Callable[[], bytes]]:
+    """A context that captures what Ray's native code writes to stderr. Yields a function that returns it."""
     with tempfile.TemporaryFile() as file:
         stderr = os.dup(2)
         os.dup2(file.fileno(), 2)
@@ -112,13 +125,18 @@ def _heard() -> Iterator[Callable[[], bytes]]:
 
 
 def check_reachable(address: str, ports: Mapping[str, int | None], expected: str) -> None:
-    """See that somebody listens at an address, which Ray itself takes minutes to find out, and then exits.
+    """Check that something listens at an address. Ray itself would try for minutes, then end the process.
 
-    ports: the schemes that the address may have, "" for none, each with its default port. Raises InputError, which says
-    what was expected, if it is another address or nobody listens.
+    Args:
+        address: what the user gave.
+        ports: the default port of each scheme that the address may have. "" stands for an address without a scheme.
+        expected: the end of the error message.
+
+    Raises:
+        InputError: if the address has another form, or nothing listens there.
     """
     host = port = None
-    with suppress(ValueError):  # a port that is none
+    with suppress(ValueError):  # the port is not a number
         parts = urlsplit(address if "://" in address else f"//{address}")
         if parts.scheme in ports:
             host, port = parts.hostname, parts.port or ports[parts.scheme]
@@ -127,11 +145,11 @@ def check_reachable(address: str, ports: Mapping[str, int | None], expected: str
     try:
         socket.create_connection((host, port), timeout=REACHED_IN).close()
     except OSError as error:
-        raise InputError(f"--address: found nobody at {address} ({error}), {expected}") from None
+        raise InputError(f"--address: nothing listens at {address} ({error}), {expected}") from None
 
 
 def _compare(address: str) -> None:
-    """Raises InputError if a node has other versions than we."""
+    """Raise InputError if a node has other versions than this process, or cannot run our code."""
     ours = _versions()
     nodes = _nodes()
     task = ray.remote(num_cpus=0)(_versions)
@@ -145,11 +163,11 @@ def _compare(address: str) -> None:
             why = str(error).strip().rpartition("\n")[2]
             raise InputError(f"{where} cannot run this code: {why}") from None
         if theirs != ours:
-            raise InputError(f"{where} has {_words(theirs)}, expected {_words(ours)} (an image with these versions)")
+            raise InputError(f"{where} has {_words(theirs)}, expected {_words(ours)} (install these versions)")
 
 
 def _nodes() -> list[dict[str, Any]]:
-    """The nodes that are alive and have CPUs to give."""
+    """The nodes that are alive and have CPUs for tasks."""
     return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
 
 

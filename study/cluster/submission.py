@@ -1,4 +1,4 @@
-"""Submitting a study to a cluster that is reached by its job API only: the code, the space and the command travel."""
+"""Submitting a study to a cluster by its job API: the code, the space and the command are sent to it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,27 @@ from study.space.space import Space
 PROJECT = Path(__file__).parents[2]
 PARTS = ("anchoring", "study", "analysis", "search_spaces")
 PORTS = {"http": 80, "https": 443}
-AGAIN = 2  # seconds, until a log whose connection was lost is asked for again
+AGAIN = 2  # seconds to wait before asking for a log again, after its connection was lost
 
 
 def submit(
     space: Space, address: str, options: list[str], say: Callable[[str], None], log: Callable[[str], None]
 ) -> int:
-    """Run a study there with these options of `study run`, hear what it prints, and return its exit code.
+    """Run `study run` as a job on a cluster, follow what it prints, and return its exit code.
 
-    Raises InputError if the cluster's job API cannot be reached or refuses, OSError if it answers no more later on.
+    Args:
+        space: the search space, which is sent to the cluster with its experiment.
+        address: the URL of the cluster's Ray dashboard.
+        options: the options of `study run`.
+        say: called with a line about the job.
+        log: called with what the job prints, part by part.
+
+    Raises:
+        InputError: if the job API cannot be reached, or refuses the job.
+        OSError: if the cluster stops answering while the job runs.
     """
     address = address.rstrip("/")
-    check_reachable(address, PORTS, "expected the address of a Ray dashboard that runs, such as http://host:8265")
+    check_reachable(address, PORTS, "expected the address of a running Ray dashboard, such as http://host:8265")
     with tempfile.TemporaryDirectory() as folder:
         command = ["python", "-m", "study", "run", *pack(space, Path(folder)), "--address", "auto", *options]
         try:
@@ -39,23 +48,23 @@ def submit(
         except (RuntimeError, OSError, ValueError) as error:  # requests' errors are OSErrors
             if "ray[default]" in str(error):
                 raise InputError(
-                    "study submit: found no ray[default], expected the extra concept-study[cluster]"
+                    "study submit: found no ray[default], expected it (install concept-study[cluster])"
                 ) from None
             raise InputError(f"--address: found {address}: {reason(error)}") from None
-    say(f"submitted: `ray job stop --address {address} {job}` stops it, and `ray job logs` shows what it prints")
+    say(f"submitted as {job} (to stop it: `ray job stop --address {address} {job}`)")
     try:
         asyncio.run(follow(client, job, log))
         details = client.get_job_info(job)
     except (RuntimeError, OSError) as error:
-        goes_on = f"the job goes on: `ray job logs --address {address} --follow {job}`"
-        raise OSError(f"{address} answers no more ({reason(error)}); {goes_on}") from None
+        goes_on = f"the job may still run (`ray job logs --address {address} --follow {job}`)"
+        raise OSError(f"{address} stopped answering ({reason(error)}); {goes_on}") from None
     return 0 if details.status == "SUCCEEDED" else details.driver_exit_code or 1
 
 
 def pack(space: Space, folder: Path) -> list[str]:
-    """Copy into a job's folder what it needs: our code, the space, and its experiment, which is found there, too.
+    """Copy what a job needs into its folder: our code, the space, and the experiment with its entry point.
 
-    Returns what `study run` is to be told of the space and its experiment.
+    Returns the arguments of `study run` that name the space and its experiment.
     """
     source = space.source
     paths = {PROJECT / part for part in PARTS} | {*source.packages(), *_beside_us()}
@@ -73,7 +82,7 @@ def pack(space: Space, folder: Path) -> list[str]:
         file.write_text(source.text, encoding="utf-8")
         return [f"submitted/{space.file.name}", "--experiment", f"submitted/{file.name}"]
     name = space.template.get("experiment", DEFAULT)
-    metadata = folder / "submitted_experiment.dist-info"  # by which Python finds the entry point
+    metadata = folder / "submitted_experiment.dist-info"  # where Python looks for entry points
     metadata.mkdir()
     version = source.version or "0"
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: submitted-experiment\nVersion: {version}\n")
@@ -82,22 +91,22 @@ def pack(space: Space, folder: Path) -> list[str]:
 
 
 def _beside_us() -> list[Path]:
-    """The packages of installed experiments that lie beside ours, which the report's notebooks may show."""
+    """The packages of installed experiments that lie beside ours: notebooks of analysis/ may import them."""
     return [package for name in names() for package in named(name).packages() if package.parent == PROJECT]
 
 
 async def follow(client: JobSubmissionClient, job: str, log: Callable[[str], None]) -> None:
-    """Hear what a job prints until it ends, each part once, whenever the connection is lost.
+    """Pass what a job prints to `log` until the job ends. If the connection is lost, connect again, and repeat nothing.
 
-    Raises RuntimeError or OSError if the cluster does not say whether it has ended.
+    Raises RuntimeError or OSError if the cluster does not say whether the job has ended.
     """
-    from aiohttp import ClientError  # of the extra cluster, as all of the client that works
+    from aiohttp import ClientError  # installed with the extra `cluster`
 
     logged = 0
     while True:
         sent = 0
         try:
-            async for text in client.tail_job_logs(job):  # from the log's beginning
+            async for text in client.tail_job_logs(job):  # starts at the beginning of the log
                 log(text[max(logged - sent, 0) :])
                 sent += len(text)
                 logged = max(logged, sent)

@@ -1,4 +1,4 @@
-"""An experiment's dearer metrics, which it measures of trained replicas where a person asks for them."""
+"""Metrics that are too slow for every rung: an experiment measures them when a user passes `--examine`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from study.metrics import measured, metrics_of
 
 
 def expect_examination(experiment: Experiment) -> None:
-    """Raise InputError if an experiment has no dearer metrics."""
+    """Raise InputError if an experiment has no `examine`."""
     if getattr(experiment, "examine", None) is None:
-        raise InputError(f"--examine: experiment {experiment.name} has no `examine`, expected none of it without one")
+        raise InputError(f"--examine: experiment {experiment.name} has no method `examine`, expected no --examine")
 
 
 def examined(
     experiment: Experiment, model: nn.Module, setting: Any, seeds: list[int], diverged: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """What `experiment.examine` measures, [replicas] each. A setting may be one that some metrics do not apply to.
+    """What `experiment.examine` measures, [replicas] each. Metrics that do not apply to the setting may be missing.
 
-    Raises InputError if it is not as declared, or the experiment has no `examine`.
+    Raises InputError if the measurements do not match the declared metrics, or the experiment has no `examine`.
     """
     expect_examination(experiment)
     found = experiment.examine(model, setting, seeds)  # type: ignore[attr-defined]

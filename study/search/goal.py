@@ -1,4 +1,4 @@
-"""What a study is after: which metrics, over the replicas of a trial how, and within which limits."""
+"""What a study optimizes: its metrics, how each is aggregated over a trial's replicas, and the constraints."""
 
 from __future__ import annotations
 
@@ -18,19 +18,34 @@ Aggregate = Literal["mean", "p10", "min", "lcb"]
 
 @dataclass(frozen=True)
 class Goal:
-    """Objectives, each the `aggregate` of one metric over a trial's replicas. A diverged replica counts as declared.
+    """Objectives and constraints of a study.
 
-    - `mean`: of all replicas.
-    - `p10`, `min`: the 10th percentile and the worst of them, for settings that can be relied on.
-    - `lcb`: the lower end of the mean's one-sided 95% confidence interval, mean - 1.645 sd / sqrt(replicas).
+    Each objective aggregates one metric over a trial's replicas. A diverged replica counts as its `Metric.diverged`.
 
-    Of a metric of which less is better, "worst" and "lower" are its largest values. `constraints`, as in
-    "utility >= 0.99", are on the means; a trial that breaks one is not an answer. The first objective is what early
-    stopping goes by.
+    Args:
+        metrics: the metrics that the experiment declares, by name.
+        objectives: the names of the metrics to optimize. By default the first metric. Schedulers stop trials by the
+            first objective.
+        aggregate: `mean`; `p10`, the 10th percentile, or `min`, the worst replica, both for settings to rely on; or
+            `lcb`, the lower end of the mean's one-sided 95% confidence interval, mean - 1.645 sd / sqrt(replicas). If
+            smaller values are better, these are the 90th percentile, the largest value and the upper end.
+        constraints: bounds on the mean of a metric, such as "utility >= 0.99". A trial that breaks one is no
+            answer.
+
+    Raises:
+        InputError: if an objective or a constraint names no metric, or one that cannot be optimized.
+
+    Example:
+        >>> goal = Goal({"utility": Metric("how well it works", diverged=0.0)}, constraints=("utility >= 0.5",))
+        >>> replicas = pd.DataFrame({"utility": [0.9, 0.7, float("nan")], "diverged": [False, False, True]})
+        >>> [round(value, 3) for value in goal.values(replicas)]
+        [0.533]
+        >>> goal.violations(replicas)["utility >= 0.5"] <= 0
+        True
     """
 
-    metrics: Mapping[str, Metric]  # that the experiment declares
-    objectives: tuple[str, ...] = ()  # by default the first of them
+    metrics: Mapping[str, Metric]
+    objectives: tuple[str, ...] = ()
     aggregate: Aggregate = "mean"
     constraints: tuple[str, ...] = ()
 
@@ -39,25 +54,29 @@ class Goal:
         for name in self.objectives:
             self._check(name, "--objective")
         if self.first.diverged is None:
-            found = f"{self.objectives[0]} first, in which diverged replicas do not count"
-            raise InputError(f"--objective: found {found}, expected another before it")
+            found = f"{self.objectives[0]} first, a metric that leaves out diverged replicas"
+            raise InputError(f"--objective: found {found}, expected another metric first")
         if len(set(self.objectives)) < len(self.objectives):
-            raise InputError(f"--objective: found {', '.join(self.objectives)}, expected different ones")
+            raise InputError(f"--objective: found {', '.join(self.objectives)}, expected distinct metrics")
         for text in self.constraints:
             self._check(_parse(text)[0], "--constraint")
 
     @property
     def first(self) -> Metric:
-        """The first objective's metric."""
+        """The metric of the first objective."""
         return self.metrics[self.objectives[0]]
 
     @property
     def directions(self) -> list[Literal["maximize", "minimize"]]:
-        """Optuna's words for whether more of each objective is better."""
+        """Whether to maximize or minimize each objective, in Optuna's words."""
         return ["maximize" if self.metrics[name].higher_is_better else "minimize" for name in self.objectives]
 
     def values(self, replicas: pd.DataFrame) -> list[float]:
-        """Each objective's value, of replicas' rows at one rung."""
+        """Each objective's value at one rung.
+
+        Args:
+            replicas: the rows of a trial's replicas at that rung, with columns `diverged` and each metric.
+        """
         chosen = {name: self.metrics[name] for name in self.objectives}
         return [
             _aggregate(counted(replicas, name, metric), self.aggregate, metric.higher_is_better)
@@ -65,21 +84,25 @@ class Goal:
         ]
 
     def score(self, replicas: pd.DataFrame) -> float:
-        """The first objective's value, with its sign turned if less of it is better."""
+        """The first objective's value, negated if smaller values are better. Schedulers compare trials by it."""
         value = self.values(replicas)[0]
         return value if self.first.higher_is_better else -value
 
     @property
     def answer(self) -> str:
-        """What is looked for, in words."""
+        """The kind of trial that can be an answer, in words."""
         return "complete trial that keeps the constraints" if self.constraints else "complete trial"
 
     def better(self, value: float, than: float | None) -> bool:
-        """Whether a value of the first objective is better than another, or than none."""
+        """Whether a value of the first objective is better than another one. Any value is better than None."""
         return than is None or (value > than if self.first.higher_is_better else value < than)
 
     def violations(self, replicas: pd.DataFrame) -> dict[str, float]:
-        """By how much each constraint is broken; 0 or less if it is kept, infinite if there is nothing to keep it."""
+        """How far the replicas' mean is beyond each constraint's bound, by constraint.
+
+        Returns:
+            Numbers as Optuna expects them: 0 or less if the constraint is kept, infinity if there is no mean.
+        """
         broken = {}
         for text in self.constraints:
             name, at_least, limit = _parse(text)
@@ -92,14 +115,26 @@ class Goal:
         usable = [known for known, metric in self.metrics.items() if not (metric.not_an_objective or metric.examined)]
         metric = self.metrics.get(name)
         if metric is None or metric.examined:
-            found = f"{name!r}, which is measured at confirmation alone" if metric else repr(name)
+            found = f"{name!r}, which is measured only at confirmation" if metric else repr(name)
             raise InputError(f"{where}: found {found}, expected one of {', '.join(usable)}")
         if metric.not_an_objective:
             raise InputError(f"{where}: found {name} ({metric.not_an_objective}), expected one of {', '.join(usable)}")
 
 
 def counted(replicas: pd.DataFrame, name: str, metric: Metric) -> pd.Series:
-    """A metric of replicas as it counts: diverged ones as `metric.diverged` says, None leaving them out."""
+    """The values of a metric to aggregate. Diverged replicas count as `metric.diverged`; if that is None, they are left
+    out.
+
+    Args:
+        replicas: rows of replicas, with columns `diverged` and each metric.
+        name: the metric's name.
+        metric: its declaration.
+
+    Example:
+        >>> replicas = pd.DataFrame({"utility": [0.9, float("nan")], "diverged": [False, True]})
+        >>> counted(replicas, "utility", Metric("how well it works", diverged=0.0)).tolist()
+        [0.9, 0.0]
+    """
     if metric.diverged is None:
         return replicas[name].dropna()
     return replicas[name].where(~replicas["diverged"], metric.diverged)

@@ -1,4 +1,5 @@
-"""Ctrl-C: once, and the work stops where it is whole; twice, and the process is gone, which loses nothing recorded."""
+"""Ctrl-C: the first one stops the work at a point where its files are complete. The second one ends the process at
+once; what is recorded stays."""
 
 from __future__ import annotations
 
@@ -11,9 +12,9 @@ from typing import NoReturn
 
 @contextmanager
 def interruptible(stop: Callable[[], None] | None = None) -> Iterator[None]:
-    """Within, the first Ctrl-C calls `stop`, or raises KeyboardInterrupt.
+    """A context in which the first Ctrl-C calls `stop`, or raises KeyboardInterrupt.
 
-    The next one, within or later, ends the process with exit code 130.
+    The next Ctrl-C, in the context or after it, ends the process with exit code 130.
     """
 
     def first(*_: object) -> None:

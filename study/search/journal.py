@@ -1,4 +1,4 @@
-"""A study's search as Optuna stores it: the journal in the study's folder."""
+"""The journal in a study's folder, in which Optuna stores the search."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ NAME = "optuna.journal"
 
 
 def storage(folder: Path) -> JournalStorage:
-    """The folder's journal, which begins to be if there is none. Raises InputError if it is damaged."""
-    path = folder.resolve() / NAME  # its lock is a link to it
+    """The folder's journal; a new one if there is none. Raises InputError if it is damaged."""
+    path = folder.resolve() / NAME  # Optuna's lock is a symbolic link to this path
     try:
         return JournalStorage(JournalFileBackend(str(path)))
     except ValueError as error:
         raise InputError(
-            f"{path}: is no journal: {error}, expected Optuna's (remove it, and `study resume` makes it anew)"
+            f"{path}: damaged: {error}, expected an Optuna journal (remove it, then `study resume` makes a new one)"
         ) from None
 
 
 def search(folder: Path, sampler: optuna.samplers.BaseSampler, directions: Sequence[Any]) -> optuna.Study:
-    """The folder's search as Optuna's own Study, to go on with; begins the journal if there is none."""
+    """The folder's search as an `optuna.Study` that can ask for trials. Makes the journal if there is none."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     journal = storage(folder)
     with warnings.catch_warnings():
@@ -43,9 +43,9 @@ def search(folder: Path, sampler: optuna.samplers.BaseSampler, directions: Seque
 
 
 def read(folder: Path) -> optuna.Study:
-    """The folder's search as Optuna's own Study, to look at. Raises InputError if the folder has none."""
+    """The folder's search as an `optuna.Study` to look at. Raises InputError if the folder has none."""
     if not (folder / NAME).is_file():
-        raise InputError(f"{folder}: found no {NAME}, expected a study that was run here (use `trials`)")
+        raise InputError(f"{folder}: found no {NAME}, expected one; published studies have none (use `trials`)")
     if names := optuna.get_all_study_names(journal := storage(folder)):
-        return optuna.load_study(study_name=names[0], storage=journal)  # whatever the folder is called now
-    raise InputError(f"{folder}: found nothing in {NAME}, expected a search (`study resume` mends it)")
+        return optuna.load_study(study_name=names[0], storage=journal)  # the folder may be renamed
+    raise InputError(f"{folder}: {NAME} is empty, expected a search (`study resume` repairs it)")

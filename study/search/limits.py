@@ -1,4 +1,4 @@
-"""What a trial may take: minutes, which the driver watches, and memory, which the worker's system does."""
+"""Limits of a trial: its minutes, which the driver watches, and its memory, which the operating system limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GIB = 2**30
 
 
 class TimeLimit(Callback):
-    """Kills the worker of a trial that takes longer than so many seconds, wherever it hangs. It is not tried again."""
+    """Kills the worker of a trial that takes longer than `seconds`, even if it hangs. The trial is not retried."""
 
     def __init__(self, seconds: float):
         self._seconds = seconds
@@ -36,11 +36,13 @@ class TimeLimit(Callback):
 
 
 def limit_memory(gib: float | None, workers: int | None) -> None:
-    """Let this process, one of so many, allocate so much, by default its share of the machine.
+    """Limit the memory that this process can allocate, beyond which NumPy and PyTorch raise an error.
 
-    What goes beyond is an error of NumPy's or PyTorch's.
+    Args:
+        gib: the limit. None allows an equal share of the machine.
+        workers: the number of processes that share the machine, at most one for each CPU.
     """
-    cpus = os.cpu_count() or 1  # a worker each, at most
+    cpus = os.cpu_count() or 1
     share = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / min(workers or cpus, cpus)
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = int(gib * GIB if gib else share)
@@ -48,9 +50,9 @@ def limit_memory(gib: float | None, workers: int | None) -> None:
 
 
 def why_it_died(trial: Any) -> str:
-    """Why Tune gave a trial up, in one line."""
+    """Why Tune gave up a trial, in one line."""
     if hasattr(trial, "overdue"):
         return trial.overdue
     _, _, last = Path(trial.error_file).read_text().rpartition("Failure # ")
-    memory = ", at last since the machine was low on memory" if "low on memory" in last else ""
+    memory = ", the last time because the machine was low on memory" if "low on memory" in last else ""
     return f"its worker died {trial.run_metadata.num_failures} times{memory}"

@@ -1,4 +1,4 @@
-"""Trying an experiment before a study is made of it: what would fail in every trial is said before the first."""
+"""A rehearsal: training for a few steps before a study begins. An error in every trial is found before the first."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from study.search.trial import Report
 from study.space.space import Space
 
 SEEDS = [0, 1]
-LENGTHS = (2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)  # steps, of which the first that the schedule can be shrunk to
+LENGTHS = (2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)  # steps; the schedule is shrunk to the first that it can have
 
 
 def rehearse(space: Space) -> None:
-    """Train two replicas of the space's first corner for a few steps, and look at all that a trial needs.
+    """Train two replicas of the space's first corner for a few steps, and check everything that a trial needs.
 
-    Raises InputError, with the experiment's own words and their file and line, if it fails, or if what it reports or
-    returns is not what `study.experiment` asks for.
+    Raises InputError if the experiment raises an exception (the message has its file and line), or if it does not do
+    what `study.experiment` asks for.
     """
     experiment = space.experiment
     where = f"experiment {experiment.name}"
@@ -34,21 +34,21 @@ def rehearse(space: Space) -> None:
     def on_rung(rung: Rung, model: nn.Module) -> None:
         reports.append(Report.of(rung, model, SEEDS, 0.0, experiment, setting))
 
-    with space.source.located(f"{where}: a trial of a few steps fails"):
+    with space.source.located(f"{where}: training for a few steps failed"):
         model = experiment.train(setting, SEEDS, rungs=1, compiled=False, on_rung=on_rung)
         if not isinstance(model, nn.Module):
-            raise InputError(f"{where}: train: found {model!r} returned, expected a torch.nn.Module of the replicas")
+            raise InputError(f"{where}: train: returned {model!r}, expected a torch.nn.Module of the replicas")
         if len(reports) != 1:
-            raise InputError(f"{where}: train: found {len(reports)} calls of on_rung with rungs=1, expected one")
+            raise InputError(f"{where}: train: called on_rung {len(reports)} times with rungs=1, expected once")
         if reports[0].state is TrialState.STOPPED:
-            raise InputError(f"{where}: train: found steps left at the last rung, expected rung.step == rung.steps")
+            raise InputError(f"{where}: train: found rung.step < rung.steps at the last rung, expected the same")
         _expect_same(where, _shapes(model), _shapes(experiment.model(setting, SEEDS)))
         safetensors.torch.save(model.state_dict())
         experiment.references(setting)
 
 
 def _short(space: Space) -> Any:
-    """The setting of the space's first corner, with as short a schedule as it can be shrunk to."""
+    """The setting of the space's first corner, its schedule shrunk as far as it can be."""
     corner = next(space.corners())
     own = len(Dopesheet.parse(space.document(corner)["schedule"]["rows"]))
     for steps in (steps for steps in LENGTHS if steps < own):
@@ -59,8 +59,8 @@ def _short(space: Space) -> Any:
 
 def _expect_same(where: str, trained: dict[str, list[int]], untrained: dict[str, list[int]]) -> None:
     if trained != untrained:
-        found = f"found the tensors {untrained}, but train returned {trained}"
-        raise InputError(f"{where}: model: {found}, expected the same, to load stored weights into")
+        expected = f"those that train returns, {trained}, so that stored weights can be loaded"
+        raise InputError(f"{where}: model: found the tensors {untrained}, expected {expected}")
 
 
 def _shapes(model: nn.Module) -> dict[str, list[int]]:

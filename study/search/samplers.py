@@ -1,4 +1,4 @@
-"""The samplers that propose settings, by name."""
+"""The samplers, which propose settings."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from study.search.plan import Plan
 
 
 def sampler(plan: Plan, trials: int) -> BaseSampler:
-    """The plan's sampler, for a study that has so many trials already.
+    """The plan's sampler, for a study that already has this number of trials.
 
     - `tpe`: tree-structured Parzen estimators over all parameters at once (Bergstra et al. 2011).
     - `gp`: a Gaussian process with log expected improvement.
-    - `cmaes`: covariance matrix adaptation (Hansen 2016); choices are random.
-    - `random`: independent draws. `qmc`: a scrambled Sobol' sequence, which fills the space evenly.
+    - `cmaes`: covariance matrix adaptation (Hansen 2016); choices are drawn at random.
+    - `random`: independent draws.
+    - `qmc`: a scrambled Sobol' sequence, which fills the space evenly.
 
-    A study that goes on gets other random numbers than one that begins, or it would repeat its first suggestions.
-    Raises InputError if the sampler cannot do what the goal asks.
+    The random numbers depend on the number of trials: a resumed study would repeat its first proposals otherwise.
+    Raises InputError if the sampler cannot handle the plan's objectives or constraints.
     """
     if plan.sampler == "cmaes" and (len(plan.objectives) > 1 or plan.constraints):
-        raise InputError("--sampler: found cmaes, which knows one objective and no constraints, expected tpe or gp")
+        raise InputError("--sampler: found cmaes, which allows one objective and no constraints, expected tpe or gp")
     seed = int(np.random.SeedSequence((plan.seed, trials)).generate_state(1)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -37,5 +38,5 @@ def sampler(plan: Plan, trials: int) -> BaseSampler:
                 return CmaEsSampler(seed=seed, warn_independent_sampling=False)
             case "random":
                 return RandomSampler(seed=seed)
-            case "qmc":  # the study's storage knows how far the sequence is
+            case "qmc":  # the study's journal holds the position in the sequence
                 return QMCSampler(seed=plan.seed, scramble=True, warn_independent_sampling=False)

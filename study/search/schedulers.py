@@ -1,4 +1,4 @@
-"""The schedulers that stop hopeless trials early, by name, and the audit of what they stop."""
+"""The schedulers that stop hopeless trials early, and the audit of their decisions."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from study.search.trial import SCORE
 
 
 def scheduler(name: SchedulerName, rungs: int) -> TrialScheduler:
-    """A scheduler of trials that report at so many rungs.
+    """The scheduler of this name, for trials with this number of rungs.
 
     - `asha` (Li et al. 2020) looks at rungs 2, 4, 8 and so on, and stops a trial that is not in the better half there.
-    - `hyperband` does so in three brackets, of which later ones look first at rung 4 or 8.
-    - `median` (Golovin et al. 2017) stops a trial whose best so far is below the median of the others' means so far.
-    - `none` lets all trials run to the end.
+    - `hyperband` assigns trials to three brackets, which do the same but start at rungs 2, 4 and 8.
+    - `median` (Golovin et al. 2017) stops a trial if its best score so far is below the median of the others' mean
+      scores so far.
+    - `none` stops no trial.
     """
     halving = partial(
         AsyncHyperBandScheduler,
         metric=SCORE,
         mode="max",
-        max_t=rungs + 1,  # never reached, since the end of a training is not a stop
+        max_t=rungs + 1,  # trials end by themselves, at `rungs`
         grace_period=min(2, rungs),
         reduction_factor=2,
     )
@@ -42,10 +43,10 @@ def scheduler(name: SchedulerName, rungs: int) -> TrialScheduler:
 
 
 class _Median(MedianStoppingRule):
-    """Ray's, but it never pauses a trial until there are enough others: ours have nowhere to go on from."""
+    """Ray's rule, except that it never pauses a trial: our trials keep no checkpoint to resume from."""
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Forget a trial that is to begin anew."""
+        """Forget the scores of a trial that will start again."""
         self._results.pop(trial, None)
 
     def _on_insufficient_samples(self, tune_controller: Any, trial: Any, time: float) -> str:
@@ -53,7 +54,10 @@ class _Median(MedianStoppingRule):
 
 
 class Audited(FIFOScheduler):
-    """A scheduler that exempts a share of the trials it would stop, and reports which. They go on to the end."""
+    """A scheduler that exempts a share of the trials that `inner` would stop: they run to the end.
+
+    It calls `exempt` with the id of each. `seed` fixes which ones are chosen.
+    """
 
     def __init__(self, inner: TrialScheduler, share: float, seed: int, exempt: Callable[[str], None]):
         super().__init__()
@@ -91,14 +95,14 @@ class Audited(FIFOScheduler):
 
 
 class _Past:
-    """A trial of which a scheduler need only know that it was."""
+    """A trial that has ended: schedulers need only its id."""
 
     def __init__(self, number: int):
         self.trial_id = f"past-{number}"
 
 
 def replay(scheduler: TrialScheduler, scores: dict[int, list[float]]) -> None:
-    """Let a new scheduler see what trials that have ended, by number, scored at their rungs."""
+    """Show a new scheduler the trials that have ended: their scores at each rung, by number."""
     for number, values in scores.items():
         past: Any = _Past(number)
         controller: Any = None
@@ -110,7 +114,7 @@ def replay(scheduler: TrialScheduler, scores: dict[int, list[float]]) -> None:
 
 
 def scores(folder: StudyFolder) -> dict[int, list[float]]:
-    """What each trial that has ended scored at its rungs, up to where it counted as stopped."""
+    """The scores of each ended trial at its rungs, by number. An exempted trial's end where it would have stopped."""
     if not len(trials := folder.trials()):
         return {}
     counted = folder.replicas().merge(trials[["trial", "steps"]], on="trial")

@@ -1,4 +1,4 @@
-"""Optuna proposes settings and is told the truth about them: every rung's value, and how each trial ended."""
+"""The search: Optuna proposes settings, and learns every rung's value and how each trial ended."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from study.space.space import Space
 class OptunaSearch(Searcher):
     """A Ray Tune searcher that asks an Optuna study for settings.
 
-    Unlike Ray's own, it tells Optuna of a trial stopped by the scheduler as PRUNED, with every rung's value up to the
-    last, and of a diverged or failed one as FAIL. Each trial that has ended is recorded before Optuna is told, so that
-    what Optuna knows to be done is on disk. A trial that could not end is WAITING, to be the next that is asked for.
+    It differs from Ray's own in what Optuna learns: a trial that the scheduler stopped is PRUNED, with every rung's
+    value so far, and a diverged or failed one is FAIL. A trial is recorded in the study's folder before Optuna learns
+    that it has ended, so whatever Optuna counts as ended is on disk. An interrupted trial is WAITING, and is run first
+    when the study is resumed.
 
-    What cannot be written is the study's `error`, and the end of its search: nothing is written after it.
+    If a write fails, the exception is kept in `error`, the search stops, and nothing more is written.
     """
 
     def __init__(self, study: optuna.Study, space: Space, goal: Goal, recorder: Recorder, seconds: float | None = None):
@@ -48,7 +49,7 @@ class OptunaSearch(Searcher):
         return {"trial": trial.number, "parameters": trial.optuna_trial.params}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        if not error:  # `Reports` hears why
+        if not error:  # `Reports.on_trial_error` ends a failed trial, with the reason
             self.keeping_errors(lambda: self.end(trial_id))
 
     def end(self, trial_id: str, failure: str = "") -> None:
@@ -61,7 +62,7 @@ class OptunaSearch(Searcher):
         trial.finish(self._study)
 
     def keeping_errors(self, act: Callable[[], None]) -> None:
-        """Do what writes. Tune would take its error for the trial's, and try that again; `Reports` raises it later."""
+        """Run `act`, which writes files, and keep its exception for `end_step` to raise. Tune would retry the trial."""
         try:
             if self.error is None:
                 act()
@@ -69,11 +70,11 @@ class OptunaSearch(Searcher):
             self.error = error
 
     def interrupt(self) -> None:
-        """Stop at the end of Tune's step."""
+        """Make `end_step` raise KeyboardInterrupt."""
         self._interrupted = True
 
     def end_step(self) -> None:
-        """Raise what went wrong in this step, or KeyboardInterrupt, with the running trials back in the queue."""
+        """Raise the exception of this step, if any. If interrupted, requeue running trials, raise KeyboardInterrupt."""
         if self.error:
             raise self.error
         if self._interrupted:
@@ -81,20 +82,20 @@ class OptunaSearch(Searcher):
             raise KeyboardInterrupt
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the journal is written as the search goes on."""
+        """Do nothing: the journal is always up to date."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore."""
+        """Do nothing: the study is resumed from the journal."""
 
 
 def requeue(study: optuna.Study) -> None:
-    """Make the trials WAITING that Optuna believes to be running and nobody runs: they are asked for first."""
+    """Make trials that Optuna counts as running WAITING, so that they are run first. No process may be running them."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
 
 class Reports(Callback):
-    """Hands what Tune hears of trials to the search, and each report out of Tune's hands, which would keep it."""
+    """Passes Tune's events on to the search and the listeners, and removes reports, which Tune would keep in memory."""
 
     def __init__(self, search: OptunaSearch, listeners: list[Listener]):
         self._search = search
@@ -109,7 +110,7 @@ class Reports(Callback):
         self._notify(lambda listener: listener.reported(trial.config["trial"], report))
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        """The worker died, and the trial begins anew."""
+        """A trial starts again, because its worker died."""
         self._search.running[trial.trial_id].reports.clear()
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:

@@ -1,4 +1,4 @@
-"""A trial: what it says at each rung, how it ends, and the row of trials.parquet that this makes."""
+"""A trial: its report at each rung, how it ends, and its row of trials.parquet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from study.record.trial_state import TrialState
 from study.search.goal import Goal
 
 SCORE = "score"
-"""What Ray Tune's schedulers compare trials by: the first objective, more of which is better."""
+"""The key by which Ray Tune's schedulers compare trials: `Goal.score`, to which larger is better."""
 
 Row = dict[str, Any]
 """A row of trials.parquet."""
@@ -26,14 +26,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, repr=False)  # Tune writes each into log lines that nobody sees, and pandas takes its time
 class Report:
-    """What a trial says at a rung: its state should it end here, and its replicas' rows of replicas.parquet."""
+    """A trial at a rung: the state that it has if it ends here, and its replicas' rows of replicas.parquet."""
 
     state: TrialState
     step: int
     seconds: float
     replicas: pd.DataFrame
-    model: bytes | None = None  # of a complete trial: safetensors
-    reason: str = ""  # of a failed one
+    model: bytes | None = None  # a complete trial's weights, as safetensors
+    reason: str = ""  # why a trial failed
 
     @classmethod
     def failed(cls, reason: str, seconds: float = 0.0) -> Report:
@@ -43,9 +43,9 @@ class Report:
     def of(
         cls, rung: Rung, model: nn.Module, seeds: list[int], seconds: float, experiment: Experiment, setting: Any
     ) -> Report:
-        """A rung as it is reported and stored. A trial has diverged when all its replicas have.
+        """The report of a rung. A trial has diverged when all its replicas have.
 
-        Raises InputError if the experiment does not report what it declares of the setting.
+        Raises InputError if the measured metrics do not match those that the experiment declares for the setting.
         """
         declared = {name: m for name, m in metrics_of(experiment, setting).items() if not m.examined}
         metrics = measured(experiment.name, rung.metrics, declared, rung.diverged, len(seeds))
@@ -61,9 +61,10 @@ class Report:
 
 @dataclass
 class TrialRecord:
-    """A trial as far as it has come: Optuna's side of it, and its reports in the order of the rungs.
+    """A trial so far: Optuna's object, and its reports in the order of the rungs.
 
-    If it was `exempted` from stopping, for the audit, it counts as stopped after that many reports, but goes on.
+    The audit exempts some trials from stopping. Such a trial runs on, but the search counts it as stopped, after as
+    many reports as `exempted` says.
     """
 
     optuna_trial: optuna.Trial
@@ -77,29 +78,29 @@ class TrialRecord:
 
     @property
     def counted(self) -> list[Report]:
-        """The reports that the search knows of."""
+        """The reports that the search counts."""
         return self.reports[: self.exempted]
 
     @property
     def state(self) -> TrialState:
-        """How the trial has ended, if it has."""
+        """The state that the trial has if its last counted report is its last."""
         return self.counted[-1].state
 
     def add(self, report: Report) -> None:
-        """Take in a report, and pass its value on to Optuna, which takes no rungs of several objectives."""
+        """Add a report, and pass its value on to Optuna, which allows that only for a single objective."""
         self.reports.append(report)
         known = self.exempted is None or len(self.reports) <= self.exempted
         if known and report.state is not TrialState.FAILED and len(self.goal.objectives) == 1:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a trial that began before the study was resumed has said it before
+                warnings.simplefilter("ignore")  # a trial that a resumed study runs again may have reported this step
                 self.optuna_trial.report(self.goal.values(report.replicas)[0], report.step)
 
     def exempt(self) -> None:
-        """Count as stopped by the report to be added next."""
+        """Count the trial as stopped after its next report."""
         self.exempted = len(self.reports) + 1
 
     def finish(self, study: optuna.Study) -> None:
-        """Tell Optuna by how much constraints were broken, and how the trial has ended."""
+        """Pass on to Optuna by how much each constraint is broken, and how the trial has ended."""
         reached = [report for report in self.counted if report.state is not TrialState.FAILED]
         if reached:
             for name, violation in self.goal.violations(reached[-1].replicas).items():
@@ -108,7 +109,7 @@ class TrialRecord:
         study.tell(self.optuna_trial, values, self.state.in_optuna)
 
     def row(self) -> Row:
-        """A trial's row of trials.parquet: its metrics are those of the last rung that it reached."""
+        """The trial's row of trials.parquet, with the metrics of the last counted rung."""
         reached = [report for report in self.counted if len(report.replicas)]
         row = {
             "trial": self.number,

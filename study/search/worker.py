@@ -1,4 +1,4 @@
-"""What a Ray worker does: train one trial's replicas, and report them at every rung."""
+"""What a Ray worker does: it trains the replicas of a trial, and reports them at every rung."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from study.space.space import Space
 
 
 class _DivergedError(Exception):
-    """No replica is left to train."""
+    """All replicas have diverged, so the training ends."""
 
 
 def run_trial(config: dict[str, Any], space: Space, plan: Plan, goal: Goal) -> None:
-    """Train a trial's setting, and report to Ray Tune at each rung: its score and a `Report`.
+    """Train a trial's setting. At each rung, report its score and a `Report` to Ray Tune.
 
-    A worker runs many trials and none may leave anything to the next, so all randomness is the seeds' own. What goes
-    wrong in a trial is that trial's failure, with its reason, and not the worker's.
+    A worker runs many trials, and a trial must not depend on those before it: all randomness comes from the seeds. An
+    exception makes the trial a failed one, with its reason; the worker goes on.
     """
     torch.set_num_threads(1)
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A study in optuna-dashboard, which reads its journal as the study writes it."""
+"""A study in optuna-dashboard, which follows its journal while the study runs."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-        """A line for each request helps nobody."""
+        """Print nothing for each request."""
 
 
 def server(folder: StudyFolder, port: int) -> WSGIServer:
-    """A server of the dashboard on the loopback interface; port 0: any that is free.
+    """A server of the dashboard on the loopback interface. Port 0 takes any free port.
 
-    It takes notes, unless the study is a working copy of one at a URL, and refuses whatever else would write into the
-    journal, which is the study's record and may be in use. Raises ModuleNotFoundError without optuna-dashboard, and
-    OSError if the port is taken.
+    The journal is the study's record and may be in use, so the server refuses requests that change it. It accepts only
+    notes, and not even these for a working copy of a study at a URL.
+
+    Raises ModuleNotFoundError without optuna-dashboard, and OSError if the port is taken.
     """
     from optuna_dashboard import wsgi
 
@@ -42,6 +43,6 @@ def _guarded(app: WSGIApplication, notes: bool) -> WSGIApplication:
         if request["REQUEST_METHOD"] in ("GET", "HEAD") or (notes and request["PATH_INFO"].endswith("/note")):
             return app(request, start)
         start("403 Forbidden", [("Content-Type", "application/json")])
-        return [b'{"reason": "A study of this project is not changed here."}']
+        return [b'{"reason": "This dashboard is read-only; use the command line to change the study."}']
 
     return guarded

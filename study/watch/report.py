@@ -1,4 +1,4 @@
-"""Writing what a study says: a notebook of analysis/, executed on the study's folder, as one HTML file."""
+"""Writing a report: a notebook of analysis/ is executed on a study's folder, and saved there as one HTML file."""
 
 from __future__ import annotations
 
@@ -30,16 +30,25 @@ def write_report(
     figures: Path | None = None,
     parameters: Mapping[str, Any] = MappingProxyType({}),
 ) -> Path:
-    """Execute a notebook with FOLDER set to the study's, write it there as <its name>.html, and return that path.
+    """Execute a notebook on a study, and write it to the study's folder as one page that needs no other file.
 
-    notebook: one of analysis/ by its name, or a file. figures: a folder that gets every figure as SVG and as PDF.
-    parameters: other values to set. The page refers to nothing outside itself. Raises InputError if there is nothing to
-    report, or no such notebook, and FailedError if it cannot be executed.
+    Args:
+        folder: the study. The notebook's variable FOLDER is set to its path.
+        notebook: the name of a notebook in analysis/, or a notebook's file.
+        figures: a folder to which every figure is written, as SVG and as PDF.
+        parameters: further variables of the notebook to set, by name.
+
+    Returns:
+        The path of the page: the notebook's name with the suffix `.html`.
+
+    Raises:
+        InputError: if no trial is complete, or there is no such notebook.
+        FailedError: if executing the notebook fails.
     """
     if folder.best().empty:
         raise InputError(f"{folder.path}: found no {folder.goal.answer}, expected at least one to report on")
     name, content = _find(notebook)
-    # a reader of the page can do nothing about warnings, and small matrices are fastest on one thread
+    # readers of the page can do nothing about warnings; small matrices are fastest on one thread
     kernel = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
     if folder.given:
         kernel[GIVEN] = str(Path(folder.given.file).absolute())  # for `study.load` in the notebook
@@ -57,15 +66,17 @@ def write_report(
 
 
 def execute(content: str, environment: dict[str, str], parameters: Mapping[str, Any]) -> nbformat.NotebookNode:
-    """Execute a notebook, given as JSON, with parameters set after its first code cell, which sets them by default."""
+    """Execute a notebook, given as JSON. Parameters are set after its first code cell, which has their defaults."""
     try:
         notebook = nbformat.reads(content, as_version=4)
     except ValueError as error:
-        raise InputError(f"--notebook: is no notebook: {error}, expected Jupyter's JSON") from None
+        raise InputError(f"--notebook: not a notebook: {error}, expected a Jupyter notebook, version 4") from None
     first = next((place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code"), -1)
     source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
     notebook.cells.insert(first + 1, nbformat.v4.new_code_cell(source))
-    with TemporaryDirectory() as empty:  # a kernel imports from where it is, which may be a stranger's folder
+    with (
+        TemporaryDirectory() as empty
+    ):  # a kernel imports from its working directory, which may hold a stranger's files
         no_port = Config({"AsyncKernelManager": {"transport": "ipc", "ip": f"{empty}/kernel"}})
         there = {"metadata": {"path": empty}}
         client = NotebookClient(
@@ -79,17 +90,17 @@ def execute(content: str, environment: dict[str, str], parameters: Mapping[str, 
         try:
             client.execute(env=environment)
         except CellExecutionError as error:
-            raise FailedError(f"the notebook cannot be executed: {error.ename}: {error.evalue}") from error
+            raise FailedError(f"executing the notebook failed: {error.ename}: {error.evalue}") from error
         except (CellTimeoutError, DeadKernelError) as error:
-            raise FailedError(f"the notebook cannot be executed: {reason(error)}") from error
+            raise FailedError(f"executing the notebook failed: {reason(error)}") from error
     return notebook
 
 
 def _find(notebook: str) -> tuple[str, str]:
-    """The name of a notebook and its content."""
+    """A notebook's name and its content."""
     ours = {Path(file.name).stem: file for file in files("analysis").iterdir() if file.name.endswith(".ipynb")}
     file = ours.get(notebook, Path(notebook))
     if not (file.is_file() and file.name.endswith(".ipynb")):
         expected = ", ".join(sorted(ours))
-        raise InputError(f"--notebook: found {notebook!r}, expected one of {expected}, or a notebook's file")
+        raise InputError(f"--notebook: found {notebook!r}, expected one of {expected}, or the path of an .ipynb file")
     return Path(file.name).stem, file.read_text(encoding="utf-8")

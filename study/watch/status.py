@@ -1,4 +1,4 @@
-"""How a study stands, read from its files: how far it is, what is best, how long is left, and what to do next."""
+"""The status of a study, read from its files: its progress, its best trial, the time left, and what to do next."""
 
 from __future__ import annotations
 
@@ -21,28 +21,40 @@ from study.search.plan import Plan
 
 StudyState = Literal["running", "interrupted", "finished"]
 
-
-LATELY = 60.0  # seconds
+LATELY = 60.0  # seconds since the last write to the journal of a study that may run on another machine
 
 
 @dataclass(frozen=True)
 class Status:
-    """A study's state, and what came of it so far."""
+    """A study's state and its results so far.
+
+    Args:
+        study: its folder.
+        state: running, interrupted or finished.
+        trials: how many trials have ended, by their state.
+        running: how many trials are running.
+        planned: how many trials were asked for. None if only minutes were.
+        seconds_left: an estimate while the study runs. None if there is nothing to estimate it from.
+        best: the best trial's row of trials.parquet.
+        confirmation: the ranking of confirmed settings, if the best trial is among them.
+        report: the file of the report, if there is one.
+        next: the command to run next.
+    """
 
     study: Path
     state: StudyState
-    trials: dict[str, int]  # that have ended, by state
-    running: int  # trials
-    planned: int | None  # trials; None: as many as its minutes allow
-    seconds_left: float | None  # of one that runs, as far as can be said
-    best: dict[str, Any] | None  # row of trials.parquet
-    confirmation: pd.DataFrame | None  # the ranking, if the best trial is in it
+    trials: dict[str, int]
+    running: int
+    planned: int | None
+    seconds_left: float | None
+    best: dict[str, Any] | None
+    confirmation: pd.DataFrame | None
     report: Path | None
-    next: str  # command
+    next: str
 
 
 def status(folder: StudyFolder, now: float | None = None) -> Status:
-    """How a study stands `now`, in seconds since the epoch."""
+    """The status of a study at the time `now`, in seconds since the epoch."""
     now = now or time.time()
     plan, trials = Plan.of(folder), folder.trials()
     in_optuna = folder.optuna().get_trials(deepcopy=False) if (folder.path / "optuna.journal").is_file() else []
@@ -72,12 +84,12 @@ def status(folder: StudyFolder, now: float | None = None) -> Status:
 
 
 def started(folder: StudyFolder) -> float:
-    """When the study was started, or last resumed, in seconds since the epoch."""
+    """When the study was started or last resumed, in seconds since the epoch."""
     return datetime.fromisoformat(folder.manifest()["started"]).timestamp()
 
 
 def minutes_left(folder: StudyFolder) -> float | None:
-    """Of a study that was given minutes, those it had left when its last trial ended, one at least."""
+    """The minutes that the study had left when its last trial ended, at least 1. None if it has no limit of minutes."""
     minutes = Plan.of(folder).minutes
     trials = folder.path / "trials.parquet"
     if minutes is None or not trials.is_file():
@@ -86,9 +98,10 @@ def minutes_left(folder: StudyFolder) -> float | None:
 
 
 def _is_driven(folder: StudyFolder, running: int, now: float) -> bool:
-    """Whether a process is at work on it, which holds its lock; of a copy, whether one was so lately."""
+    """Whether a process runs the study: it holds the lock. A study that other machines can reach also counts as run if
+    trials are running and its journal has changed in the last minute."""
     held = is_held(folder.path)
-    if held is None or (not held and url_of(folder.path.parent)):  # another machine may be at work
+    if held is None or (not held and url_of(folder.path.parent)):
         return running > 0 and now - (folder.path / "optuna.journal").stat().st_mtime < LATELY
     return held
 
@@ -96,7 +109,8 @@ def _is_driven(folder: StudyFolder, running: int, now: float) -> bool:
 def _seconds_left(
     folder: StudyFolder, plan: Plan, in_optuna: list[optuna.trial.FrozenTrial], now: float
 ) -> float | None:
-    """By the plan's trials, at the rate since the study was started or resumed, or by its minutes: what ends first."""
+    """The seconds until the plan's trials are done, at the rate since the start or the last resume, or until its
+    minutes are over, whichever comes first."""
     start = started(folder)
     ends = [trial.datetime_complete.timestamp() for trial in in_optuna if trial.datetime_complete]
     lately = sum(end > start for end in ends)
@@ -109,7 +123,7 @@ def _seconds_left(
 
 
 def _next(folder: StudyFolder, state: StudyState, best: pd.DataFrame, confirmed: bool) -> str:
-    """The command that goes on from here."""
+    """The command to run next."""
     path = folder.path
     if state == "running":
         return f"study dashboard {path}"

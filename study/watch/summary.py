@@ -1,4 +1,4 @@
-"""Tables for the terminal: what a study found, what a training measured, and what a trial was."""
+"""Tables for the terminal: the results of a study, the metrics of a training, and the schedule of a trial."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from study.record.tables import STATISTICS, metric_names, summarise
 from study.search.goal import counted
 from study.watch.live import format_figure, format_value
 
-ENOUGH = 10  # complete trials, to say which parameters matter
+ENOUGH = 10  # complete trials needed to say which parameters matter
 
 
 def best_settings(folder: StudyFolder, n: int = 3) -> Table:
-    """The best settings side by side: the objective, two more metrics, and the parameters, the most important first."""
+    """The n best settings side by side: the objective, two more metrics, and the parameters by importance."""
     best = folder.best(n)
     table = Table(title=f"The {len(best)} best settings of {folder.name}", title_justify="left")
     table.add_column("", overflow="fold")
@@ -41,7 +41,7 @@ def best_settings(folder: StudyFolder, n: int = 3) -> Table:
     for name in weights or folder.space.distributions:
         values = [format_value(value) for value in best[f"param.{name}"].tolist()]
         table.add_row(escape(name), f"{weights[name]:.0%}" if weights else "", *values)
-    share = "share of what separates good complete trials from the rest (PED-ANOVA)"
+    share = "a parameter's share of what separates good complete trials from the rest (PED-ANOVA)"
     table.caption = "importance: " + (share if weights else f"unknown, with fewer than {ENOUGH} complete trials")
     return table
 
@@ -54,9 +54,9 @@ def _worst(folder: StudyFolder, best: pd.DataFrame) -> list[float]:
 
 
 def importances(folder: StudyFolder) -> dict[str, float]:
-    """Each parameter's share of what makes a complete trial good (PED-ANOVA, sums to 1), the largest first.
+    """The importance of each parameter (PED-ANOVA), the largest first. The importances sum to 1.
 
-    Empty if too few trials are complete to say, or the search itself is not in the folder.
+    Empty if too few trials are complete, if there are several objectives, or if the folder has no journal.
     """
     if len(folder.goal.objectives) > 1 or not (folder.path / "optuna.journal").is_file():
         return {}
@@ -71,7 +71,7 @@ def importances(folder: StudyFolder) -> dict[str, float]:
 
 
 def confirmed(folder: StudyFolder) -> Table:
-    """The confirmed settings on seeds that the search never saw, the best first."""
+    """The confirmed settings on seeds that the search never used, the best first."""
     rows = folder.confirmation()
     metric = folder.goal.objectives[0]
     table = Table(title=f"Confirmed: {metric} on {rows.seed.nunique()} held-out seeds", title_justify="left")
@@ -91,15 +91,15 @@ def confirmed(folder: StudyFolder) -> Table:
         )
     worse = "below" if folder.goal.first.higher_is_better else "above"
     failed = "that diverged" if failure is None else f"with {metric} {worse} {failure:g}"
-    wins = f"; wins: the chance that a replica does better than one of the setting {usual}" if usual else ""
+    wins = f"; wins: the chance that a replica does better than a replica of {usual}" if usual else ""
     table.caption = (
-        f"=: ties with the best, seed by seed; failed: seeds {failed}; search: what the search had measured{wins}"
+        f"=: tied with the best, seed by seed; failed: seeds {failed}; search: the value that the search measured{wins}"
     )
     return table
 
 
 def worths(folder: StudyFolder) -> Table:
-    """What each term of the best setting is worth: how much less it scores without."""
+    """What each term of the best setting is worth: how much the score drops without the term."""
     rows, metric = folder.leave_one_out(), folder.goal.objectives[0]
     title = f"{rows.setting.iloc[0]} without each of its terms, on {rows.seed.nunique()} held-out seeds"
     table = Table(title=title, title_justify="left")
@@ -108,12 +108,12 @@ def worths(folder: StudyFolder) -> Table:
     for _, row in ranked_worths(rows, folder).iterrows():
         worth = f"{row.worth:+.4f} [{row['worth.low']:+.4f}, {row['worth.high']:+.4f}]"
         table.add_row(escape(row.term), f"{row['mean']:.3f}", worth)
-    table.caption = "worth: what the whole setting scores more, seed by seed"
+    table.caption = "worth: how much more the whole setting scores, seed by seed"
     return table
 
 
 def metrics(replicas: pd.DataFrame) -> Table:
-    """Every metric over the replicas of one trial at one rung."""
+    """Statistics of every metric over the replicas of a trial at one rung."""
     table = Table(title=f"{len(replicas)} replicas after {replicas.step.iloc[0]:,} steps", title_justify="left")
     for column in ("metric", "mean", "sd", "10th percentile", "min", "max"):
         table.add_column(column, justify="left" if column == "metric" else "right", overflow="fold")
@@ -122,12 +122,12 @@ def metrics(replicas: pd.DataFrame) -> Table:
         figures = [*(summary[f"{name}.{statistic}"] for statistic in STATISTICS), replicas[name].max()]
         table.add_row(escape(name), *(format_figure(figure, like=figures[0]) for figure in figures))
     if replicas.diverged.any():
-        table.caption = f"{replicas.diverged.sum()} of them diverged: what they have no number for leaves them out"
+        table.caption = f"{replicas.diverged.sum()} diverged; a metric leaves out replicas that have no number for it"
     return table
 
 
 def meanings(replicas: pd.DataFrame, declared: Mapping[str, Metric]) -> Table:
-    """What each metric that was measured means."""
+    """The meaning of each measured metric."""
     table = Table(box=None, show_header=False, padding=(0, 1))
     for name in metric_names(replicas):
         table.add_row(escape(name), escape(declared[name].meaning) if name in declared else "", style="dim")
@@ -135,7 +135,7 @@ def meanings(replicas: pd.DataFrame, declared: Mapping[str, Metric]) -> Table:
 
 
 def schedule(sheet: Dopesheet) -> Table:
-    """A dopesheet's keyframes after resolution, a row per key."""
+    """A dopesheet's keyframes with their resolved steps, a row for each."""
     table = Table(title=f"Schedule, {len(sheet):,} steps", title_justify="left")
     table.add_column("step", justify="right")
     rows = sheet.rows
@@ -154,9 +154,12 @@ def schedule(sheet: Dopesheet) -> Table:
 
 
 def drawn_schedule(sheet: Dopesheet, terms: Iterable[str] = (), width: int = 44) -> Table:
-    """A dopesheet's properties over its steps, each on a logarithmic scale of its own; `o` marks keyframes.
+    """A drawing of a dopesheet's properties over its steps, each on its own logarithmic scale. `o` marks keyframes.
 
-    Of the terms those that have no column are listed, too.
+    Args:
+        sheet: the dopesheet.
+        terms: names of regularizers. Those without a column, whose weight is always 1, are listed as well.
+        width: characters for the length of the schedule.
     """
     length = len(sheet)
     table = Table(title="Over training, logarithmic", title_justify="left", box=None, padding=(0, 1))
@@ -172,12 +175,12 @@ def drawn_schedule(sheet: Dopesheet, terms: Iterable[str] = (), width: int = 44)
         table.add_row(escape(name), format_value(float(values.min())), format_value(float(values.max())), line)
         table.add_row("", "", "", f"[dim]{_marks(dict.fromkeys(keys, 'o'), length, width)}[/]")
     for name in (name for name in terms if name not in {p.name for p in sheet.properties}):
-        table.add_row(escape(name), "1", "1", "[dim]it has no column[/]")
+        table.add_row(escape(name), "1", "1", "[dim]no column, weight 1[/]")
     return table
 
 
 def _marks(marks: dict[int, str], length: int, width: int) -> str:
-    """Marks at their steps, in a line as wide as the schedule is drawn."""
+    """A line of `width` characters with each mark at its step."""
     line = [" "] * width
     for step, mark in marks.items():
         at = round(step * (width - 1) / max(length - 1, 1))

@@ -1,4 +1,4 @@
-"""The study for TensorBoard: a run for each trial, with its curves over the rungs, its parameters and its metrics."""
+"""The study in TensorBoard: a run for each trial, with its metrics at each rung and its parameters."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from study.search.trial import Report, Row
 
 
 class Curves:
-    """Writes, as trials go on, what `tensorboard --logdir` of the study's folder tensorboard/ shows."""
+    """Writes event files to the folder `tensorboard` of the study while it runs; `tensorboard --logdir` shows them."""
 
     def __init__(self, folder: StudyFolder):
         self._folder = folder.path / "tensorboard"
-        self._writers: dict[int, SummaryWriter] = {}  # of the trials that are running
+        self._writers: dict[int, SummaryWriter] = {}  # the writers of running trials
 
     def started(self, trial: int) -> None:
-        """A trial has begun, maybe anew, its worker having died."""
+        """A trial starts, or starts again because its worker died."""
         if writer := self._writers.pop(trial, None):
             writer.close()
 
     def reported(self, trial: int, report: Report) -> None:
-        """A trial has come to a rung: write its metrics, means over its replicas."""
-        if trial not in self._writers:  # from step 0 on: an interrupted trial begins anew
+        """A trial has reached a rung: write the means of its metrics over its replicas."""
+        if trial not in self._writers:  # purge what an interrupted run of this trial wrote
             self._writers[trial] = SummaryWriter(str(self._folder / f"{trial:05d}"), purge_step=0)
         for name, mean in metric_means(report.replicas).items():
             self._writers[trial].add_scalar(name, mean, report.step)
 
     def ended(self, row: Row) -> None:
-        """A trial has ended: write its parameters, beside the metrics to compare them by."""
+        """A trial has ended: write its parameters and final metrics, for TensorBoard's table of hyperparameters."""
         if writer := self._writers.pop(row["trial"], None):
             parameters = {k.removeprefix("param."): value for k, value in row.items() if k.startswith("param.")}
             metrics = {k.removesuffix(".mean"): value for k, value in row.items() if k.endswith(".mean")}

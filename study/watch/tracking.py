@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from wandb import Run
 
 Tracked = Literal["study", "trials"]
-"""What has a W&B run: the study alone, or each of its trials as well."""
+"""What gets a W&B run: only the study, or each of its trials as well."""
 
-MODELS = 3  # of the best trials, as an artifact
+MODELS = 3  # trials whose models are logged as an artifact, the best ones
 
 
 class Tracker:
-    """Logs each trial as it ends with the best value so far; at the end, what came of the study.
+    """Logs each trial when it ends, with the best value so far. At the end, it logs the results of the study: the table
+    of trials, the importance of parameters, the confirmation, the report and the best models.
 
-    That is what its folder holds by then: the table of trials, importance, the confirmation, the report and the best
-    models. A study neither waits for W&B nor depends on it: it has a thread to itself, asks nothing, and what it cannot
-    do is said once. All its runs are in one service process.
+    A study neither waits for W&B nor depends on it. W&B runs in a thread of its own and never prompts. If it fails, the
+    tracker prints one line and logs nothing more.
     """
 
     def __init__(self, folder: StudyFolder, console: Console, tracked: Tracked = "study"):
         self._manifest = folder.manifest()
-        # Ray may start, in another working directory, while W&B does on its thread
+        # W&B's thread needs an absolute path: Ray's start changes the working directory meanwhile
         self._folder = replace(folder, path=folder.path.absolute())
         self._files = f"{folder.path}/wandb/offline-run-*"
         self._console = console
@@ -47,7 +47,7 @@ class Tracker:
         self._best: float | None = best.value.item() if len(best) else None
         self._mode = os.environ.get("WANDB_MODE", "offline")
         self._run: Run | None = None
-        self._runs: dict[int, Run] = {}  # of the trials that are running
+        self._runs: dict[int, Run] = {}  # the runs of running trials
         self._thread = ThreadPoolExecutor(1, "wandb")
 
     def __enter__(self) -> Tracker:
@@ -60,12 +60,12 @@ class Tracker:
         self._thread.shutdown()
 
     def started(self, trial: int) -> None:
-        """A trial has begun, maybe anew, its worker having died."""
+        """A trial starts, or starts again because its worker died."""
         if self._of_trials:
             self._thread.submit(self._or_without, self._begin_anew, trial)
 
     def reported(self, trial: int, report: Report) -> None:
-        """A trial has come to a rung."""
+        """A trial has reached a rung."""
         if self._of_trials:
             self._thread.submit(self._or_without, self._log_rung, trial, report)
 
@@ -86,7 +86,7 @@ class Tracker:
 
         if self._mode != "offline" and not wandb.login(prompt=False, verify=False):
             self._mode = "offline"
-            self._say(f"W&B stays offline, for want of a login; `wandb login`, then `wandb sync {self._files}`")
+            self._say(f"W&B stays offline: not logged in (`wandb login`, then `wandb sync {self._files}`)")
         self._run = self._start(name=self._folder.name, job_type="study", config=self._manifest)
 
     def _start(self, **what: Any) -> Run:
@@ -106,7 +106,7 @@ class Tracker:
                 disable_git=True,
                 disable_code=True,
                 x_disable_stats=True,
-                x_disable_meta=True,  # the manifest knows, and a run for each trial starts in a tenth of the time
+                x_disable_meta=True,  # the manifest has it, and a trial's run starts ten times faster
                 x_save_requirements=False,
             ),
             **what,
@@ -140,7 +140,7 @@ class Tracker:
     def _finish(self, exit_code: int) -> None:
         if not self._run:
             return
-        for run in self._runs.values():  # interrupted
+        for run in self._runs.values():  # of interrupted trials
             run.finish(exit_code=1)
         self._run.log({"table": _table(self._folder.trials())})
         if exit_code == 0:
@@ -156,7 +156,7 @@ class Tracker:
             chart = wandb.plot.bar(_table(weights), "parameter", "importance", title="Importance (PED-ANOVA)")
             run.log({"importance": chart})
         if len(confirmation := folder.confirmation()):
-            run.log({"confirmation": _table(confirmation.drop(columns="trial"))})  # its settings are named
+            run.log({"confirmation": _table(confirmation.drop(columns="trial"))})  # the column `setting` names trials
         best = folder.best(MODELS).trial.tolist()
         settings = {str(trial): folder.parameters(trial) for trial in best}
         models = wandb.Artifact(f"{folder.name}-models", "model", "The best trials' replicas", metadata=settings)

@@ -105,10 +105,10 @@ TRIES = {
     "nothing declared": ('return {\n            "depth"', 'return {} and {\n            "depth"', "", "experiment bowl: metrics: found {}, expected a mapping"),
     "a reserved name": ('"speed": Metric', '"seed": Metric', "", "metrics: found 'seed', expected a printable name"),
     "a meaning alone": ('Metric("how fast it is, measured on request", ideal=None, examined=True)', '"fast"', "", "metrics: speed: found 'fast', expected"),
-    "no model": ("return model\n", "return None\n", "", "experiment bowl: train: found None returned, expected a torch.nn.Module"),
-    "no rung": ("if step in ends:", "if step > steps:", "", "train: found 0 calls of on_rung with rungs=1, expected one"),
-    "another model": ("return model\n", "return nn.Linear(2, 2)\n", "", "experiment bowl: model: found the tensors {'at': [2, 2]}, but train returned"),
-    "an objective that cannot be": ("diverged=0.0, failure=0.5", "failure=0.5", "", "found depth first, in which diverged replicas do not count"),
+    "no model": ("return model\n", "return None\n", "", "experiment bowl: train: returned None, expected a torch.nn.Module"),
+    "no rung": ("if step in ends:", "if step > steps:", "", "train: called on_rung 0 times with rungs=1"),
+    "another model": ("return model\n", "return nn.Linear(2, 2)\n", "", "experiment bowl: model: found the tensors {'at': [2, 2]}, expected those that train returns"),
+    "an objective that cannot be": ("diverged=0.0, failure=0.5", "failure=0.5", "", "found depth first, a metric that leaves out diverged replicas"),
 }  # fmt: skip
 
 
@@ -137,7 +137,7 @@ def test_examining_what_has_no_examination(folder, capsys, monkeypatch):
     (folder / "bowl.py").write_text(BOWL.replace("def examine(", "def look("))
     said, code = say(capsys, monkeypatch, "train", "bowl-slow.toml", "--experiment", "bowl.py", "--examine")
     assert code == 2
-    assert "--examine: experiment bowl has no `examine`" in said
+    assert "--examine: experiment bowl has no method `examine`" in said
 
 
 def test_training_and_examining_in_this_process(folder, capsys, monkeypatch):

@@ -124,7 +124,7 @@ def test_an_address_where_nobody_is(command, spaces, tmp_path):
         address = f"127.0.0.1:{nobody.getsockname()[1]}"
         done = command("run", spaces / "hue.toml", "--name", "x", "--out", tmp_path, "--address", address)
     assert done.returncode == 2
-    assert f"--address: found nobody at {address}" in done.stderr
+    assert f"--address: nothing listens at {address}" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 

@@ -127,7 +127,7 @@ def test_a_journal_damaged_in_its_middle_is_named(hue, tmp_path):
     path = shutil.copytree(hue.path, tmp_path / "damaged")
     journal = path / "optuna.journal"
     journal.write_bytes(journal.read_bytes().replace(b"{", b"#", 40))
-    with pytest.raises(InputError, match=r"optuna.journal: is no journal.* `study resume` makes it anew"):
+    with pytest.raises(InputError, match=r"optuna.journal: damaged: .* `study resume` makes a new one"):
         study.load(path).optuna()
 
 

@@ -62,7 +62,7 @@ def test_constraints_tell_by_how_much_they_are_broken(replicas):
     [
         ({"objectives": ("isolatoin",)}, "--objective: found 'isolatoin', expected one of isolation, utility"),
         ({"objectives": ("vibrancy_r2",)}, "rotating all hues scores 0.942"),
-        ({"objectives": ("utility", "utility")}, "expected different ones"),
+        ({"objectives": ("utility", "utility")}, "expected distinct metrics"),
         ({"constraints": ("utility > 0.9",)}, "expected a metric, >= or <=, and a number"),
         ({"constraints": ("beauty >= 0.9",)}, "--constraint: found 'beauty'"),
         ({"constraints": ("utility >= much",)}, "'utility >= 0.99'"),
@@ -80,8 +80,8 @@ def test_wrong_goals(arguments, said):
         (RED, {"objectives": ("hue_blindness",)}, "--objective: found 'hue_blindness', expected one of isolation"),
         (RED, {"constraints": ("hue_residual <= 0.1",)}, "--constraint: found 'hue_residual'"),
         (METRICS, {"objectives": ("red_blindness",)}, "--objective: found 'red_blindness'"),
-        (METRICS, {"objectives": ("wheel",)}, "found 'wheel', which is measured at confirmation alone"),
-        (METRICS, {"objectives": ("labelled",)}, "found labelled first, in which diverged replicas do not count"),
+        (METRICS, {"objectives": ("wheel",)}, "found 'wheel', which is measured only at confirmation"),
+        (METRICS, {"objectives": ("labelled",)}, "found labelled first, a metric that leaves out diverged replicas"),
     ],
 )
 def test_a_study_measures_its_own_concept(metrics, wanted, said):

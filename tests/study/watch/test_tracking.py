@@ -150,7 +150,7 @@ def test_who_is_not_logged_in_is_asked_nothing(hue, tmp_path):
     finally:
         process.kill()
         os.close(ours)
-    assert "W&B stays offline, for want of a login; `wandb login`" in said
+    assert "W&B stays offline: not logged in (`wandb login`" in said
     assert [run.exits for run in runs(folder)] == [[0]]
 
 
