@@ -131,8 +131,11 @@ FLAGS = {
         ["run", HUE, "--objective", "red_blindness"],
         "found 'red_blindness', expected one of",
     ),
-    "an objective twice": (["run", HUE, "--objective", "utility", "--objective", "utility"], "expected distinct metrics"),
-    "a constraint that is none": (["run", HUE, "--constraint", "utility > 1"], "--constraint: found 'utility > 1'"),
+    "an objective twice": (
+        ["run", HUE, "--objective", "utility", "--objective", "utility"],
+        "expected distinct metrics",
+    ),
+    "no constraint": (["run", HUE, "--constraint", "utility > 1"], "--constraint: found 'utility > 1'"),
     "an unknown sampler": (["run", HUE, "--sampler", "magic"], "--sampler"),
     "a sampler without constraints": (
         ["run", HUE, "--sampler", "cmaes", "--constraint", "utility >= 0.9"],
@@ -143,7 +146,7 @@ FLAGS = {
     "no time for a trial": (["run", HUE, "--limit", "0"], "--limit"),
     "negative memory": (["run", HUE, "--memory", "-1"], "--memory"),
     "steps without end": (["run", HUE, "--steps", "99999999999"], "--steps"),
-    "an address that is none": (["run", HUE, "--address", "nonsense"], "--address: found 'nonsense', expected auto or"),
+    "no address": (["run", HUE, "--address", "nonsense"], "--address: found 'nonsense', expected auto or"),
     "an address of Ray's client": (["run", HUE, "--address", "ray://127.0.0.1:1"], "or `study submit` from elsewhere"),
     "storage that nobody knows": (
         ["run", HUE, "--out", "no-such-scheme://x"],

@@ -84,7 +84,7 @@ def read(parse, where):
 
 
 def fuzz(cases, **strategies):
-    """Run a function on so many cases; one that takes ten seconds hangs."""
+    """Run a function on many cases; one that takes ten seconds hangs."""
 
     def run(test):
         checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]

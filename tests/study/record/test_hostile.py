@@ -214,7 +214,7 @@ def test_a_state_of_cmaes_that_is_more_than_arrays_is_refused(copied, canary, ke
 
 
 def test_a_state_of_cmaes_that_a_kill_cut_short_is_a_failed_trial(copied):
-    """Optuna writes it in parts; of a trial that has not ended nobody knows more than that."""
+    """Optuna writes it in parts, and nothing else is known of a trial that has not ended."""
     folder = study.load(copied)
     search = folder.optuna()
     trial = search.ask()

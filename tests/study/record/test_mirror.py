@@ -27,7 +27,7 @@ STAYS = ("ray", "wandb", "tensorboard", ".lock")
 
 @pytest.fixture
 def url(request, tmp_path, monkeypatch):
-    """A URL to keep studies at, of a machine without working copies: of files, or of the storage that a test asks for."""
+    """A URL to keep studies at, in files or in the storage that a test asks for. No working copies exist yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     files = (tmp_path / "bucket" / "prefix").as_uri()
     asked = getattr(request, "param", "files")
@@ -78,7 +78,7 @@ def test_only_what_changed_is_uploaded_again(working, tmp_path):
 
 
 def test_what_the_journal_does_not_know_is_in_the_table(working, url, tmp_path):
-    """As when a driver was killed between the upload of the table and that of the journal."""
+    """So it is when a driver was killed between the upload of the table and that of the journal."""
     with mirror(working):
         pass
     kept = tmp_path / "bucket" / "prefix" / "hue" / JOURNAL

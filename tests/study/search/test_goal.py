@@ -104,6 +104,6 @@ def test_the_default_objective_is_the_first_metric():
 
 
 def test_a_constraint_on_nothing_is_broken(replicas):
-    """As that on the labels of a trial all of whose replicas diverged: Optuna takes no NaN."""
+    """A trial whose replicas all diverged has no labels to count, and Optuna takes no NaN."""
     nothing = replicas.assign(diverged=True, labelled=np.nan)
     assert Goal(METRICS, constraints=("labelled <= 3000",)).violations(nothing) == {"labelled <= 3000": np.inf}

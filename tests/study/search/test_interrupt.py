@@ -25,7 +25,7 @@ try:
         time.sleep(60)
 except KeyboardInterrupt:
     print("whole", flush=True)
-    time.sleep(60 if "report" in sys.argv else 0)  # what there is is reported
+    time.sleep(60 if "report" in sys.argv else 0)  # the first rung is reported
 """
 
 

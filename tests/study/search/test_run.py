@@ -188,7 +188,7 @@ def test_a_study_that_was_killed_and_interrupted_goes_on_where_it_was(spaces, tm
     assert all(trial.state.is_finished() for trial in whole.optuna().trials)
     kept = whole.trials().drop(columns="seconds")[lambda rows: rows.trial.isin(ended.trial)]
     pd.testing.assert_frame_equal(kept.reset_index(drop=True)[ended.columns], ended.reset_index(drop=True))
-    for trial in running:  # they were trained again with what had been proposed by then, all of it or some
+    for trial in running:  # they were trained again with the values proposed before the kill, all of them or some
         assert trial.params.items() <= whole.optuna().trials[trial.number].params.items()
     assert len({tuple(trial.params.items()) for trial in whole.optuna().trials}) == trials  # nothing proposed twice
     assert [run["trials"] for run in whole.manifest()["history"]] == [500, 500]
