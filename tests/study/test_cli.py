@@ -147,7 +147,7 @@ FLAGS = {
     "negative memory": (["run", HUE, "--memory", "-1"], "--memory"),
     "steps without end": (["run", HUE, "--steps", "99999999999"], "--steps"),
     "no address": (["run", HUE, "--address", "nonsense"], "--address: found 'nonsense', expected auto or"),
-    "an address of Ray's client": (["run", HUE, "--address", "ray://127.0.0.1:1"], "or `study submit` from elsewhere"),
+    "an address of Ray's client": (["run", HUE, "--address", "ray://127.0.0.1:1"], "(elsewhere: `study submit`)"),
     "storage that nobody knows": (
         ["run", HUE, "--out", "no-such-scheme://x"],
         "expected a URL that PyArrow or fsspec knows",
