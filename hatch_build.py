@@ -1,4 +1,4 @@
-"""What a wheel has beside packages: the search spaces, and notebooks without their outputs, which take megabytes."""
+"""Adds to a wheel the search spaces, and the notebooks without their outputs, which take megabytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class Data(BuildHookInterface):
-    """Puts search_spaces/ and stripped notebooks of analysis/ into a wheel."""
+    """Puts search_spaces/ and the stripped notebooks of analysis/ into a wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "editable":

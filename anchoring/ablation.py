@@ -1,7 +1,7 @@
-"""Kinds of ablation: what is taken away from a trained replica, by its weights or from its activations at run time.
+"""Kinds of ablation: ways to take a concept away from a trained replica, by its weights or by its activations.
 
-Every kind is a table of the setting, found by its `kind`. What a kind does is a set of edits of layers' activations;
-the two kinds that change weights also say how, and their edits give the same outputs.
+A setting's table `ablation` names the kind, and its other keys are that class's fields. Every kind edits the
+activations of layers. Two kinds, `Ablate` and `Prune`, can change the weights instead, with the same outputs.
 """
 
 from __future__ import annotations
@@ -23,31 +23,46 @@ from anchoring.layers import Edits, emptied
 
 
 class Ablation(Config):
-    """What every kind has: the layer it acts on."""
+    """The base of all kinds.
+
+    Args:
+        layer: the layer that it acts on.
+    """
 
     layer: str = "encoder"
 
     @property
     def kind(self) -> str:
-        """What a setting calls it: its class's name in small letters."""
+        """The `kind` of a setting that asks for it: the class's name in lower case."""
         return type(self).__name__.lower()
 
     @abstractmethod
     def edits(self, model: nn.Module, target: Target | None = None) -> Edits:
-        """What to do to the activations of one replica. `target` is what the concept is, for kinds that are fitted."""
-
-    def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
-        """Raise ValueError, starting with the offending key, if this does not fit the model.
+        """How the activations of one replica are edited.
 
         Args:
-            width: the layer's.
-            around: the layers of which the model says which weights write and read them.
-            concept: whether the experiment says what the concept is.
+            model: the replica.
+            target: examples of the concept, for kinds that are fitted to it.
+
+        Returns:
+            Functions of activations [..., K], by layer.
+        """
+
+    def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
+        """Check that the ablation fits a model.
+
+        Args:
+            width: the width of the layer.
+            around: the layers around which the model names weights, as `around` gives them.
+            concept: whether the experiment has a `target`.
+
+        Raises:
+            ValueError: it does not fit. The message starts with the offending key.
         """
 
     @property
     def removed(self) -> tuple[int, ...]:
-        """The dims that are taken away; none if it is a direction, or what was fitted."""
+        """The dims that are taken away. It is empty if a direction is, or something fitted."""
         return ()
 
 
@@ -59,10 +74,10 @@ class _OfWeights(Ablation):
     def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
         check_dims(self.dims, width)
         if self.layer not in around:
-            known = ", ".join(around) or "none"
+            known = f"one of {', '.join(around)}, or " if around else ""
             raise ValueError(
-                f"layer: found {self.layer!r}, around which the model names no weights (it does around {known}), "
-                "expected one of those, or kind 'suppress'"
+                f"layer: found {self.layer!r}, for which the model's `around` names no weights, "
+                f"expected {known}kind 'suppress'"
             )
 
     @property
@@ -75,13 +90,19 @@ class _OfWeights(Ablation):
 
     @abstractmethod
     def changed(self, model: nn.Module) -> nn.Module:
-        """One replica without those weights; the replica itself stays as it is."""
+        """A copy of one replica without those weights."""
 
 
 class Ablate(_OfWeights):
-    """Zeroes the weights that write `dims` (rows and biases) and that read them.
+    """Sets to 0 the weights that write `dims` (rows and biases) and those that read them (columns).
 
-    They are the weights around the layer, whichever side of a normalisation it is on: what is left is normalised again.
+    If the model normalises its activations between the two, the remaining dims are normalised again.
+
+    Examples:
+        >>> model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 3))
+        >>> model.around = {"0": ("0", "1")}
+        >>> Ablate(layer="0", dims=(1,)).changed(model)[0].weight[1]
+        tensor([0., 0., 0.], grad_fn=<SelectBackward0>)
     """
 
     def changed(self, model: nn.Module) -> nn.Module:
@@ -97,7 +118,7 @@ class Ablate(_OfWeights):
 
 
 class Prune(_OfWeights):
-    """Removes those weights: the same outputs as `ablate`, from a smaller model."""
+    """Removes those weights instead. The outputs are those of `Ablate`, from a smaller model."""
 
     def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
         super().check(width, around, concept)
@@ -108,10 +129,10 @@ class Prune(_OfWeights):
 
 
 class _OfActivations(Ablation):
-    """Acts on what lies along some dims, or along a direction instead.
+    """Acts on the part of an activation that lies along some dims, or along a direction instead.
 
-    The alignment of an activation is the share of its length that lies along the dims, or the cosine with the
-    direction, of which only positive ones are touched.
+    The alignment of an activation is the share of its length that lies along the dims, or its cosine with the
+    direction. Activations whose cosine is negative stay as they are.
     """
 
     dims: Dims = (0, 1)
@@ -121,7 +142,7 @@ class _OfActivations(Ablation):
     @model_validator(mode="after")
     def _direction_has_a_length(self) -> _OfActivations:
         if self.direction is not None and not any(self.direction):
-            raise ValueError("direction: found a direction of length 0, expected another")
+            raise ValueError("direction: found only zeros, expected a number other than 0")
         return self
 
     def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
@@ -135,7 +156,7 @@ class _OfActivations(Ablation):
         return self.dims if self.direction is None else ()
 
     def basis(self, like: Tensor) -> Tensor:
-        """Orthonormal rows that span what is taken away of activations `like` these, [n, K]."""
+        """Orthonormal rows [n, K] that span the subspace that is taken away, from activations `like` these [..., K]."""
         if self.direction is None:
             return torch.eye(like.shape[-1], dtype=like.dtype)[list(self.dims)]
         direction = like.new_tensor([self.direction])
@@ -143,9 +164,14 @@ class _OfActivations(Ablation):
 
 
 class Suppress(_OfActivations):
-    """Takes away, at run time, what of an activation lies along the dims (or the direction).
+    """Takes away, at run time, the part of an activation that lies along the dims (or the direction).
 
-    All of it by default; otherwise by the bounded falloff `amount ((x - start)/(1 - start))^power` of its alignment x.
+    The share that is taken away is `amount ((x - start)/(1 - start))^power` of the activation's alignment x above
+    `start`, and 0 below. By default it is all.
+
+    Examples:
+        >>> Suppress(dims=(0,)).edits(nn.Identity())["encoder"](torch.ones(1, 3))
+        tensor([[0., 1., 1.]])
     """
 
     amount: Share = 1
@@ -160,7 +186,11 @@ class Suppress(_OfActivations):
 class Repel(_OfActivations):
     """Turns activations away from the dims (or the direction), keeping their length.
 
-    Alignments above `start` end up between `start` and `end`, by a `linear` or a `bezier` mapping; by default all at 0.
+    A `linear` or `bezier` mapping takes alignments above `start` to between `start` and `end`. By default all become 0.
+
+    Examples:
+        >>> Repel(dims=(0,)).edits(nn.Identity())["encoder"](torch.tensor([[3.0, 4.0]]))
+        tensor([[0., 5.]])
     """
 
     end: Share = 0
@@ -184,31 +214,39 @@ class Repel(_OfActivations):
 
 
 class Leace(Ablation):
-    """Erases, at run time, what a linear probe could read of the concept (Belrose et al. 2023), whatever the dims."""
+    """Erases, at run time, what a linear probe could read of the concept in any dims (Belrose et al. 2023)."""
 
     def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
         if not concept:
-            raise ValueError("kind: found 'leace', which needs a target of the concept, expected another kind")
+            raise ValueError("kind: found 'leace', but the experiment has no `target`, expected another kind")
 
     def edits(self, model: nn.Module, target: Target | None = None) -> Edits:
-        assert target is not None  # as `check` sees to
+        assert target is not None  # `check` has seen to it
         return {self.layer: leace(model, self.layer, target)}
 
 
 ABLATIONS: tuple[type[Ablation], ...] = (Ablate, Prune, Suppress, Repel, Leace)
-"""The kinds of ablation that every experiment has."""
+"""The kinds of ablation that every experiment offers."""
 
 
 def around(model: nn.Module) -> Mapping[str, tuple[str, str]]:
-    """For each layer around which a model names weights, the Linear that writes it and the Linear that reads it.
+    """The layers whose weights can be ablated, each with the names of two `Linear`: the writer and the reader.
 
-    A model says so by an attribute `around`: `{"encoder": ("encoder.2", "decoder.0")}`.
+    A model lists them in an attribute `around`, such as `{"encoder": ("encoder.2", "decoder.0")}`.
     """
     return cast(Mapping[str, tuple[str, str]], getattr(model, "around", {}))
 
 
 def prune(model: nn.Module, layer: str, dims: Sequence[int]) -> nn.Module:
-    """A smaller model without some dims of a layer, whose outputs are those of the ablated one.
+    """Remove some dims of a layer.
+
+    Args:
+        model: one replica, with an attribute `around`; it is not changed.
+        layer: a layer that `around` names.
+        dims: the dims to remove.
+
+    Returns:
+        A smaller model, with the outputs of the ablated one.
 
     Raises:
         ValueError: the layer has no such dims.
@@ -225,7 +263,7 @@ def prune(model: nn.Module, layer: str, dims: Sequence[int]) -> nn.Module:
 
 
 def weights_around(model: nn.Module, layer: str) -> tuple[nn.Linear, nn.Linear]:
-    """The Linear that writes a layer of one replica, and the one that reads it."""
+    """The `Linear` that writes a layer of one replica, and the one that reads it."""
     writer, reader = (model.get_submodule(name) for name in around(model)[layer])
     assert isinstance(writer, nn.Linear)
     assert isinstance(reader, nn.Linear)
@@ -234,4 +272,4 @@ def weights_around(model: nn.Module, layer: str) -> tuple[nn.Linear, nn.Linear]:
 
 def _expect_some_left(dims: tuple[int, ...], width: int, kind: str) -> None:
     if len(dims) == width:
-        raise ValueError(f"dims: found all {width} dimensions, expected kind {kind!r} to leave some")
+        raise ValueError(f"dims: found all {width} dimensions, expected fewer: kind {kind!r} must leave some")

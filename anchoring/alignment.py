@@ -1,8 +1,8 @@
-"""Moving activations along or away from a subspace: what the interventions at run time are made of.
+"""How interventions at run time shrink activations in a subspace, or turn them away from it.
 
 A subspace is given by orthonormal rows, `basis` [n, K]. The alignment of an activation z with it is the share of z's
-length that lies in it, `||P z|| / ||z||`; with a `signed` direction, a single row, it is the cosine, and only positive
-ones count. Falloff and mappings are those of the paper's interventions (arXiv 2512.12469).
+length that lies in it, `||P z|| / ||z||`. If `signed`, the basis is a single row, a direction, and the alignment is
+the cosine with it. The falloff and the mappings are those of the paper's interventions (arXiv 2512.12469).
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from torch import Tensor
 
 
 def alignment(z: Tensor, basis: Tensor, signed: bool = False) -> Tensor:
-    """In [0, 1] for a subspace, in [-1, 1] for a direction: [..., K] to [...]."""
+    """The alignment of activations [..., K] with a subspace, in [0, 1], or a direction, in [-1, 1]: [...]."""
     coordinates = z @ basis.T
     along = coordinates[..., 0] if signed else coordinates.norm(dim=-1)
     return along / z.norm(dim=-1).clamp(min=1e-12)
 
 
 def falloff(x: Tensor, start: float, amount: float, power: float) -> Tensor:
-    """Bounded falloff of an alignment: `amount ((x - start)/(1 - start))^power` above `start`, 0 up to it."""
+    """The bounded falloff of an alignment: `amount ((x - start)/(1 - start))^power` above `start`, else 0."""
     rise = ((x - start) / (1 - start)).clamp(min=0)
     return torch.where(x > start, amount * rise.pow(power), 0.0)
 
 
 def suppress(z: Tensor, basis: Tensor, gate: Callable[[Tensor], Tensor], signed: bool = False) -> Tensor:
-    """Take `gate(alignment)` of an activation's part in the subspace away: `z - gate P z`, [..., K] to [..., K]."""
+    """Take away the share `gate(alignment)` of an activation's part in the subspace: `z - gate P z`, [..., K]."""
     share = gate(alignment(z, basis, signed).clamp(max=1))
     return z - share.unsqueeze(-1) * (z @ basis.T @ basis)
 
 
 @dataclass(frozen=True)
 class Bend:
-    """Where alignments above `start` go: between `start` and `end`; those up to it stay.
+    """A mapping of alignments from [start, 1] to [start, end]. Those below `start` stay as they are.
 
-    `linear` shrinks [start, 1] to [start, end]. `bezier` is the cubic curve that leaves (start, start) with slope 1 and
-    arrives at (1, end) with slope 0, its control points 1/sqrt(2) of the way to where the two tangents meet.
+    `linear` shrinks the range evenly. `bezier` is the cubic curve that leaves (start, start) with slope 1 and arrives
+    at (1, end) with slope 0. Its control points lie 1/sqrt(2) of the way to the point where the two tangents meet.
     """
 
     kind: str
@@ -76,10 +76,10 @@ class Bend:
 
 
 def repel(z: Tensor, basis: Tensor, mapping: Bend, signed: bool = False) -> Tensor:
-    """Turn activations away from the subspace, keeping their length, until their alignment is as mapped.
+    """Turn activations [..., K] away from the subspace, keeping their length, until their alignment is as mapped.
 
-    Each turns in the plane of its part in the subspace and its part orthogonal to it; one without an orthogonal part
-    takes that of the coordinate axis which the subspace covers least. [..., K] to [..., K].
+    Each turns in the plane of its part in the subspace and its part orthogonal to it. If it has no orthogonal part, it
+    turns towards a coordinate axis: the axis that the subspace covers least.
     """
     x = alignment(z, basis, signed)
     along = z @ basis.T @ basis

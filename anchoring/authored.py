@@ -1,4 +1,4 @@
-"""What an author of an experiment writes, and what training and measuring ask of it: everything of one replica."""
+"""What the author of an experiment writes, always for one replica, and how it is applied to many."""
 
 from __future__ import annotations
 
@@ -22,42 +22,54 @@ from anchoring.terms import TERMS, Term
 
 
 class Authored(ABC):
-    """The model, the data and the measures of an experiment; `AnchoredExperiment` adds what studies ask."""
+    """The model, the data and the metrics of an experiment. `AnchoredExperiment` adds what studies need."""
 
     name: ClassVar[str]
+    """The name by which search spaces choose the experiment."""
     Setting: ClassVar[type[Setting]] = Setting
+    """The class of its settings."""
     attributes: ClassVar[Sequence[str]] = ()
-    """What labels may be given for: the keys of `Data.attributes`."""
+    """The keys of `Data.attributes`, which labels may be given for."""
     terms: ClassVar[Sequence[type[Term]]] = TERMS
-    """The classes of terms that a setting may name: `(*TERMS, MyTerm)` adds one."""
+    """The terms that a setting may name: `(*TERMS, MyTerm)` adds one."""
     ablations: ClassVar[Sequence[type[Ablation]]] = ABLATIONS
-    """The kinds of ablation that a setting may name."""
+    """The kinds of ablation that a setting may name: `(*ABLATIONS, MyKind)` adds one."""
 
     @abstractmethod
     def build(self, setting: Any) -> nn.Module:
-        """One model. Its submodules are its layers; a forward takes [B, ...] and returns [B, ...].
+        """Make one untrained model, whose submodules are its layers.
 
-        It is a function of its parameters and its input: without dropout, and without running statistics.
+        Its forward takes inputs [B, ...] and returns outputs [B, ...]. They may depend on parameters and inputs only:
+        it has no dropout and no running statistics.
         """
 
     @abstractmethod
     def data(self, setting: Any) -> Data:
-        """What it is trained on. It is asked for often, so cache what takes long."""
+        """The data it is trained on. This is called often, so cache whatever takes long."""
 
     @abstractmethod
     def metrics(self, setting: Any) -> Mapping[str, Any]:
-        """What `measure` measures, by name (`study.experiment.Metric`), the objective first.
+        """The metrics that `measure` returns, by name (`study.experiment.Metric`), the objective first.
 
-        Two more are measured if they are named: `labelled`, the samples that carried a label of a term in training, and
-        `loss.<term>` of each term that acts in validation.
+        Two more are measured if they are named here: `labelled`, the number of samples that carried a label of a term
+        in training, and `loss.<term>`, the loss of a term that acts in validation.
         """
 
     @abstractmethod
     def measure(self, intact: Edited, ablated: Edited, setting: Any) -> Mapping[str, Tensor]:
-        """The metrics of one replica: scalars, by name. Each model is a function from inputs to outputs."""
+        """Measure one replica.
+
+        Args:
+            intact: the trained model, a function from inputs [B, ...] to outputs [B, ...].
+            ablated: the same model ablated.
+            setting: its setting.
+
+        Returns:
+            Scalars, by the names of metrics.
+        """
 
     def loss(self, output: Tensor, target: Tensor, setting: Any) -> Tensor:
-        """The task's loss of each sample [B]; unless it says otherwise, the mean squared error."""
+        """The task's loss of each sample [B], from outputs and targets [B, ...]: by default the mean squared error."""
         return (output - target).square().reshape(len(output), -1).mean(1)
 
     def validation(self, setting: Any) -> Data | None:
@@ -65,18 +77,22 @@ class Authored(ABC):
         return None
 
     def target(self, setting: Any) -> Target | None:
-        """What the concept is, for erasure and probes that are fitted to it."""
+        """Examples of the concept, for erasure and probes, which are fitted to them."""
         return None
 
     def references(self, setting: Any) -> Sequence[Path]:
         """Files of fixed settings to compare with."""
         return ()
 
-    def check(self, setting: Any) -> None:  # noqa: B027  # may be given
-        """Raise ValueError, starting with the offending key, if a setting's own tables do not fit together."""
+    def check(self, setting: Any) -> None:  # noqa: B027  # optional
+        """Check that the tables that the experiment adds to its settings fit together.
+
+        Raises:
+            ValueError: they do not. The message starts with the offending key.
+        """
 
     def example(self, setting: Any) -> Tensor:
-        """Two inputs, by whose shape the layers' widths are found."""
+        """Two inputs. The layers' widths are found by running the model on them."""
         return self.data(setting).inputs[:2]
 
     def model(self, setting: Any, seeds: Sequence[int]) -> Replicas:
@@ -84,20 +100,28 @@ class Authored(ABC):
         return Replicas(partial(self.build, setting), seeds)
 
     def edits(self, setting: Any) -> Callable[[nn.Module], Edits]:
-        """What a setting's ablation does to the activations of one replica."""
+        """A setting's ablation: a function from one replica to the edits of its activations."""
         return partial(setting.ablation.edits, target=self.target(setting))
 
     def ablated(self, model: Replicas, setting: Any) -> Callable[[Tensor], Tensor]:
-        """The replicas as a setting's ablation leaves them: a function from inputs [N, ...] to outputs [R, N, ...]."""
+        """The replicas, ablated as a setting says: a function from inputs [N, ...] to outputs [R, N, ...]."""
         return model.edited(self.edits(setting))
 
     def measured(
         self, model: Replicas, setting: Any, edits: Callable[[nn.Module], Edits] | None = None
     ) -> dict[str, Tensor]:
-        """`measure`, of every replica, [R] each: ablated as the setting says or with other edits.
+        """Measure every replica.
+
+        Args:
+            model: the replicas.
+            setting: their setting.
+            edits: an ablation to use instead of the setting's.
+
+        Returns:
+            Each metric, [R].
 
         Raises:
-            InputError: `measure` returns what `metrics` does not declare, or a metric that is not a number.
+            InputError: `measure` returns a metric that `metrics` does not declare, or one that is not a number.
         """
         edits = edits or self.edits(setting)
 

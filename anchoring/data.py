@@ -1,4 +1,4 @@
-"""What a replica is trained on: samples, how likely each is, and what labels may say of it."""
+"""What a replica is trained on: samples, how likely each is to be drawn, and what it may be labelled for."""
 
 from __future__ import annotations
 
@@ -15,9 +15,17 @@ class Data:
 
     Args:
         inputs: [N, ...], what the model takes.
-        attributes: name to [N] in [0, 1]: how much of something a sample has, which labels are given for.
-        weights: [N], how likely each sample is; they need not sum to 1. Without them all are equally likely.
-        targets: [N, ...], what the model should answer; without them the inputs, as of an autoencoder.
+        attributes: name to [N] in [0, 1]: how much each sample has of something that a label may be given for.
+        weights: [N], how likely each sample is to be drawn, up to a factor. Without them all are equally likely.
+        targets: [N, ...], what the model should answer. Without them it should answer its inputs: an autoencoder.
+
+    Raises:
+        ValueError: a tensor has not one row for each sample, or the weights are negative, infinite or all 0.
+
+    Examples:
+        >>> x = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+        >>> Data(x, attributes={"first": x[:, 0]}, weights=torch.tensor([1.0, 3.0])).attributes["first"]
+        tensor([0., 1.])
     """
 
     inputs: Tensor
@@ -31,4 +39,4 @@ class Data:
             if tensor is not None and len(tensor) != len(self.inputs):
                 raise ValueError(f"{name}: found {len(tensor)} rows, expected {len(self.inputs)}, one for each sample")
         if self.weights is not None and not (self.weights.min() >= 0 and 0 < self.weights.sum() < torch.inf):
-            raise ValueError("weights: found some that are not 0 or more, or all 0, expected how likely samples are")
+            raise ValueError("weights: found negative, infinite or NaN ones, or only 0, expected each 0 or more")

@@ -1,8 +1,8 @@
 """Dopesheets: tables of keyframes that say how the learning rate and the regularizers' weights move over training.
 
-Columns STEP, PHASE and ACTION are reserved; each other column is a property, `name[:space[:timing]]`, moved from key
-to key. A STEP is absolute (`1000`), or counts from the nearest absolute row before or after it (`+10`, `-10`), or
-is a fraction of the gap between the absolute rows around it (`+0.5`, `-0.25`).
+The columns STEP, PHASE and ACTION are reserved. Each other column is a property, `name[:space[:timing]]`, which moves
+from one key to the next. A STEP is absolute (`1000`), an offset from the nearest absolute row before or after it
+(`+10`, `-10`), or a fraction of the gap between the absolute rows around it (`+0.5`, `-0.25`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from anchoring.errors import InputError
 from anchoring.motion import TIMINGS, Motion
 
 RESERVED = ("STEP", "PHASE", "ACTION")
-LAST_STEP = 10_000_000  # a table is made of every step, so a mistyped one must not fill the memory
+LAST_STEP = 10_000_000  # tables hold a value for every step, so a typo could fill the memory
 
 SPACES = ("linear", "log")
 
@@ -41,7 +41,7 @@ class Property:
             raise ValueError(f"{self.name}: found {self.space}:{self.timing}, expected {SPACES} and {TIMINGS}")
 
     def motion(self, step: int) -> tuple[int, Motion]:
-        """When the transition under way at a step began, and the transition, in the property's space."""
+        """The step at which the transition under way at `step` began, and the transition, in the property's space."""
         known = self._known()
         i = bisect_right(self.steps, step) - 1
         if i < 0:
@@ -50,18 +50,21 @@ class Property:
         return self.steps[i], Motion(known[i], known[end], self.steps[end] - self.steps[i], self.timing)
 
     def tabulate(self, length: int) -> np.ndarray:
-        """The value at each of the steps 0..length-1. It holds its first key before, and its last key after."""
+        """The value at each step from 0 to length - 1: [length].
+
+        Before the first key it is the first key's value, and after the last key the last one's.
+        """
         table = np.full(length, self._known()[0])
         for start, end in zip(self.steps, [*self.steps[1:], length], strict=True):
             table[start:end] = self.motion(start)[1].values(np.arange(end - start))[: max(length - start, 0)]
         return self.from_space(table)
 
     def to_space(self, values: np.ndarray | float) -> np.ndarray:
-        """Values as they are interpolated: in log space, ln(max(v, 1e-10))."""
+        """Convert values to the space in which they are interpolated: in log space, ln(max(v, 1e-10))."""
         return np.log(np.maximum(values, 1e-10)) if self.space == "log" else np.asarray(values)
 
     def from_space(self, values: np.ndarray) -> np.ndarray:
-        """Interpolated values as they are used."""
+        """Convert interpolated values back."""
         return np.exp(values) if self.space == "log" else values
 
     def _known(self) -> np.ndarray:
@@ -70,7 +73,7 @@ class Property:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the sheet after its STEP is resolved. Rows are sorted by step."""
+    """A row of the sheet, with its STEP resolved. Rows are sorted by step."""
 
     step: int
     phase: str
@@ -79,7 +82,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Dopesheet:
-    """A parsed sheet. `text` keeps its cells as written, header first, so that it can be written again."""
+    """A parsed sheet. `text` has its cells as they were written, header first.
+
+    Examples:
+        >>> sheet = Dopesheet.parse([["STEP", "lr:linear:linear"], ["0", "0"], ["+0.5", "0.1"], ["4", ""]])
+        >>> sheet.table()["lr"].tolist()
+        [0.0, 0.05, 0.1, 0.1, 0.1]
+    """
 
     rows: tuple[Row, ...]
     properties: tuple[Property, ...]
@@ -87,7 +96,7 @@ class Dopesheet:
     file: str = field(default="dopesheet", compare=False)
 
     def __len__(self) -> int:
-        """How many steps a training by this sheet has: from 0 to the last row's, inclusive."""
+        """How many steps a training by this sheet has: from 0 to the last row's step, inclusive."""
         return self.rows[-1].step + 1
 
     def table(self) -> dict[str, np.ndarray]:
@@ -95,11 +104,11 @@ class Dopesheet:
         return {p.name: p.tabulate(len(self)) for p in self.properties}
 
     def phase(self, step: int) -> str:
-        """The phase that a step is in: that of the last row, at or before it, that names one."""
+        """The phase of a step: the one that was named last, in a row at or before the step."""
         return next((row.phase for row in reversed(self.rows) if row.step <= step and row.phase), "")
 
     def actions(self) -> dict[int, tuple[str, ...]]:
-        """The actions of the steps that have some, by step."""
+        """The actions by step, for each step that has any."""
         found: dict[int, tuple[str, ...]] = {}
         for row in self.rows:
             if row.actions:
@@ -108,9 +117,14 @@ class Dopesheet:
 
     @classmethod
     def parse(cls, text: Sequence[Sequence[str]], file: str = "dopesheet") -> Dopesheet:
-        """Read the cells of a sheet, header first.
+        """Read the cells of a sheet.
 
-        Raises InputError, naming file, row (numbered as a text editor does) and column.
+        Args:
+            text: rows of cells, the header first.
+            file: the name that messages start with.
+
+        Raises:
+            InputError: the sheet is wrong. The message names file, row and column; rows count from 1, the header.
         """
         header, *body = [[cell.strip() for cell in row] for row in text] or [[]]
         for number, row in enumerate([header, *body], start=1):
@@ -121,10 +135,11 @@ class Dopesheet:
         for number, row in numbered:
             if len(row) != len(header):
                 raise InputError(
-                    f"{file}: row {number}: found {len(row)} cells, expected {len(header)} (ranges are quoted)"
+                    f"{file}: row {number}: found {len(row)} cells, expected {len(header)} "
+                    "(a range needs quotes, since it has commas)"
                 )
         if not numbered:
-            raise InputError(f"{file}: found no rows of keys, expected at least one")
+            raise InputError(f"{file}: found no rows below the header, expected at least one")
         steps = resolve_steps([row[header.index("STEP")] for _, row in numbered], file, [n for n, _ in numbered])
         ordered = sorted(zip(steps, numbered, strict=True), key=lambda pair: pair[0])
 
@@ -137,22 +152,22 @@ class Dopesheet:
         )
         properties = []
         for index, (name, space, timing) in columns.items():
-            keys = {}  # of several keys on one step the last row's holds
+            keys = {}  # if several rows have one step, the last row wins
             for step, (number, row) in ordered:
                 if row[index]:
                     keys[step] = _number(row[index], f"{file}: row {number}, column {name}")
             if not keys:
                 raise InputError(
-                    f"{file}: column {name}: found no key, expected at least one (or leave the column out)"
+                    f"{file}: column {name}: found no values, expected at least one (or leave the column out)"
                 )
             properties.append(Property(name, space, timing, tuple(keys), tuple(keys.values())))
         return cls(rows, tuple(properties), tuple(tuple(row) for row in text), file)
 
 
 def resolve_steps(cells: Sequence[str], file: str = "dopesheet", numbers: Sequence[int] | None = None) -> list[int]:
-    """Absolute steps of a STEP column, in its own order.
+    """The absolute steps of a STEP column, in the column's order.
 
-    Relative steps refer to absolute rows only; fractions are of the gap around them, rounded half to even.
+    Relative steps count from absolute rows only. Fractions are of the gap around them, rounded half to even.
     """
     numbers = numbers or range(2, len(cells) + 2)
     absolute = [int(cell) if re.fullmatch(r"\d{1,15}", cell) else None for cell in cells]
@@ -166,24 +181,24 @@ def resolve_steps(cells: Sequence[str], file: str = "dopesheet", numbers: Sequen
         elif re.fullmatch(r"[+-]\d{1,15}", cell):
             start = before if cell[0] == "+" else after
             if start is None:
-                raise InputError(f"{where}an absolute step {'above' if cell[0] == '+' else 'below'} it to count from")
+                raise InputError(f"{where}a row {'above' if cell[0] == '+' else 'below'} with an absolute step")
             step = start + int(cell)
         else:
             if not re.fullmatch(r"[+-](\d*\.\d+|\d+\.)(e-?\d{1,3})?", cell) or not 0 < abs(float(cell)) < 1:
-                raise InputError(f"{where}a step (1000), an offset (+10, -10) or a fraction (+0.5) between 0 and 1")
+                raise InputError(f"{where}a step (1000), an offset (+10, -10) or a fraction between 0 and 1 (+0.5)")
             if before is None or after is None:
-                raise InputError(f"{where}absolute steps above and below it")
+                raise InputError(f"{where}rows above and below with absolute steps")
             step = round((before if cell[0] == "+" else after) + float(cell) * (after - before))
         if not 0 <= step <= LAST_STEP:
-            raise InputError(f"{where}a step from 0 to {LAST_STEP:,}, and it is step {step:,}")
+            raise InputError(f"{where}a step from 0 to {LAST_STEP:,}: this is step {step:,}")
         resolved.append(step)
     return resolved
 
 
 def rescale(text: Sequence[Sequence[str]], length: int, file: str = "dopesheet") -> list[list[str]]:
-    """The cells of a sheet stretched or shrunk to `length` steps: absolute steps and whole offsets alike.
+    """Stretch or shrink a sheet to `length` steps, by scaling its absolute steps and whole offsets.
 
-    Raises InputError if the sheet is wrong, or too short or crowded to have that length.
+    Raises InputError if the sheet is wrong, or if rounding makes that length impossible.
     """
     before = len(Dopesheet.parse(text, file))
     scale = (length - 1) / max(before - 1, 1)
@@ -196,17 +211,15 @@ def rescale(text: Sequence[Sequence[str]], length: int, file: str = "dopesheet")
     after = len(Dopesheet.parse(rows, file))
     if after != length:
         raise InputError(
-            f"{file}: found {before} steps that rescale to {after}, expected {length} (try another number)"
+            f"{file}: found {before} steps, which can be rescaled to {after}, expected {length}: ask for another number"
         )
     return rows
 
 
 def _columns(header: list[str], file: str) -> dict[int, tuple[str, str, str]]:
-    """Property columns by index: name, space, timing."""
+    """The name, space and timing of each property's column, by the column's index."""
     if "STEP" not in header:
-        raise InputError(
-            f"{file}: row 1: found no STEP column, expected STEP, PHASE, ACTION and a property each, with commas"
-        )
+        raise InputError(f"{file}: row 1: found no column STEP, expected a header such as STEP,PHASE,ACTION,lr")
     columns = {}
     for index, cell in enumerate(header):
         if cell in RESERVED:

@@ -14,7 +14,12 @@ from anchoring.layers import activations
 
 @dataclass(frozen=True)
 class Target:
-    """What a concept is, for what is fitted to it: inputs [N, ...], and what is to be read of each, [N, T]."""
+    """Examples of a concept, for erasure and probes, which are fitted to them.
+
+    Args:
+        inputs: what the model takes, [N, ...].
+        values: the concept as numbers, [N, T]: what a probe should predict, or erasure make unpredictable.
+    """
 
     inputs: Tensor
     values: Tensor
@@ -22,16 +27,24 @@ class Target:
 
 @torch.no_grad()
 def leace(model: nn.Module, layer: str, target: Target) -> Callable[[Tensor], Tensor]:
-    """Fit the smallest edit, in the least-squares sense, after which no linear map finds the target in a layer.
-
-    It is fitted in double precision. Of a replica whose activations are not all finite, nothing is left but NaN.
+    """Fit the smallest edit, in the least-squares sense, after which no linear map predicts the target from a layer.
 
     Args:
         model: one replica.
-        layer: whose activations [..., K] are edited.
-        target: what is to be erased.
+        layer: the layer that is edited, with activations [..., K].
+        target: examples of the concept to erase.
+
+    Returns:
+        The edit: a function from activations [..., K] to activations [..., K]. It is fitted in double precision. If
+        the replica's activations are not all finite, the edit makes all of them NaN.
+
+    Examples:
+        >>> x = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
+        >>> edit = leace(nn.Sequential(nn.Identity()), "0", Target(x, x[:, :1]))
+        >>> (edit(x) - edit(x).mean(0)).mul(x[:, :1]).mean(0).abs().max().item() < 1e-6  # no covariance is left
+        True
     """
-    with warnings.catch_warnings():  # the package compiles what we do not use by what PyTorch deprecates
+    with warnings.catch_warnings():  # importing the package uses a deprecated part of PyTorch
         warnings.simplefilter("ignore", DeprecationWarning)
         from concept_erasure import LeaceEraser
     z = activations(model, target.inputs)[layer].double()

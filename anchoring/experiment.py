@@ -1,4 +1,4 @@
-"""The base of experiments that are built on this method: what an author writes, and what every such experiment gets."""
+"""The base class of experiments that are built on this method."""
 
 from __future__ import annotations
 
@@ -20,14 +20,61 @@ from anchoring.setting import expect_one_of
 
 
 class AnchoredExperiment(Authored):
-    """A model, data and measures. Everything is written for one replica, and trained as many at once.
+    """A model, data and metrics. All are written for one replica; many replicas are trained at once.
 
-    An author gives a name, the class of its settings, and the methods that are abstract; what else may be given has a
-    default. `study.experiment` says what studies ask of an experiment.
+    A subclass needs a `name`, the class of its settings unless `Setting` will do, and the four abstract methods:
+    `build`, `data`, `metrics` and `measure`. Everything else has a default. `study.experiment` says what studies need
+    of an experiment.
+
+    Examples:
+        >>> from anchoring import AnchoredExperiment, Data
+        >>> from study.experiment import Metric
+        >>> class Halves(AnchoredExperiment):
+        ...     '''An autoencoder of pairs of numbers, which should keep the first number in dimension 0.'''
+        ...     name = "halves"
+        ...     attributes = ("first",)
+        ...
+        ...     def build(self, setting):
+        ...         model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        ...         model.around = {"0": ("0", "1")}
+        ...         return model
+        ...
+        ...     def data(self, setting):
+        ...         x = torch.cartesian_prod(torch.linspace(0, 1, 5), torch.linspace(0, 1, 5))
+        ...         return Data(x, attributes={"first": x[:, 0]})
+        ...
+        ...     def metrics(self, setting):
+        ...         return {"kept": Metric("error of the second number after ablation", 0, higher_is_better=False)}
+        ...
+        ...     def measure(self, intact, ablated, setting):
+        ...         x = self.data(setting).inputs
+        ...         return {"kept": (ablated(x) - x)[:, 1].square().mean()}
+        >>> halves = Halves()
+        >>> rows = [["STEP", "lr", "off"], ["0", "0.01", "1"], ["199", "", ""]]
+        >>> setting = halves.setting({
+        ...     "schedule": {"file": "halves.csv", "rows": rows},
+        ...     "labels": {"first": {"of": "first"}},
+        ...     "regularizers": {"off": {"term": "Subspace", "dims": [0], "layers": ["0"], "labels": {"first": 1.0}}},
+        ...     "ablation": {"kind": "ablate", "layer": "0", "dims": [0]},
+        ... })
+        >>> replicas = halves.train(setting, seeds=[0, 1], rungs=1)
+        >>> halves.measured(replicas, setting)["kept"].shape
+        torch.Size([2])
     """
 
     def setting(self, document: Mapping[str, Any], file: str | Path = "setting") -> Any:
-        """The setting that a document describes. Raises InputError, naming file and key, if it describes none."""
+        """Validate a setting.
+
+        Args:
+            document: the setting as plain data. Its `schedule` is a dopesheet's `file` and `rows` of cells.
+            file: the name that messages start with.
+
+        Returns:
+            An instance of the experiment's `Setting`.
+
+        Raises:
+            InputError: the document is not a setting of this experiment. The message names file and key.
+        """
         self._expect_names()
         context = {"terms": self.terms, "ablations": self.ablations}
         try:
@@ -50,19 +97,31 @@ class AnchoredExperiment(Authored):
         compiled: bool = False,
         on_rung: Callable[..., None] | None = None,
     ) -> Replicas:
-        """Train one replica for each seed; see `anchoring.training.train`."""
+        """Train one replica for each seed.
+
+        Args:
+            setting: what is trained.
+            seeds: one for each replica.
+            rungs: how often the replicas are measured.
+            compiled: whether steps are native code, which pays unless the training is short.
+            on_rung: called with each `anchoring.training.Rung` and the replicas as they are then. If it raises,
+                training ends.
+
+        Returns:
+            The trained replicas.
+        """
         from anchoring.training import train  # Lightning takes seconds to import
 
         return train(self, setting, seeds, rungs=rungs, compiled=compiled, on_rung=on_rung)[0]
 
     def step_kinds(self, setting: Any) -> set[str]:
-        """The kinds of step that a setting's training takes, each of which is compiled by itself."""
+        """The kinds of step in a setting's training. Each is compiled separately."""
         from anchoring.kinds import step_kinds
 
         return step_kinds(setting)
 
     def cannot_compile(self) -> str:
-        """Why steps cannot be compiled here, or nothing."""
+        """Why steps cannot be compiled on this machine; an empty text if they can."""
         return "" if compiler() else "found no C++ compiler (g++, or what CXX names)"
 
     def _parts_fit_together(self, setting: Any) -> None:
@@ -78,7 +137,7 @@ class AnchoredExperiment(Authored):
                 _at(f"regularizers.{name}", partial(term.check, layers[layer]))
             if term.when != "training" and self.validation(setting) is None:
                 raise ValueError(
-                    f"regularizers.{name}.when: found {term.when!r}, expected 'training': no data to validate"
+                    f"regularizers.{name}.when: found {term.when!r}, expected 'training': there is no validation data"
                 )
             for label_name in term.labels or {}:
                 expect_one_of(setting.labels, label_name, f"regularizers.{name}.labels")
@@ -88,7 +147,7 @@ class AnchoredExperiment(Authored):
         _at("ablation", partial(ablation.check, layers[ablation.layer], places, concept))
         file, columns = setting.schedule.file, {column.name: column for column in setting.schedule.properties}
         if "lr" not in columns:
-            raise InputError(f"{file}: found no column lr, expected one (the learning rate)")
+            raise InputError(f"{file}: found no column lr, expected one, for the learning rate")
         for name, column in columns.items():
             if name not in ("lr", *setting.regularizers):
                 known = ", ".join(["lr", *setting.regularizers])
@@ -97,16 +156,16 @@ class AnchoredExperiment(Authored):
                 raise InputError(f"{file}: column {name}: found {min(column.values)}, expected 0 or more")
 
     def _layers(self, setting: Any) -> tuple[dict[str, int], Mapping[str, Any]]:
-        """The layers of a setting's model with their widths, and the weights around some of them.
+        """The widths of the layers of a setting's model, and the weights around some layers.
 
-        They are found without memory for weights, unless the model cannot be made so: a setting may ask for any size.
+        The model is made without memory for its weights if it can be, since a setting may ask for any size.
         """
         x = self.example(setting)
         try:
             with torch.device("meta"), torch.no_grad():
                 model = self.build(setting).eval()
                 return widths(model, x.to("meta")), around(model)
-        except RuntimeError as error:  # NotImplementedError, too: an operator that has no meta kernel
+        except RuntimeError as error:  # also NotImplementedError, from an operator without a meta kernel
             if "overflow" in str(error):
                 raise ValueError(f"cannot be made: {reason(error)}") from None
             model = initialised(partial(self.build, setting), 0).eval()
@@ -114,7 +173,7 @@ class AnchoredExperiment(Authored):
                 return widths(model, x), around(model)
 
     def _expect_names(self) -> None:
-        """Terms and kinds of ablation are found by the names of their classes: each needs one of its own."""
+        """Raise InputError if two terms or two kinds of ablation have the same name, by which settings choose."""
         named = {
             "terms": [t.__name__ for t in self.terms],
             "kinds of ablation": [a.__name__.lower() for a in self.ablations],
@@ -127,7 +186,7 @@ class AnchoredExperiment(Authored):
 
 
 def _at(where: str, check: Callable[[], None]) -> None:
-    """Run a check whose complaint starts with a key, and put before it where that key is."""
+    """Run a check, and put the table's name in front of the key that its error starts with."""
     try:
         check()
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What every table of a setting is made of: a strict, frozen base, and the kinds of numbers that keys take."""
+"""The strict, frozen base of all tables of a setting, and the types of the numbers in them."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ Point = Annotated[tuple[Real, ...], Field(min_length=1)]
 
 
 def check_dims(dims: tuple[int, ...], width: int, key: str = "dims") -> None:
-    """Raise ValueError unless every dimension is one of `width` and none is named twice."""
+    """Raise ValueError unless the dimensions are distinct and below `width`."""
     if max(dims) >= width or len(set(dims)) < len(dims):
-        raise ValueError(f"{key}: found {list(dims)}, expected different dimensions from 0 to {width - 1}")
+        raise ValueError(f"{key}: found {list(dims)}, expected distinct dimensions from 0 to {width - 1}")

@@ -1,4 +1,4 @@
-"""Kinds of training step: what a step computes when some of the terms act in it, whatever its arguments are."""
+"""Kinds of training step. Two steps are of one kind if they compute the same function, of whichever arguments."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from anchoring.setting import Setting
 
 
 def step_kind(setting: Setting, acting: Sequence[bool]) -> str:
-    """What a step computes when those of the terms act in it."""
+    """A text that two settings share if their steps compute the same function. `acting` says which terms act."""
     terms = [repr(term) for term, acts in zip(setting.trained.values(), acting, strict=True) if acts]
     own = setting.model_dump_json(exclude={"title", "schedule", "labels", "regularizers", "ablation"})
     return "\n".join([own, *setting.labels, *terms])
 
 
 def step_kinds(setting: Setting) -> set[str]:
-    """The kinds of step that a setting's training takes, each of which would be compiled by itself."""
+    """The kinds of step in a setting's training. Each is compiled separately."""
     weights = setting.weights_in_training(setting.schedule.table())
     return {step_kind(setting, acting) for acting in np.unique(weights != 0, axis=0)}

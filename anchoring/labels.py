@@ -1,4 +1,4 @@
-"""Noisy labels: which samples are said to have something, and how often."""
+"""Noisy labels: how likely a sample is to be labelled."""
 
 from __future__ import annotations
 
@@ -10,9 +10,18 @@ from anchoring.fields import Config, Positive, Share
 class Label(Config):
     """A label that a sample carries with probability `scale x attribute^power`.
 
-    `of` names one of the attributes that the experiment's data have. A coin is tossed for each sample, or, if `soft`,
-    the probability itself is the label. `noise` is the probability that a label is wrong: that it is missing where it
-    should be, or there where it should not.
+    A coin is tossed each time a sample is drawn.
+
+    Args:
+        of: the attribute that the probability depends on: a key of `Data.attributes`.
+        power: how sharply the probability falls as the attribute does.
+        scale: the probability where the attribute is 1.
+        soft: use the probability itself as the label, instead of tossing a coin.
+        noise: the probability that a label is wrong: missing where it should be, or present where it should not.
+
+    Examples:
+        >>> Label(of="redness", power=2, scale=0.5).probability(torch.tensor([0.0, 0.5, 1.0]))
+        tensor([0.0000, 0.1250, 0.5000])
     """
 
     of: str
@@ -22,9 +31,16 @@ class Label(Config):
     noise: Share = 0
 
     def probability(self, attribute: Tensor) -> Tensor:
-        """How likely samples of this attribute are to carry the label, in [0, 1], of the same shape.
+        """The probability that a sample carries the label, noise included.
 
-        A coin that lands p and is then turned over with probability `noise` lands `p (1 - noise) + (1 - p) noise`.
+        A label that is given with probability p, then flipped with probability `noise`, is present with probability
+        `p (1 - noise) + (1 - p) noise`.
+
+        Args:
+            attribute: how much each sample has of it, of any shape, clamped to [0, 1].
+
+        Returns:
+            Probabilities in [0, 1], of the same shape.
         """
         p = self.scale * attribute.clamp(0, 1).pow(self.power)
         return p * (1 - self.noise) + (1 - p) * self.noise

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from torch import Tensor, nn
 
 Edits = Mapping[str, Callable[[Tensor], Tensor]]
-"""What is done to the activations of layers, by the layers' names, before they are passed on."""
+"""Functions of activations, by layer. Each layer passes on what its function returns."""
 
 UNEDITED: Edits = MappingProxyType({})
 
@@ -23,12 +23,12 @@ def activations(model: nn.Module, x: Tensor, edits: Edits = UNEDITED) -> dict[st
         edits: functions of activations, by layer.
 
     Returns:
-        `input`, every submodule that returns a tensor, by its name (`encoder`, `decoder.0`), and `output`: the
-        activations as they were passed on. Of a submodule that is called more than once, those of the last call.
+        The activations [B, ...] of each layer after its edit: `input`, every submodule that returns a tensor, by its
+        name (`encoder`, `decoder.0`), and `output`. If a submodule is called more than once, the last call counts.
 
     Raises:
-        ValueError: `edits` names a layer that the model does not have, a submodule of it is called input or output, or
-            it returns no tensor.
+        ValueError: `edits` names a layer that the model does not have, the model has a submodule named input or output,
+            or it returns no tensor.
 
     Examples:
         >>> model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
@@ -47,17 +47,38 @@ def activations(model: nn.Module, x: Tensor, edits: Edits = UNEDITED) -> dict[st
 
 
 def widths(model: nn.Module, x: Tensor) -> dict[str, int]:
-    """The size of the last axis of each layer's activations, by the layer's name, for inputs like `x` [B, ...]."""
+    """The size of the last axis of each layer's activations.
+
+    Args:
+        model: any module whose forward takes one tensor and returns one.
+        x: an input of the usual shape, [B, ...].
+
+    Returns:
+        The width by the layer's name. Layers without an axis beside the batch's are left out.
+
+    Examples:
+        >>> widths(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), torch.zeros(5, 3))
+        {'input': 3, '0': 2, '1': 2, 'output': 2}
+    """
     return {name: z.shape[-1] for name, z in activations(model, x).items() if z.dim() > 1}
 
 
 def emptied(z: Tensor, dims: Collection[int]) -> Tensor:
-    """Activations [..., K] with some dims at 0."""
+    """Set some dims of activations [..., K] to 0.
+
+    Examples:
+        >>> emptied(torch.ones(1, 3), [0, 2])
+        tensor([[0., 1., 0.]])
+    """
     return z * z.new_tensor([float(dim not in dims) for dim in range(z.shape[-1])])
 
 
 class Edited:
-    """One replica with its edits: a function from inputs [B, ...] to the model's outputs.
+    """One replica with edits of its layers: a function from inputs [B, ...] to outputs [B, ...].
+
+    Args:
+        model: the replica.
+        edits: functions of activations, by layer.
 
     Examples:
         >>> model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
@@ -73,13 +94,13 @@ class Edited:
         return self.activations(x)["output"] if self.edits else self.model(x)
 
     def activations(self, x: Tensor) -> dict[str, Tensor]:
-        """As the function `activations`, edited."""
+        """The edited activations of every layer: see the function `activations`."""
         return activations(self.model, x, self.edits)
 
 
 @contextmanager
 def _watched(model: nn.Module, seen: dict[str, Tensor], edits: Edits) -> Iterator[None]:
-    """Within, each submodule's output is edited and goes to `seen`."""
+    """While the context is open, edit each submodule's output and keep it in `seen`."""
 
     def watch(name: str) -> Callable[..., Tensor | None]:
         def hook(module: nn.Module, inputs: object, output: object) -> Tensor | None:
@@ -91,7 +112,7 @@ def _watched(model: nn.Module, seen: dict[str, Tensor], edits: Edits) -> Iterato
         return hook
 
     if taken := {"input", "output"} & {name for name, _ in model.named_modules()}:
-        raise ValueError(f"layer: found a submodule named {min(taken)!r}, expected another name: it is the model's own")
+        raise ValueError(f"layer: found a submodule named {min(taken)!r}, expected another name: the model has its own")
     hooks = [module.register_forward_hook(watch(name)) for name, module in model.named_modules() if name]
     try:
         yield

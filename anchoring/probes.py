@@ -1,4 +1,4 @@
-"""What a probe can read from activations: a measure too slow for every rung, and meant for a few confirmed models."""
+"""What a probe can read from activations. It is too slow to measure at every rung, so it is for confirmed models."""
 
 from __future__ import annotations
 
@@ -12,15 +12,24 @@ FEATURES, RIDGE = 300, 1e-3
 
 @torch.no_grad()
 def probe_r2(z: Tensor, target: Tensor, fitted: Tensor) -> Tensor:
-    """Held-out R² of a nonlinear probe, a scalar in [0, 1].
+    """Held-out R² of a nonlinear probe.
 
     The probe is ridge regression on 300 random Fourier features (Rahimi and Recht, 2007) of the standardised
     activations, in double precision.
 
     Args:
-        z: activations of one replica, [N, K]; of no dims, K = 0, the answer is 0.
-        target: what is to be read, [N, T]; R² is of all T together.
-        fitted: which samples the probe is fitted to, [N]; it is tested on the others.
+        z: activations of one replica, [N, K].
+        target: the quantities to predict, [N, T]. Their squared errors are summed before R² is taken.
+        fitted: which samples the probe is fitted to, [N] bool. It is tested on the others.
+
+    Returns:
+        R², a scalar in [0, 1]: 0 if it would be negative, or if there are no activations (K = 0).
+
+    Examples:
+        >>> z = torch.linspace(-1, 1, 200).unsqueeze(1)
+        >>> even = torch.arange(200) % 2 == 0
+        >>> bool(probe_r2(z, z.square(), fitted=even) > 0.99)
+        True
     """
     if z.shape[1] == 0:
         return z.new_zeros(())

@@ -1,4 +1,4 @@
-"""How hard it is to win a concept back after the weights of its dims were drawn anew."""
+"""How hard it is to relearn a concept after the weights of its dims are re-initialised."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from anchoring.fitting import fitting
 from anchoring.replicas import Replicas
 
 EVERY, LIMIT, RATE = 5, 2000, 0.002
-OTHER_SEEDS = 2**31  # added to replicas' seeds, so that weights and samples are none that training had
+OTHER_SEEDS = 2**31  # added to replicas' seeds, so that weights and samples differ from those of training
 
 
 def relearning(
@@ -31,18 +31,21 @@ def relearning(
 ) -> Tensor:
     """Steps to relearn a concept after its dims are re-initialised, divided by the steps that new models need: [R].
 
-    Both learn the task alone, by Adam from the same samples, until they know enough; it is looked at every 5 steps. 1
-    for replicas that knew nothing, and less the more they can build on: what is left of the concept, and, since new
-    ones must learn that too, of all else. At most 2,000 steps count; NaN for a replica that diverged, or if neither
-    gets there.
+    Both learn the task alone, by Adam from the same samples, until they know enough, which is tested every 5 steps.
+    The ratio is 1 for replicas that knew nothing. It is lower the more they can build on: what is left of the concept,
+    and everything else, which new models must learn too.
 
     Args:
-        experiment: what the setting is one of.
-        model: the trained replicas, which stay as they are.
-        setting: whose ablation's dims are drawn anew.
-        seeds: the replicas'.
+        experiment: the experiment that the setting is for.
+        model: the trained replicas; they are not changed.
+        setting: the setting. Its ablation names the dims that are re-initialised.
+        seeds: the replicas' seeds. Re-initialised weights and samples come from other seeds, derived from these.
         knows: how much of the task one replica knows, a scalar.
-        reach: how much is enough.
+        reach: how much of it is enough.
+
+    Returns:
+        The ratio for each replica, [R]. At most 2,000 steps are counted. It is NaN for a replica that diverged, or if
+        neither it nor the new model knows enough by then.
 
     Raises:
         ValueError: the replicas are not of the setting's architecture.
@@ -51,7 +54,7 @@ def relearning(
     fresh = experiment.model(setting, others)
     found, expected = ({name: tuple(p.shape[1:]) for name, p in m.state_dict().items()} for m in (model, fresh))
     if found != expected:
-        raise ValueError(f"relearning: found a model of {found}, expected the setting's: {expected}")
+        raise ValueError(f"relearning: found a model with weights {found}, expected the setting's: {expected}")
     layer, dims = setting.ablation.layer, list(setting.ablation.removed)
     rejoined = Replicas.of([graft(one, new, layer, dims) for one, new in zip(model, fresh, strict=True)])
     again, scratch = (train_until(experiment, m, setting, others, knows, reach) for m in (rejoined, fresh))
@@ -61,7 +64,7 @@ def relearning(
 
 @torch.no_grad()
 def graft(one: nn.Module, new: nn.Module, layer: str, dims: Sequence[int]) -> nn.Module:
-    """One replica with another's weights around some dims of a layer; both stay as they are."""
+    """A copy of one replica with another's weights around some dims of a layer."""
     grafted = copy.deepcopy(one)
     (writer, reader), (new_writer, new_reader) = weights_around(grafted, layer), weights_around(new, layer)
     writer.weight[dims] = new_writer.weight[dims]
@@ -79,9 +82,9 @@ def train_until(
     knows: Callable[[nn.Module], Tensor],
     reach: float,
 ) -> Tensor:
-    """Train replicas, in place, on the task alone; steps until each knows enough: [R].
+    """Train replicas in place, on the task alone, and return the steps until each knows enough: [R].
 
-    At most 2,000, which is also the answer for a replica that does not get there.
+    It is 2,000, the most that are taken, for a replica that never does.
     """
     steps = torch.full((len(seeds),), float(LIMIT))
     task = partial(experiment.loss, setting=setting)

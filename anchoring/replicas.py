@@ -1,9 +1,9 @@
 """Many replicas of one model: the only file that maps over replicas.
 
-Models, terms, labels and metrics are written for one replica. Here one becomes R: parameters are stacked on axis 0, and
-functions of one replica are mapped over them by `torch.func.vmap`, or one after another where vmap cannot. A training
-step is traced once, for all replicas, and then runs without the tracer's overhead; `anchoring.native` makes it machine
-code that takes one replica at a time.
+Models, terms, labels and metrics are written for one replica. This file makes R of one: it stacks parameters on axis 0,
+and maps functions of one replica over them by `torch.func.vmap`, or one after another where vmap cannot. A training
+step is traced once for all replicas, and then runs without the tracer's overhead. (`anchoring.native` compiles steps to
+machine code instead, which takes one replica at a time.)
 """
 
 from __future__ import annotations
@@ -28,15 +28,18 @@ from anchoring.step import Step
 
 Tensors = Sequence[Tensor]
 Run = Callable[[Tensors, Tensors, Tensor], Tensors]
-"""Steps on end: from state [R, ...], batches [S, R, B, ...] and controls [S, C] to the state after them."""
+"""Takes S steps: from state [R, ...], batches [S, R, B, ...] and controls [S, C] to the state after them."""
 
 
 class Replicas(nn.Module):
-    """R models of one architecture, of which each was initialised from its own seed.
+    """R models of one architecture, each initialised from its own seed.
 
     Args:
-        make: makes one model, with PyTorch's global random numbers, which are seeded here and left as they were.
+        make: makes one model. It may use PyTorch's global random numbers, which are seeded for it and restored after.
         seeds: one for each replica.
+
+    Raises:
+        ValueError: a buffer depends on the seed. Buffers must be constants.
 
     Examples:
         >>> replicas = Replicas(lambda: nn.Linear(3, 2), seeds=[0, 1, 7])
@@ -50,12 +53,12 @@ class Replicas(nn.Module):
         super().__init__()
         models = [initialised(make, seed) for seed in seeds]
         if any(True for _ in models[0].buffers()):
-            _expect_same_buffers([*models, initialised(make, seeds[0] + 1)])  # of any seed, also if there is but one
+            _expect_same_buffers([*models, initialised(make, seeds[0] + 1)])  # so that one replica is checked, too
         self._stack(models)
 
     @classmethod
     def of(cls, models: Sequence[nn.Module]) -> Replicas:
-        """Replicas of models that are there already, all of one architecture."""
+        """Replicas that hold copies of existing models, all of one architecture."""
         replicas = cls.__new__(cls)
         nn.Module.__init__(replicas)
         replicas._stack(models)
@@ -64,10 +67,10 @@ class Replicas(nn.Module):
     def _stack(self, models: Sequence[nn.Module]) -> None:
         first = models[0]
         _expect_same_buffers(models)
-        self._one = [copy.deepcopy(first)]  # in a list, so that its tensors are not ours
+        self._one = [copy.deepcopy(first)]  # in a list, so that its parameters are not registered
         self.stacked = copy.deepcopy(first).eval()
-        whole: dict[nn.Parameter, tuple[str, nn.Parameter]] = {}  # by the first model's, of which some are tied
-        self._tied: dict[str, str] = {}  # further names of parameters, and their first
+        whole: dict[nn.Parameter, tuple[str, nn.Parameter]] = {}  # by the first model's parameter, which may be tied
+        self._tied: dict[str, str] = {}  # second names of tied parameters, with the first
         for name, parameter in first.named_parameters(remove_duplicate=False):
             if parameter in whole:
                 self._tied[name] = whole[parameter][0]
@@ -80,14 +83,14 @@ class Replicas(nn.Module):
         self.register_load_state_dict_pre_hook(_with_prefix)
 
     def train(self, mode: bool = True) -> Replicas:
-        """Replicas are always evaluated; a model that trains is `one`."""
+        """Keep evaluation mode, whatever `mode` is. For a model in training mode, see `one`."""
         return super().train(False)
 
     def __len__(self) -> int:
         return len(next(self.parameters()))
 
     def __getitem__(self, replica: int) -> nn.Module:
-        """One replica, as an ordinary module that is evaluated."""
+        """One replica, as an ordinary module in evaluation mode."""
         one = copy.deepcopy(self._one[0]).eval()
         one.load_state_dict({name: p[replica] for name, p in self.stacked.named_parameters()}, strict=False)
         return one
@@ -104,22 +107,37 @@ class Replicas(nn.Module):
         return self.map(lambda one: activations(one, x))
 
     def edited(self, edits: Callable[[nn.Module], Edits]) -> Callable[[Tensor], Tensor]:
-        """The replicas with edits, which are made for each: a function from inputs [N, ...] to outputs [R, N, ...]."""
+        """The replicas with edits of their layers.
+
+        Args:
+            edits: makes the edits of one replica.
+
+        Returns:
+            A function from inputs [N, ...] to outputs [R, N, ...].
+        """
         return lambda x: self.map(lambda one: Edited(one, edits(one))(x))
 
     def map(self, function: Callable[[nn.Module], Any]) -> Any:
-        """Apply a function to every replica, and stack what it returns on axis 0.
+        """Apply a function to every replica, and stack the results on axis 0.
+
+        The function is vectorised if `torch.func.vmap` can do it. If not (it uses NumPy, say, or branches on values),
+        it is called for one replica after another, without gradients.
 
         Args:
-            function: of one replica, an `nn.Module`; returns a tensor, or a dict, list or tuple of them.
+            function: takes one replica, an `nn.Module`, and returns a tensor, or a dict, list or tuple of tensors.
 
-        It is vectorised where `torch.func.vmap` can. A function that needs numbers, NumPy or branches on values is
-        called again, for one replica after another, without gradients.
+        Returns:
+            What the function returns, with an axis [R, ...] before those of each tensor.
+
+        Examples:
+            >>> replicas = Replicas(lambda: nn.Linear(3, 2), seeds=[0, 1, 7])
+            >>> replicas.map(lambda one: {"length": one.weight.norm()})["length"].shape
+            torch.Size([3])
         """
         call = _Call(self.stacked, function)
         parameters = {f"module.{name}": p for name, p in self.stacked.named_parameters()}
-        # vmap says no in many ways; an error of the function's own comes again below
-        with suppress(Exception), sdpa_kernel(SDPBackend.MATH):  # the only kernel of attention that vmap knows
+        # vmap fails in many ways; if the function itself does, it does so again below
+        with suppress(Exception), sdpa_kernel(SDPBackend.MATH):  # the only attention kernel that vmap supports
             return vmap(lambda own: functional_call(call, own, ()))(parameters)
         each = [function(one.requires_grad_(False)) for one in self]
         return pytree.tree_map(lambda *values: torch.stack([torch.as_tensor(v) for v in values]), *each)
@@ -134,13 +152,13 @@ class Replicas(nn.Module):
 
     @torch.no_grad()
     def set_flat(self, rows: Tensor) -> None:
-        """Take all parameters from rows [R, P]."""
+        """Set all parameters from rows [R, P], as `flat` returns them."""
         parameters = list(self.stacked.parameters())
         for parameter, part in zip(parameters, rows.split([p[0].numel() for p in parameters], 1), strict=True):
             parameter.copy_(part.view_as(parameter))
 
     def one(self) -> nn.Module:
-        """One model of the architecture, in training mode and of no replica's weights: what a `Step` is made for."""
+        """A model of the architecture in training mode, with arbitrary weights, to make a `Step` of."""
         return copy.deepcopy(self._one[0]).train()
 
 
@@ -155,9 +173,9 @@ class Draws:
         self._tables = [data.inputs, *([] if data.targets is None else [data.targets])]
 
     def next(self, steps: int) -> list[Tensor]:
-        """The next steps' batch: inputs, targets if there are some, and each label, [S, R, B, ...] each.
+        """The next steps' batch: inputs, targets if any, and each label, [S, R, B, ...] each.
 
-        A vector's samples lie side by side in memory, component by component.
+        If the samples are vectors, all samples' first components lie side by side in memory, then their second.
         """
         shape = (steps, len(self._streams), self._batch)
         drawn = [_empty(shape, table) for table in self._tables]
@@ -176,7 +194,7 @@ class Draws:
 
 
 def eager(step: Step, state: Tensors, batch: Tensors, controls: Tensor) -> Run:
-    """Steps of all replicas by PyTorch's operators, traced for tensors like these: [R, ...], [R, B, ...] and [C]."""
+    """Steps of all replicas by PyTorch's operators, traced for tensors of these shapes: [R, ...], [R, B, ...], [C]."""
     every = vmap(step, in_dims=(*[0] * (len(state) + len(batch)), None))
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         graph = make_fx(every)(*state, *batch, controls)
@@ -193,7 +211,7 @@ def eager(step: Step, state: Tensors, batch: Tensors, controls: Tensor) -> Run:
 
 
 def initialised(make: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """A model made with a seed's random numbers. PyTorch's global ones are left as they were."""
+    """A model made with a seed's random numbers. PyTorch's global ones are restored afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator(seed, INITIALISATION).integers(2**63)))
         return make()
@@ -202,11 +220,11 @@ def initialised(make: Callable[[], nn.Module], seed: int) -> nn.Module:
 def _expect_same_buffers(models: Sequence[nn.Module]) -> None:
     for name, constant in models[0].named_buffers():
         if not all(torch.equal(constant, other.get_buffer(name)) for other in models[1:]):
-            raise ValueError(f"buffer {name}: found another in every replica, expected a constant, or a parameter")
+            raise ValueError(f"buffer {name}: found replicas that differ in it, expected a constant, or a parameter")
 
 
 class _Call(nn.Module):
-    """Calls a function with a module, whose parameters `functional_call` can then give."""
+    """Calls a function with a module, so that `functional_call` can substitute the module's parameters."""
 
     def __init__(self, module: nn.Module, function: Callable[[nn.Module], Any]):
         super().__init__()
@@ -218,7 +236,7 @@ class _Call(nn.Module):
 
 
 def _empty(shape: tuple[int, ...], table: Tensor) -> Tensor:
-    """Room for rows of a table; of a matrix, column by column."""
+    """An empty tensor for rows of a table. If the table is a matrix, each of its columns is contiguous."""
     if table.dim() != 2:
         return torch.empty(*shape, *table.shape[1:], dtype=table.dtype)
     *outer, batch = shape
@@ -226,7 +244,7 @@ def _empty(shape: tuple[int, ...], table: Tensor) -> Tensor:
 
 
 def _without_prefix(module: Any, state: dict[str, Any], prefix: str, metadata: Any) -> None:
-    """Of a state to be saved, give tensors the names that one model has, and save tied ones once."""
+    """Before saving, give tensors the names that one model's have, and drop the second names of tied ones."""
     for key in [key for key in state if key.startswith(f"{prefix}stacked.")]:
         name = key.removeprefix(f"{prefix}stacked.")
         tensor = state.pop(key)
@@ -235,7 +253,7 @@ def _without_prefix(module: Any, state: dict[str, Any], prefix: str, metadata: A
 
 
 def _with_prefix(module: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Undo that in a state to be loaded."""
+    """Before loading, undo that."""
     own = {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
     own |= {name: own[first] for name, first in module._tied.items() if first in own}
     state.update({f"{prefix}stacked.{name}": tensor for name, tensor in own.items()})

@@ -1,4 +1,4 @@
-"""What one replica sees: its own stream of samples and label coin tosses, fixed by its seed alone."""
+"""The samples and labels that one replica sees: a random stream that depends on nothing but its seed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 from anchoring.data import Data
 from anchoring.labels import Label
 
-INITIALISATION, SAMPLES = 0, 1  # what a seed's independent random streams are for
+INITIALISATION, SAMPLES = 0, 1  # the purposes of a seed's random streams, which are independent
 
 
 def generator(seed: int, purpose: int) -> np.random.Generator:
-    """The random stream of one seed for one purpose. Streams of other seeds or purposes are independent of it."""
+    """The random stream of one seed for one purpose, independent of those of other seeds and purposes."""
     return np.random.default_rng(np.random.SeedSequence((seed, purpose)))
 
 
@@ -28,22 +28,22 @@ class Sampler:
         weights = torch.ones(len(data.inputs)) if data.weights is None else data.weights
         self._index = _Inverse(weights)
         self.draws = 1 + len(labels)
-        """Numbers that a sample takes: one for itself and one for each label."""
+        """How many random numbers a sample takes: one for itself and one for each label."""
 
     def index(self, uniform: Tensor) -> Tensor:
-        """Which samples numbers in [0, 1) mean, of the same shape."""
+        """The samples' indices for random numbers in [0, 1), in the same shape."""
         return self._index(uniform)
 
     def label(self, name: str, index: Tensor, uniform: Tensor) -> Tensor:
-        """Whether samples carry a label, 1 or 0, or its probability if it is soft; all of the same shape."""
+        """Whether samples carry a label, 1 or 0, or its probability if it is soft. All tensors have the same shape."""
         p = self._probabilities[name][index]
         return p if self._labels[name].soft else (uniform < p).float()
 
 
 class Stream:
-    """The samples and labels of one replica, drawn in order, as many steps at a time as you like.
+    """The samples and labels of one replica, drawn in order, any number of steps at a time.
 
-    Each sample costs the same number of draws, so what a replica sees does not depend on where the stream is cut.
+    Each sample takes the same number of random numbers, so a replica sees the same samples however they are divided.
     """
 
     def __init__(self, sampler: Sampler, labels: Mapping[str, Label], seed: int, batch: int):
@@ -53,7 +53,7 @@ class Stream:
         self._batch = batch
 
     def draw(self, steps: int) -> tuple[Tensor, list[Tensor]]:
-        """The next steps' samples, as indices, and labels, in the order of the names: [steps, batch] each."""
+        """The indices of the next steps' samples, and their labels in the order of the names: [steps, batch] each."""
         shape = (steps, self._batch, self._sampler.draws)
         uniform = torch.from_numpy(self._generator.random(shape, dtype=np.float32))  # in [0, 1)
         index = self._sampler.index(uniform[..., 0].contiguous())
@@ -62,8 +62,10 @@ class Stream:
 
 
 class _Inverse:
-    """The inverse of a distribution's cumulative weights, looked up: most of 65,536 equal shares of [0, 1) hold one
-    outcome, and only in the others is it searched for."""
+    """The inverse of a cumulative distribution, by a table of 65,536 equal parts of [0, 1).
+
+    Most parts hold a single outcome, which is looked up. In the others it is searched for.
+    """
 
     def __init__(self, weights: Tensor):
         cumulative = weights.double().cumsum(0)
@@ -75,7 +77,7 @@ class _Inverse:
         self._outcome = torch.where(first == last, first, -1)
 
     def __call__(self, uniform: Tensor) -> Tensor:
-        """Outcomes of numbers in [0, 1) that are multiples of 2^-24, as generators make them."""
+        """The outcomes for numbers in [0, 1). They must be multiples of 2^-24, which generators of floats make."""
         outcome = self._outcome[(uniform * 2**16).long()]
         unsure = (outcome < 0).nonzero(as_tuple=True)
         outcome[unsure] = torch.searchsorted(self._cumulative, uniform[unsure], right=True)

@@ -1,4 +1,4 @@
-"""Settings: everything that fixes one training but the seed, validated from plain data."""
+"""Settings: everything that fixes one training except the seed, validated from plain data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ from anchoring.terms import TERMS, Term
 
 
 class Sampling(Config):
-    """How many samples a step sees. An experiment's own table of its data adds keys."""
+    """How the data are sampled. An experiment may add keys in a subclass.
+
+    Args:
+        batch: how many samples each step draws.
+    """
 
     batch: Annotated[Count, Field(le=1_000_000)] = 64
 
@@ -46,10 +50,17 @@ def _ablation(table: Any, info: ValidationInfo) -> Any:
 
 
 class Setting(Config):
-    """What the settings of all experiments have. An experiment's own class adds tables, its model's and its data's.
+    """The tables that the settings of all experiments have. An experiment's subclass adds those of its model and data.
 
-    Terms and kinds of ablation are those of `TERMS` and `ABLATIONS` unless the validation's context names others, as an
-    experiment's `setting` does.
+    Settings are made by an experiment's method `setting`, which knows the experiment's terms and kinds of ablation.
+
+    Args:
+        title: the question that it answers, or what it is.
+        schedule: the dopesheet: how the learning rate and the terms' weights move over training.
+        data: how the data are sampled.
+        labels: the labels, by name.
+        regularizers: the terms, by name. A column of the schedule with a term's name holds its weight.
+        ablation: how the concept is taken away from the trained model.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -65,7 +76,7 @@ class Setting(Config):
     @classmethod
     def _parse_schedule(cls, schedule: Any) -> Dopesheet:
         if not isinstance(schedule, Mapping) or not schedule.keys() >= {"rows", "file"}:
-            raise ValueError(f"found {schedule!r}, expected a dopesheet's file and rows")
+            raise ValueError(f"found {schedule!r}, expected a dopesheet: a table of file and rows")
         return Dopesheet.parse(schedule["rows"], schedule["file"])
 
     @field_validator("labels", "regularizers")
@@ -73,7 +84,9 @@ class Setting(Config):
     def _names_are_names(cls, named: Any) -> Any:
         for name in named:
             if not re.fullmatch(r"\w[\w. -]{0,99}", name):
-                raise ValueError(f"found {name!r}, expected a name of letters, digits, '_', '-' and '.'")
+                raise ValueError(
+                    f"found {name!r}, expected a name of at most 100 letters, digits, '_', '-', '.' and spaces"
+                )
         return named
 
     @property
@@ -82,7 +95,11 @@ class Setting(Config):
         return {name: term for name, term in self.regularizers.items() if term.when != "validation"}
 
     def weights_in_training(self, table: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The weights [steps, terms] of the terms that act in training, by a schedule's table; 1 without a column."""
+        """The weights [steps, terms] of the terms that act in training. Terms without a column weigh 1.
+
+        Args:
+            table: a schedule's values [steps], by column.
+        """
         weights = np.ones((len(table["lr"]), len(self.trained)))
         for i, name in enumerate(self.trained):
             weights[:, i] = table.get(name, 1.0)
@@ -90,13 +107,13 @@ class Setting(Config):
 
 
 def expect_one_of(known: Any, found: str, where: str) -> None:
-    """Raise ValueError, which says where, unless what was found is known."""
+    """Raise ValueError, which starts with `where`, unless `found` is one of `known`."""
     if found not in known:
         raise ValueError(f"{where}: found {found!r}, expected {'one of ' + ', '.join(known) if known else 'none'}")
 
 
 def _chosen(known: Mapping[str, type[Config]], key: str, table: Any, where: str) -> Config:
-    """A table validated by the class that its `key` names. Raises ValueError, starting with where in the table."""
+    """A table, validated by the class that its `key` names. Raises ValueError, which starts with `where`."""
     if isinstance(table, Config):
         return table
     prefix = f"{where}." if where else ""

@@ -14,21 +14,21 @@ from torch.func import functional_call, grad
 from anchoring.layers import Edits, activations
 from anchoring.terms import Seen, Term
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's, as torch.optim.Adam has them
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # the defaults of torch.optim.Adam
 
 Task = Callable[[Tensor, Tensor], Tensor]
-"""The task's loss of each sample [B], from outputs [B, ...] and what they should be [B, ...]."""
+"""The task's loss of each sample [B], from outputs [B, ...] and targets [B, ...]."""
 
 
 class Step:
     """A step of Adam down a replica's loss: the task's mean loss and the terms, each times its weight.
 
     Args:
-        model: of the architecture; its own weights are not used.
+        model: a model of the architecture; its weights are not used.
         task: the task's loss.
-        terms: those that act.
+        terms: the terms that act.
         labels: the labels' names, in the order in which the batch has them.
-        targets: whether the batch has targets, or they are the inputs.
+        targets: whether the batch has targets. Otherwise the inputs are the targets.
     """
 
     def __init__(self, model: nn.Module, task: Task, terms: Sequence[Term], labels: Sequence[str], targets: bool):
@@ -41,11 +41,11 @@ class Step:
         self._frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
 
     def __call__(self, parameters: Tensor, first: Tensor, second: Tensor, *batch_and_controls: Tensor) -> Any:
-        """The next state.
+        """Take the step, and return the next parameters and moments.
 
         Args:
-            parameters, first, second: all parameters in a row, and Adam's moments of them, [P] each.
-            batch_and_controls: inputs [B, ...], targets if there are some, labels [B] each, and `controls` [2 + terms].
+            parameters, first, second: all parameters in a row, and Adam's two moments of them, [P] each.
+            batch_and_controls: inputs [B, ...], targets [B, ...] if any, labels [B] each, and `controls` [2 + terms].
         """
         *batch, controls = batch_and_controls
         rate, correction, *weights = controls.unbind()
@@ -79,9 +79,9 @@ class Step:
 
 
 def controls(steps: np.ndarray, rates: np.ndarray, weights: np.ndarray) -> Tensor:
-    """Learning rates, the second moment's correction and the terms' weights of steps [S], from 0: [S, 2 + terms].
+    """The learning rate, the second moment's correction and the terms' weights of each step [S]: [S, 2 + terms].
 
-    Rates and moment are corrected for Adam's start from zero moments (arXiv 1412.6980, section 2).
+    Rate and moment are corrected for Adam's start from zero moments (arXiv 1412.6980, section 2). Steps count from 0.
     """
     first, second = 1 - BETA1 ** (steps + 1.0), np.sqrt(1 - BETA2 ** (steps + 1.0))
     return torch.from_numpy(np.column_stack([rates / first, second, weights])).float()

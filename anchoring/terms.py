@@ -1,6 +1,6 @@
-"""The terms that press structure onto a layer's activations: losses of one replica's samples, from activations [B, K].
+"""Terms: losses that press structure onto a layer's activations [B, K], written for one replica.
 
-Unless a term says otherwise it is that of the paper's experiments (arXiv 2512.12469).
+Each formula is the paper's (arXiv 2512.12469), unless the term says otherwise.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from anchoring.layers import Edits, emptied
 
 @dataclass(frozen=True)
 class Seen:
-    """What a term may look at: one replica's batch as the model sees it.
+    """What a term may use: one replica's batch and its activations.
 
     Args:
-        layers: the activations of every layer, `input` and `output` among them, [B, ...] each.
-        labels: [B] each.
-        rerun: the layers of the same inputs with some activations edited.
-        task: the task's loss of each sample [B], of outputs [B, ...].
+        layers: the activations [B, ...] of every layer, by name; `input` and `output` are among them.
+        labels: the labels [B], by name.
+        rerun: runs the model again on the same inputs with edits; returns the activations like `layers`.
+        task: the task's loss of each sample [B], from outputs [B, ...].
     """
 
     layers: Mapping[str, Tensor]
@@ -41,10 +41,13 @@ def _factors(layers: Any) -> Any:
 
 
 class Term(Config):
-    """What every term has: the layers it acts on, when, and, if it is for labelled samples, the labels' affinities.
+    """The base of all terms. A new term defines `per_sample`, or `total` if its loss needs more than activations.
 
-    `layers` is a list of names or a table of name and factor, by which the layer's loss is multiplied. A term may act
-    in training, in validation (it is measured at the rungs, on the experiment's validation data) or in both.
+    Args:
+        layers: the layers that it acts on: a list of names, or a table of names and factors of the layers' losses.
+        labels: if the term is for labelled samples, a table of labels and their affinities.
+        when: whether it acts in training, in validation or in both. Its loss in validation is measured at the rungs, on
+            the experiment's validation data.
     """
 
     layers: Annotated[dict[str, Real], Field(min_length=1), BeforeValidator(_factors)] = {"encoder": 1.0}
@@ -56,18 +59,26 @@ class Term(Config):
         """The loss of each sample, [B], from a layer's activations, [B, ...]."""
 
     def check(self, width: int) -> None:
-        """Raise ValueError, starting with the offending key, if the term does not fit a layer of this width."""
+        """Check that the term fits a layer of this width.
+
+        Raises:
+            ValueError: it does not fit. The message starts with the offending key.
+        """
 
     def total(self, seen: Seen) -> Tensor:
-        """The term's loss, a scalar: over its layers, the sum of their losses times their factors."""
+        """The term's loss, a scalar: the sum of its layers' losses, each times its factor."""
         losses = [self.mean(self.per_sample(seen.layers[name]), seen) * scale for name, scale in self.layers.items()]
         return sum(losses[1:], losses[0])
 
     def mean(self, losses: Tensor, seen: Seen) -> Tensor:
-        """The mean of samples' losses [B], a scalar.
+        """The mean of the samples' losses, a scalar.
 
-        Without labels the batch mean. With them, the labelled samples' mean weighted by `a = clip(sum of label x
-        affinity, 0, 1)`: `sum(a l) / (sum(a) + 1e-8)`, which is 0 in a batch that has none.
+        Without labels it is the batch mean. With labels it is the weighted mean `sum(a l) / (sum(a) + 1e-8)` of the
+        losses l, with the weights `a = clip(sum of label x affinity, 0, 1)`. It is 0 if no sample is labelled.
+
+        Args:
+            losses: the loss of each sample, [B].
+            seen: the batch, for its labels.
         """
         if self.labels is None:
             return losses.mean()
@@ -77,7 +88,12 @@ class Term(Config):
 
 
 class Anchor(Term):
-    """`||z - point||^2`: pins the activations to a point."""
+    """`||z - point||^2`: draws the activations to a point.
+
+    Examples:
+        >>> Anchor(point=(1, 0)).per_sample(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
+        tensor([0., 1.])
+    """
 
     point: Point
 
@@ -89,7 +105,12 @@ class Anchor(Term):
 
 
 class Pin(Term):
-    """`(z_dim - at)^2`: draws one dimension to a value and leaves the others free. Not among the paper's terms."""
+    """`(z_dim - at)^2`: draws one dimension to a value and leaves the others free. It is not in the paper.
+
+    Examples:
+        >>> Pin(dim=1, at=0.5).per_sample(torch.tensor([[9.0, 0.5], [9.0, 1.0]]))
+        tensor([0.0000, 0.2500])
+    """
 
     dim: Annotated[int, Strict(), Field(ge=0)] = 0
     at: Real = 1.0
@@ -102,7 +123,12 @@ class Pin(Term):
 
 
 class AngularAnchor(Term):
-    """`1 - cos(z, point)`: draws activations towards a direction, whatever their length."""
+    """`1 - cos(z, point)`: draws activations towards a direction. Their length does not matter.
+
+    Examples:
+        >>> AngularAnchor(point=(1, 0)).per_sample(torch.tensor([[3.0, 0.0], [0.0, 1.0]]))
+        tensor([0., 1.])
+    """
 
     point: Point
 
@@ -114,7 +140,12 @@ class AngularAnchor(Term):
 
 
 class AntiAnchor(Term):
-    """`max(cos(z, point), 0)`, or over the `full` sphere `(cos(z, point) + 1)/2`: keeps activations off a direction."""
+    """`max(cos(z, point), 0)`, or `(cos(z, point) + 1)/2` if `full`: keeps activations away from a direction.
+
+    Examples:
+        >>> AntiAnchor(point=(1, 0)).per_sample(torch.tensor([[3.0, 0.0], [-1.0, 0.0]]))
+        tensor([1., 0.])
+    """
 
     point: Point
     full: bool = False
@@ -128,9 +159,13 @@ class AntiAnchor(Term):
 
 
 class Subspace(Term):
-    """Sum of `z_i^2` over the dimensions not in `dims` (`invert`: over those in it).
+    """The sum of `z_i^2` over the dimensions that are not in `dims`, or over those that are, if `invert`.
 
-    Planarity, when dims are (0, 1): activations are drawn into the plane of the first two dimensions.
+    It draws activations into the subspace of `dims`: into a plane, if there are two.
+
+    Examples:
+        >>> Subspace(dims=(0, 1)).per_sample(torch.tensor([[5.0, 5.0, 0.0], [0.0, 0.0, 2.0]]))
+        tensor([0., 4.])
     """
 
     dims: Dims = (0, 1)
@@ -139,7 +174,7 @@ class Subspace(Term):
     def check(self, width: int) -> None:
         check_dims(self.dims, width)
         if len(self.dims) == width and not self.invert:
-            raise ValueError(f"dims: found all {width} dimensions, expected to leave some to be drawn to 0")
+            raise ValueError(f"dims: found all {width} dimensions, expected fewer: the others are drawn to 0")
 
     def per_sample(self, z: Tensor) -> Tensor:
         penalised = [dim for dim in range(z.shape[-1]) if (dim in self.dims) == self.invert]
@@ -147,20 +182,29 @@ class Subspace(Term):
 
 
 class Unitarity(Term):
-    """`(||z|| - 1)^2`: draws activations to the unit sphere."""
+    """`(||z|| - 1)^2`: draws activations to the unit sphere.
+
+    Examples:
+        >>> Unitarity().per_sample(torch.tensor([[0.6, 0.8], [0.0, 3.0]]))
+        tensor([0., 4.])
+    """
 
     def per_sample(self, z: Tensor) -> Tensor:
         return (z.norm(dim=-1) - 1).square()
 
 
 class Separate(Term):
-    """Sum over the batch of the pairs' cosines to a power: pushes samples apart, more the closer they are.
+    """`sum over j of cos(z_i, z_j)^power`: pushes the samples of a batch apart, the closer the more strongly.
 
-    Pairs within 1e-5 of cosine 1 (a sample and itself, and duplicates) are zeroed before `shift` maps cosines from
-    [-1, 1] to [0, 1] by `(c + 1)/2`.
+    Cosines above 1 - 1e-5 (a sample with itself, and duplicates) are set to 0. Then `shift` maps all of them from
+    [-1, 1] to [0, 1] by `(c + 1)/2`. `channels` are the dimensions that the cosines are of: by default all.
+
+    Examples:
+        >>> Separate(power=2).per_sample(torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
+        tensor([0.5000, 0.5000])
     """
 
-    channels: Dims | None = None  # all of them
+    channels: Dims | None = None
     power: Annotated[Real, Field(ge=1)] = 10
     shift: bool = False
 
@@ -168,7 +212,7 @@ class Separate(Term):
     def _cosines_can_be_raised(self) -> Separate:
         if not self.shift and self.power != int(self.power):
             raise ValueError(
-                f"power: found {self.power}, expected a whole number, or shift = true (cosines can be negative)"
+                f"power: found {self.power}, expected a whole number or shift = true, since cosines can be negative"
             )
         return self
 
@@ -188,11 +232,12 @@ class Separate(Term):
 
 
 class Fallback(Term):
-    """The task's loss with the dims empty: teaches what reads the layer to do without them.
+    """The task's loss with `dims` set to 0: teaches the rest of the model to do without them.
 
     The loss is smallest when the model answers with the best guess from the remaining dims. If those encode everything
-    but the concept, that is the concept-blind oracle. Only what comes after the layer learns by it: a gradient to what
-    comes before would move the concept into the other dims. It needs no labels. Not among the paper's terms.
+    except the concept, that guess is the concept-blind oracle. Only the weights after the layer learn by this term:
+    a gradient to those before it would move the concept into the other dims. It needs no labels. It is not in the
+    paper.
     """
 
     dims: Dims = (0, 1)
@@ -203,7 +248,7 @@ class Fallback(Term):
             raise ValueError(f"layers: found {list(self.layers)}, expected one")
 
     def per_sample(self, z: Tensor) -> Tensor:
-        raise TypeError("Fallback's losses are of the model's answers; total gives them")
+        raise TypeError("Fallback needs the model's answers, not activations alone: call total")
 
     def total(self, seen: Seen) -> Tensor:
         ((layer, scale),) = self.layers.items()
@@ -213,14 +258,14 @@ class Fallback(Term):
 
 
 TERMS: tuple[type[Term], ...] = (Anchor, AngularAnchor, AntiAnchor, Fallback, Pin, Separate, Subspace, Unitarity)
-"""The terms that every experiment has."""
+"""The terms that every experiment offers."""
 
 
 def check_direction(point: tuple[float, ...], width: int) -> None:
-    """Raise ValueError unless the point is one of `width` dimensions and not the origin, which is no direction."""
+    """Raise ValueError unless the point has `width` coordinates and is not the origin, which has no direction."""
     check_point(point, width)
     if not any(point):
-        raise ValueError(f"point: found {list(point)}, expected a direction, not the origin")
+        raise ValueError(f"point: found {list(point)}, expected a direction, which needs a coordinate other than 0")
 
 
 def check_point(point: tuple[float, ...], width: int) -> None:
@@ -230,7 +275,7 @@ def check_point(point: tuple[float, ...], width: int) -> None:
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
-    """`x ** exponent`, by squaring until a compiled step can write the rest out as products: powers below 32."""
+    """`x ** exponent`, squared until the exponent is below 32: then compiled steps write the rest as products."""
     while exponent >= 32 and exponent % 2 == 0:
         x, exponent = x.square(), exponent / 2
     return x.pow(exponent)

@@ -1,4 +1,4 @@
-"""Training the replicas of a setting at once, as one LightningModule, and measuring them at every rung."""
+"""Training all replicas of a setting at once, in one LightningModule, and measuring them at every rung."""
 
 from __future__ import annotations
 
@@ -28,14 +28,19 @@ from anchoring.replicas import Draws, Replicas, Run, Tensors, eager
 from anchoring.step import Step, controls
 from anchoring.terms import Seen
 
-BYTES_AT_ONCE = 20_000_000  # of all replicas' samples and labels
+BYTES_AT_ONCE = 20_000_000  # of samples and labels, for all replicas together
 
 
 @dataclass(frozen=True)
 class Rung:
-    """What replicas measured after `step` of `steps` optimizer steps: every metric, and which have diverged, [R] each.
+    """What was measured at one point of training.
 
-    A replica has diverged if a parameter of it, or its objective, is no longer finite.
+    Args:
+        step: how many optimizer steps were taken.
+        steps: how many the whole training takes.
+        metrics: every metric, by name, [R] each. A diverged replica's are NaN, except an objective that says what a
+            diverged replica counts as.
+        diverged: which replicas have diverged, [R] bool: their parameters or their objective are no longer finite.
     """
 
     step: int
@@ -45,18 +50,18 @@ class Rung:
 
 
 def rung_steps(steps: int, rungs: int) -> list[int]:
-    """After how many optimizer steps each rung is: evenly spaced, the last at the end, at most one a step."""
+    """The number of optimizer steps before each rung: evenly spaced, distinct, the last at the end of training."""
     return sorted({max(1, round(steps * (i + 1) / rungs)) for i in range(rungs)})
 
 
 @dataclass
 class Segment:
-    """Some steps on end, up to a rung at most: what a Lightning batch is here."""
+    """Consecutive steps, no further than the next rung. Lightning takes it for a batch."""
 
     start: int
     phase: str
-    actions: tuple[str, ...]  # of the first of its steps
-    batch: list[Tensor]  # inputs, targets if there are some, and each label, [steps, R, B, ...] each
+    actions: tuple[str, ...]  # of the first step
+    batch: list[Tensor]  # inputs, targets if any, and each label, [steps, R, B, ...] each
 
     @property
     def end(self) -> int:
@@ -64,20 +69,20 @@ class Segment:
 
 
 class _Segments(torch.optim.Optimizer):
-    """What Lightning counts and calls as an optimizer: a step of it is a whole segment of Adam's."""
+    """An optimizer for Lightning to call and count. One step of it is a whole segment of Adam's steps."""
 
     def step(self, closure=None):  # type: ignore[no-untyped-def]
         return closure()
 
 
 class Training(lightning.LightningModule):
-    """Replicas of a setting under training. Each of Lightning's batches is a segment of many steps.
+    """Trains the replicas of a setting. Each of Lightning's batches is a segment of many steps.
 
-    `compiled` steps are native code, which takes a second or two to make when a machine first meets such a step.
+    With `compiled`, steps are native code. The first step of a kind on a machine takes a second or two to compile.
     """
 
     moments: Tensor  # Adam's first and second, [2, R, P]
-    labelled: Tensor  # samples of each replica that carried a label of a term [R]; soft ones in part
+    labelled: Tensor  # how many samples carried a label of a term, [R]; soft labels count in part
 
     def __init__(
         self,
@@ -98,14 +103,17 @@ class Training(lightning.LightningModule):
         self.register_buffer("moments", torch.zeros_like(self.model.flat()).repeat(2, 1, 1))
         self.register_buffer("labelled", torch.zeros(len(self.seeds)))
         self._compiled = compiled
-        self._runs: dict[tuple[bool, ...], Run] = {}  # by which terms act in them
-        self._moved: dict[str, tuple[int, Motion]] = {}  # what `retarget` has begun, and when
+        self._runs: dict[tuple[bool, ...], Run] = {}  # by whether each term acts
+        self._moved: dict[str, tuple[int, Motion]] = {}  # the start and motion of properties that `retarget` moves
         self._table = setting.schedule.table()
         used = {name for term in setting.trained.values() for name in term.labels or {}}
         self._used = [i for i, name in enumerate(setting.labels) if name in used]
 
     def segments(self) -> Iterator[Segment]:
-        """The data of the whole training, drawn as needed: up to a rung, a step with actions, or as much as fits."""
+        """The data of the whole training, drawn as needed.
+
+        A segment ends at a rung, before a step with actions, or when BYTES_AT_ONCE are reached.
+        """
         schedule, size = self.setting.schedule, self.setting.data.batch
         draws = Draws(self._data, self.setting.labels, self.seeds, size)
         actions = schedule.actions()
@@ -117,10 +125,19 @@ class Training(lightning.LightningModule):
             yield Segment(start, schedule.phase(start), actions.get(start, ()), draws.next(end - start))
 
     def retarget(self, name: str, target: float, steps: int, now: int) -> None:
-        """Move a property (`lr` or a term's weight) to a target from step `now` on, and leave it there.
+        """Move a property (`lr` or a term's weight) to a target from step `now` on, and keep it there.
 
-        Minimum jerk in flight goes on with the value, velocity and acceleration that it has. For callbacks, between
-        segments. Raises KeyError if the schedule has no such property.
+        Callbacks may call this between segments. A property that is in motion by minimum jerk keeps its value, velocity
+        and acceleration.
+
+        Args:
+            name: the property's column.
+            target: the value that it moves to.
+            steps: how many steps that takes.
+            now: the next step.
+
+        Raises:
+            KeyError: the schedule has no such property.
         """
         column = {p.name: p for p in self.setting.schedule.properties}[name]
         began, motion = self._moved.get(name, column.motion(now))
@@ -144,7 +161,7 @@ class Training(lightning.LightningModule):
 
     @torch.no_grad()
     def advance(self, segment: Segment) -> None:
-        """Take a segment's steps, each with the terms whose weight is not 0 in it."""
+        """Take a segment's steps. A term acts in a step if its weight is not 0."""
         state: Tensors = [self.model.flat(), *self.moments]
         weights = self.setting.weights_in_training(self._table)
         for acting, together in groupby(range(segment.start, segment.end), lambda step: tuple(weights[step] != 0)):
@@ -157,7 +174,7 @@ class Training(lightning.LightningModule):
         self.moments = torch.stack([*state[1:]])
 
     def _run(self, acting: tuple[bool, ...], state: Tensors, batch: Tensors, moves: Tensor) -> Run:
-        """Steps in which those terms act, for arguments like these; made once in a process for all of its trainings."""
+        """Steps in which those terms act, for arguments of these shapes. They are made once in a process."""
         if acting not in self._runs:
             kind = self.experiment, step_kind(self.setting, acting)
             compiled = self._compiled and self.device.type == "cpu"
@@ -179,10 +196,10 @@ class Training(lightning.LightningModule):
             return eager(self._step(acting), state, [part[0] for part in batch], moves[0])
         except RuntimeError as error:
             where = f"experiment {self.experiment.name}: a step of training"
-            raise InputError(f"{where}: found an error, expected a function of its arguments: {error}") from error
+            raise InputError(f"{where}: found an error, expected a pure function of tensors: {error}") from error
 
     def _native(self, acting: tuple[bool, ...], state: Tensors, batch: Tensors, moves: Tensor) -> Run | None:
-        """The steps as native code, if it can be made."""
+        """The steps as native code, or None if they cannot be compiled."""
         try:
             own = [part[0] for part in state], [part[0, 0] for part in batch]
             return compile_steps(self._step(acting), *own, moves[0], name=step_kind(self.setting, acting))
@@ -192,10 +209,10 @@ class Training(lightning.LightningModule):
 
     @torch.no_grad()
     def validation_losses(self, model: Replicas) -> dict[str, Tensor]:
-        """The terms that act in validation, unweighted, [R] each; their labels are probabilities.
+        """The losses of the terms that act in validation, [R] each. They are not weighted by the schedule.
 
-        The mean over batches of the experiment's validation data, as large as those in training, in a fixed order that
-        mixes them.
+        They are means over batches of the experiment's validation data, of training's size, shuffled once and for all.
+        Labels are replaced by their probabilities.
         """
         terms = {name: term for name, term in self.setting.regularizers.items() if term.when != "training"}
         data = self.experiment.validation(self.setting) if terms else None
@@ -221,7 +238,7 @@ class Training(lightning.LightningModule):
         return model.map(losses)
 
     def rung(self, step: int) -> Rung:
-        """Ablate and measure the replicas as they are, on the CPU."""
+        """Measure the replicas as they are now, intact and ablated, on the CPU."""
         model = self.model if self.device.type == "cpu" else copy.deepcopy(self.model).cpu()
         declared = self.experiment.metrics(self.setting)
         objective = next(iter(declared))
@@ -264,17 +281,28 @@ def train(
     """Train one replica of a setting for each seed.
 
     Args:
-        experiment: what the setting is one of.
+        experiment: the experiment that the setting is for.
         setting: what is trained.
         seeds: one for each replica.
         rungs: how often the replicas are measured.
-        compiled: as native code, which pays in all but short trainings.
-        on_rung: called with each rung and the replicas as they are then; what it raises ends the training.
-        callbacks: Lightning's, whose batches are segments.
-        flags: of Lightning's Trainer.
+        compiled: whether steps are native code, which pays unless the training is short.
+        on_rung: called with each rung and the replicas as they are then. If it raises, training ends.
+        callbacks: Lightning callbacks. Their batches are `Segment`s.
+        flags: arguments of Lightning's `Trainer`.
 
     Returns:
-        The replicas, and what they measured at each rung.
+        The trained replicas, and what was measured at each rung.
+
+    Raises:
+        InputError: the model, the loss or a term cannot be vectorised, or metrics are not as declared.
+
+    Examples:
+        >>> from excolor.experiment import Colors
+        >>> rows = [["STEP", "lr"], ["0", "0.01"], ["99", ""]]
+        >>> setting = Colors().setting({"schedule": {"file": "lr.csv", "rows": rows}})
+        >>> replicas, rungs = train(Colors(), setting, seeds=[0, 1, 2], rungs=2)
+        >>> [(rung.step, list(rung.metrics["isolation"].shape)) for rung in rungs]
+        [(50, [3]), (100, [3])]
     """
     measured = Rungs(on_rung)
     training = Training(experiment, setting, seeds, rungs, compiled)
@@ -289,11 +317,11 @@ def train(
 
 
 _MADE: dict[tuple[Any, ...], Any] = {}
-MOST = 200  # steps whose code a process keeps
+MOST = 200  # compiled or traced steps that a process keeps
 
 
 def _made(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-    """What was made for a key in this process, or is made now."""
+    """The value that this process has made for a key before, or else makes now."""
     if key not in _MADE:
         while len(_MADE) >= MOST:
             _MADE.pop(next(iter(_MADE)))
@@ -303,4 +331,4 @@ def _made(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
 
 @cache
 def _say_once(why: str) -> None:
-    warnings.warn(f"training goes on uncompiled, several times slower: {why}", RuntimeWarning, stacklevel=3)
+    warnings.warn(f"training continues without compilation, several times slower: {why}", RuntimeWarning, stacklevel=3)

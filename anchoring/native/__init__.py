@@ -1,4 +1,4 @@
-"""Training steps of one replica, functions of tensors, as native code that loops over replicas and steps."""
+"""Compiles a training step of one replica, a function of tensors, to native code that loops over replicas and steps."""
 
 from anchoring.native.build import compiler
 from anchoring.native.expressions import Unsupported

@@ -1,4 +1,4 @@
-"""C++ source to a loaded shared object, kept in the user's cache folder under a digest of what it is made of."""
+"""Compiles C++ to a shared object and loads it. A cache folder of the user's keeps it, by a digest of its inputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
-KEPT = 200  # shared objects; a whole search needs a few
+KEPT = 200  # shared objects in the cache; a whole search needs a few
 FLAGS = (
     "-std=c++17",
     "-O3",
@@ -29,7 +29,7 @@ FLAGS = (
 
 
 def compiler() -> str | None:
-    """The path of the C++ compiler that steps are made with, if there is one: `CXX`, else g++ or clang++."""
+    """The path of the C++ compiler: `CXX` if it is set, else g++ or clang++. None if there is no such program."""
     if named := os.environ.get("CXX"):
         return shutil.which(named)
     order = ("clang++", "g++") if sys.platform == "darwin" else ("g++", "clang++")
@@ -37,13 +37,13 @@ def compiler() -> str | None:
 
 
 def build(source: str) -> ctypes.CDLL:
-    """The source's shared object, compiled unless the cache has it undamaged.
+    """The source's shared object, compiled unless the cache has an intact one.
 
-    Raises OSError, in one line, if there is no compiler, it fails, or what it makes cannot be loaded.
+    Raises OSError, in one line, if there is no compiler, if it fails, or if its output cannot be loaded.
     """
     path = compiler()
     if path is None:
-        raise OSError("there is no C++ compiler: install g++ or clang++, or name one in CXX")
+        raise OSError("found no C++ compiler: install g++ or clang++, or name one in CXX")
     folder = platformdirs.user_cache_path("concept-study") / "native"
     folder.mkdir(parents=True, exist_ok=True)
     made_of = "\n".join([path, *FLAGS, _target(path), source])
@@ -52,12 +52,12 @@ def build(source: str) -> ctypes.CDLL:
         _compile(path, source, file)
         _prune(folder)
     library = ctypes.CDLL(str(file))
-    file.touch()  # the cache keeps what was used last
+    file.touch()  # the cache keeps the most recently used
     return library
 
 
 def _is_whole(file: Path) -> bool:
-    """Whether a shared object ends with its digest: to load a damaged one may end the process."""
+    """Whether a shared object ends with its digest. Loading a damaged one could crash the process."""
     try:
         content = file.read_bytes()
     except OSError:
@@ -67,12 +67,12 @@ def _is_whole(file: Path) -> bool:
 
 @cache
 def _target(path: str) -> str:
-    """What the compiler says of its version and of the processor it compiles for."""
+    """The macros that the compiler defines: they tell its version, and the processor that it compiles for."""
     return _run([path, "-march=native", "-dM", "-E", "-x", "c++", os.devnull])
 
 
 def _compile(path: str, source: str, file: Path) -> None:
-    """Compile to a name of this process's own, then put it in place: others may make the same one."""
+    """Compile in a temporary folder, then move the result into place, since another process may do the same."""
     with tempfile.TemporaryDirectory(dir=file.parent, prefix="making-") as folder:
         written, made = Path(folder, "step.cpp"), Path(folder, "step.so")
         written.write_text(source)
@@ -89,14 +89,14 @@ def _run(command: list[str]) -> str:
     except OSError as error:
         raise OSError(f"{command[0]} does not run: {error.strerror or error}") from None
     if ran.returncode:
-        lines = [line for line in ran.stderr.splitlines() if line.strip()] or ["it says nothing"]
+        lines = [line for line in ran.stderr.splitlines() if line.strip()] or ["it gives no reason"]
         said = next((line for line in lines if "error" in line), lines[0])
         raise OSError(f"{command[0]} cannot compile the step: {said.rpartition('error: ')[2].strip()}")
     return ran.stdout
 
 
 def _prune(folder: Path) -> None:
-    """Remove all but the shared objects used last."""
+    """Remove all but the most recently used shared objects."""
     found = []
     for file in folder.glob("*.so"):
         try:

@@ -1,4 +1,4 @@
-"""Operators on each element, as expressions."""
+"""Operators that act on each element, as expressions."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ FILLS = {
 
 
 class Elementwise:
-    """A method for each operator that is more than one operation of the same name."""
+    """A method for each such operator, except those that are one operation of the same name."""
 
     def __init__(self, program: Program):
         self.program = program
 
     def by_name(self, name: str, shape: tuple[int, ...], kind: Kind, args: Any, kwargs: Any) -> Value | None:
-        """The value of an operator that is an operation of its own name; None if it is another."""
+        """The value of an operator that is one operation of the same name; None for any other operator."""
         if name in UNARY:
             return elementwise(shape, kind, name, [args[0]], kind)
         if name in BINARY:
@@ -124,7 +124,7 @@ class Elementwise:
         return elementwise(shape, kind, "add", [a, elementwise(shape, kind, "mul", [scaled, c], kind)], kind)
 
     def op_lerp(self, shape: tuple[int, ...], kind: Kind, a: Value, b: Value, weight: Any) -> Value:
-        """PyTorch's two ways, the second of which ends exactly at `b`."""
+        """By PyTorch's two formulas: the second, for weights from 0.5 on, reaches `b` exactly."""
         difference = elementwise(shape, kind, "sub", [b, a], kind)
         near = elementwise(shape, kind, "add", [a, elementwise(shape, kind, "mul", [weight, difference], kind)], kind)
         rest = elementwise(shape, kind, "sub", [1, weight], kind)
@@ -152,7 +152,7 @@ def filled(shape: Sequence[int], kind: Kind, value: Any) -> Value:
 
 
 def spread(value: Any, shape: Sequence[int]) -> Value:
-    """A tensor or number broadcast to a shape."""
+    """A tensor or number, broadcast to a shape."""
     if isinstance(value, Value):
         return value.expand(shape)
     kind: Kind = "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "float"
@@ -160,7 +160,7 @@ def spread(value: Any, shape: Sequence[int]) -> Value:
 
 
 def elementwise(shape: Sequence[int], kind: Kind, op: str, args: Sequence[Any], inside: Kind) -> Value:
-    """An operation on each element, its arguments broadcast and converted to one kind first."""
+    """An operation on each element. Arguments are first broadcast, and converted to the kind `inside`."""
     operands = [spread(arg, shape) for arg in args]
 
     def at(ix: Sequence[Index]) -> Expr:
@@ -171,7 +171,7 @@ def elementwise(shape: Sequence[int], kind: Kind, op: str, args: Sequence[Any], 
 
 
 def _simple(op: str, parts: Sequence[Expr]) -> Expr | None:
-    """The result if it is one of the arguments, whatever its value."""
+    """The argument that the operation returns unchanged, such as x in `x * 1`; None if it computes something."""
     values = [part.value if part.op == "constant" else None for part in parts]
     if op == "same" or (op in ("mul", "div") and values[1] == 1):
         return parts[0]
@@ -179,6 +179,6 @@ def _simple(op: str, parts: Sequence[Expr]) -> Expr | None:
 
 
 def common(args: Sequence[Any]) -> Kind:
-    """What arguments are compared as."""
+    """The kind to which arguments are converted before they are compared."""
     kinds = {a.kind if isinstance(a, Value) else spread(a, ()).kind for a in args}
     return "float" if "float" in kinds else "int" if "int" in kinds else "bool"

@@ -1,4 +1,4 @@
-"""A program as C++: each statement a nest of loops, its expressions in vectors along the innermost one."""
+"""Writes a program as C++. Each statement becomes nested loops, with vectors along the innermost one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ INFIX = {
 
 
 def declare(buffers: Iterable[Buffer]) -> tuple[str, str]:
-    """The constants, and the members of the structure of all other buffers, each with room to read a vector past it."""
+    """Declarations of the constants, and of the other buffers as members of a struct.
+
+    Each has room after it, so that the last vector may be read past its end.
+    """
     constants, members = [], []
     for b in buffers:
         if b.values is None:
@@ -30,7 +33,7 @@ def declare(buffers: Iterable[Buffer]) -> tuple[str, str]:
 
 
 def emit(statements: Sequence[Statement]) -> str:
-    """The C++ of statements, in which a buffer is an array of its name."""
+    """The statements as C++. A buffer is an array of the same name."""
     return "".join(_statement(statement) for statement in statements)
 
 
@@ -99,7 +102,7 @@ def _store_vector(store: Store, value: str, vector: str, size: int) -> str:
 
 
 class Body:
-    """The inside of a loop along vectors: a line for each operation, none twice."""
+    """The body of a loop along vectors, with a line for each operation. Equal expressions share a line."""
 
     def __init__(self, vector: str):
         self._vector = vector
@@ -113,7 +116,7 @@ class Body:
         self._names.setdefault(load_of(store), value)
 
     def vector(self, expr: Expr) -> str:
-        """The name of a vector of an expression's values."""
+        """The name of the vector that holds an expression's values."""
         if expr not in self._names:
             text = self._text(expr)
             name = f"v{len(self._names)}"
@@ -143,7 +146,7 @@ class Body:
 
 
 def scalar(expr: Expr, vector: str | None = None) -> str:
-    """An expression for one element: lane `l` of a vector along a variable, if there is one."""
+    """An expression for one element. If vectors go along a variable, it is the element in lane `l`."""
     if expr.op == "load" and expr.buffer:
         element = f"{expr.buffer.name}[{position(expr.index, vector)}]"
         return f"({element} != 0)" if expr.kind == "bool" else element
@@ -185,7 +188,7 @@ def _pointer(buffer: Buffer, index: Index) -> str:
 
 
 def position(index: Index, vector: str | None = None) -> str:
-    """An index as C++; of lane `l`, if vectors go along a variable."""
+    """An index as C++. If vectors go along a variable, it is the index of lane `l`."""
     parts = [f"{f'({name} + l)' if name == vector else name} * {factor}" for name, factor in index.terms]
     parts += [f"{scalar(e, vector)} * {factor}" for e, factor in index.looked_up]
     return " + ".join([*(part.removesuffix(" * 1") for part in parts), str(index.constant)])

@@ -1,4 +1,4 @@
-"""What one element of a tensor is, as an expression over loop variables: what lowering makes and emission writes."""
+"""Expressions over loop variables for one element of a tensor. Lowering makes them, and emission writes them as C++."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from functools import cached_property
 from typing import Any, Literal
 
 Kind = Literal["float", "int", "bool"]
-"""How elements are kept: float32, int64, or a mask of int32 (0 or -1), which is what vectors compare to."""
+"""How elements are stored: float32, int64, or for bools an int32 mask (0 or -1), as comparisons of vectors return."""
 
 LANES = 16  # a multiple of every vector's width
 
 
 class Unsupported(Exception):  # noqa: N818
-    """Why a step cannot be native, in one line: the operator that is not known, for example."""
+    """The step cannot be compiled. The message says why in one line; it may name an unknown operator, for example."""
 
 
 @dataclass(frozen=True, eq=False)
 class Buffer:
-    """A tensor in memory. `padded` ones have their innermost axis rounded up to whole vectors."""
+    """A tensor in memory. If `padded`, the innermost axis is rounded up to whole vectors."""
 
     name: str
     kind: Kind
     size: int
     padded: int = 0  # the true size of the padded axis
-    values: tuple[Any, ...] | None = None  # of a constant
+    values: tuple[Any, ...] | None = None  # if it is a constant
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Expr:
 
     @cached_property
     def counts(self) -> bool:
-        """Whether it depends on integers that are not constants."""
+        """Whether it depends on integers other than constants."""
         parts = [*self.args, *(e for e, _ in self.index.looked_up)]
         return (self.kind == "int" and self.op != "constant") or any(part.counts for part in parts)
 
@@ -135,7 +135,7 @@ def apply(op: str, kind: Kind, *args: Expr) -> Expr:
 
 
 def to(kind: Kind, expr: Expr) -> Expr:
-    """The expression converted as PyTorch converts a tensor."""
+    """The expression, converted to a kind as PyTorch converts tensors."""
     if expr.kind == kind:
         return expr
     if expr.op == "constant":
@@ -145,7 +145,7 @@ def to(kind: Kind, expr: Expr) -> Expr:
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor that is computed where it is used: `at` gives its element at an index for each axis."""
+    """A tensor that is computed where it is used. `at` takes an index for each axis, and returns the element."""
 
     shape: tuple[int, ...]
     kind: Kind

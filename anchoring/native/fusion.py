@@ -1,4 +1,4 @@
-"""Fewer passes over memory: loops of the same size become one, and what nobody reads is not computed or not stored."""
+"""Saves passes over memory: merges loops of the same size, and drops computations and stores that nobody reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from anchoring.native.statements import Map, Scatter, Statement, load_of
 
 
 def fuse(statements: Sequence[Statement], results: Collection[Buffer]) -> list[Statement]:
-    """The same results by fewer loops."""
+    """Statements with the same results and fewer loops."""
     merged: list[Statement] = []
     for statement in _needed(statements, results):
         loops = _loops_for(merged, statement)
@@ -25,7 +25,7 @@ def fuse(statements: Sequence[Statement], results: Collection[Buffer]) -> list[S
 
 
 def _needed(statements: Sequence[Statement], results: Collection[Buffer]) -> list[Statement]:
-    """Without the statements whose results nothing reads."""
+    """The statements, except those whose results nothing reads."""
     wanted = set(results)
     kept: list[Statement] = []
     for statement in reversed(statements):
@@ -36,7 +36,7 @@ def _needed(statements: Sequence[Statement], results: Collection[Buffer]) -> lis
 
 
 def _loops_for(earlier: Sequence[Statement], statement: Statement) -> int | None:
-    """The loops that could do a statement's work, too: the last ones that come after everything that it reads."""
+    """The loops that a statement could be merged into: the last ones after everything that it reads."""
     if type(statement) is not Map:
         return None
     for at in reversed(range(len(earlier))):
@@ -50,15 +50,15 @@ def _loops_for(earlier: Sequence[Statement], statement: Statement) -> int | None
 
 
 def _earliest(earlier: Sequence[Statement], statement: Statement) -> int:
-    """Where a statement may stand: after the last one that writes what it reads, or a part of what it writes."""
+    """The first place for a statement: after all that write what it reads, or write into the same buffer."""
     needs = {e.buffer for e in statement.loads} | statement.written
     return next((at + 1 for at in reversed(range(len(earlier))) if earlier[at].written & needs), 0)
 
 
 def _kept_local(statements: Sequence[Statement], results: Collection[Buffer]) -> list[Statement]:
-    """With the stores marked that only their own loops read: those stay in registers.
+    """Mark the stores that only their own loops read, since those can stay in registers.
 
-    Integers are not kept in vectors; what depends on them reads memory, lane by lane.
+    Integers cannot: they are not kept in vectors, so expressions that depend on them read memory, lane by lane.
     """
     read = set(results)
     marked: list[Statement] = []

@@ -1,4 +1,4 @@
-"""Operators that join tensors, look elements up, or put them somewhere."""
+"""Operators that join tensors, look up elements by computed indices, or put elements at computed indices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anchoring.native.reductions import named_axes
 
 
 class Lookups(Elementwise):
-    """A method for each operator whose indices are tensors, or whose result has several sources."""
+    """A method for each operator that takes indices as tensors, or joins several tensors."""
 
     def op_cat(self, shape: tuple[int, ...], kind: Kind, parts: Sequence[Value], axis: int = 0) -> Value:
         axis %= len(shape)
@@ -54,7 +54,7 @@ class Lookups(Elementwise):
     def _put(
         self, shape: tuple[int, ...], kind: Kind, value: Value, axis: int, found: list[int], source: Value, add: bool
     ) -> Value:
-        """A tensor with another put at known places of an axis, each at most once: a choice for each element."""
+        """A tensor with another put at known, distinct places of an axis: each element chooses between the two."""
         size = shape[axis]
         found = [i % size for i in found]
         places = [found.index(i) if i in found else -1 for i in range(size)]
@@ -132,7 +132,7 @@ class Lookups(Elementwise):
 
 
 def look_up(expr: Expr, size: int) -> Index:
-    """A position that is computed. Negative ones count from the end; others out of bounds become the nearest end."""
+    """A computed position. A negative one counts from the end; one that is out of bounds becomes the nearest end."""
     number = to("int", expr)
     if (known := known_number(number)) is not None:
         return Index(known % size)
@@ -140,14 +140,14 @@ def look_up(expr: Expr, size: int) -> Index:
 
 
 def known_number(expr: Expr) -> int | None:
-    """The number that an element of a constant is, at an index that is a number."""
+    """The number at a constant index of a constant, or None for any other expression."""
     if expr.buffer and expr.buffer.values is not None and not expr.index.terms and not expr.index.looked_up:
         return int(expr.buffer.values[expr.index.constant])
     return None
 
 
 def _single_constant(indices: Sequence[Value | None]) -> tuple[int, list[int]] | None:
-    """The axis that a tensor is indexed along, and its numbers, if there is one and they are known."""
+    """The axis along which a tensor is indexed, and the indices: if it is a single axis, and they are constants."""
     given = [(axis, index) for axis, index in enumerate(indices) if index is not None]
     if len(given) != 1 or len(given[0][1].shape) != 1:
         return None
@@ -157,7 +157,7 @@ def _single_constant(indices: Sequence[Value | None]) -> tuple[int, list[int]] |
 
 
 def _indexed(shape: Sequence[int], indices: Sequence[Value | None]) -> tuple[int, ...]:
-    """The shape of a tensor indexed by tensors."""
+    """The shape of a tensor after indexing by tensors."""
     given = [axis for axis, index in enumerate(indices) if index is not None]
     found = torch.broadcast_shapes(*(index.shape for index in indices if index is not None))
     rest = [size for axis, size in enumerate(shape) if axis not in given]
@@ -166,10 +166,10 @@ def _indexed(shape: Sequence[int], indices: Sequence[Value | None]) -> tuple[int
 
 
 def _indexing(shape: Sequence[int], indices: Sequence[Value | None]) -> Callable[[Sequence[Index]], list[Index]]:
-    """From an index of the indexed tensor to one of the tensor."""
+    """A function from an index of the result to an index of the tensor that was indexed."""
     given = [axis for axis, index in enumerate(indices) if index is not None]
     if any(index is not None and index.kind == "bool" for index in indices):
-        raise Unsupported("index by a mask makes a size that depends on data, which cannot be native")
+        raise Unsupported("an index by a mask has a size that depends on data, which cannot be native")
     found = tuple(torch.broadcast_shapes(*(index.shape for index in indices if index is not None)))
     first = given[0] if given == list(range(given[0], given[-1] + 1)) else 0
     tables = {axis: indices[axis].expand(found) for axis in given}  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""ATen's operators, one replica's, as expressions and statements of a program."""
+"""Turns the ATen operators of one replica's step into expressions and statements of a program."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ KINDS: dict[torch.dtype, Kind] = {torch.float32: "float", torch.int64: "int", to
 
 
 def lower(graph: fx.GraphModule, inputs: Sequence[Value], program: Program) -> list[Value]:
-    """Write a graph into a program; return the graph's outputs. Raises Unsupported, naming what it does not know."""
+    """Write a graph into a program and return its outputs. Raises Unsupported, which names the unknown operator."""
     return Lowering(graph, program).run(inputs)
 
 
 class Lowering(Reductions, Lookups):
-    """The value of each node so far."""
+    """Finds the value of each node, in the graph's order."""
 
     def __init__(self, graph: fx.GraphModule, program: Program):
         super().__init__(program)
@@ -64,7 +64,7 @@ class Lowering(Reductions, Lookups):
         return self.program.keep(result) if computes and _worth_keeping(node) else result
 
     def tensor(self, name: str, shape: tuple[int, ...], kind: Kind, args: Any, kwargs: Any) -> Value:
-        """The value of an operator that makes one tensor."""
+        """The value of an operator that returns one tensor."""
         if name in FILLS:
             fill = {"full": 1, "full_like": 1, "new_full": 2, "scalar_tensor": 0}.get(name)
             return filled(shape, kind, args[fill] if fill is not None else float(name.startswith("ones")))
@@ -93,11 +93,11 @@ KNOWN = {
     *(name.removeprefix("op_") for name in dir(Lowering) if name.startswith("op_")),
     "_to_copy", "_unsafe_index", "_unsafe_index_put",
 }  # fmt: skip
-"""Operators that need not be written in terms of others."""
+"""Operators that are lowered directly. PyTorch writes all others in terms of these."""
 
 
 def _worth_keeping(node: fx.Node) -> bool:
-    """Whether a value is computed once and kept rather than computed where it is used: it is used more than once."""
+    """Whether to compute a value once and store it: whether several nodes use it, or one that has more elements."""
     users = list(_users(node))
     size = node.meta["val"].numel()
     return len(users) > 1 or any(
@@ -106,7 +106,7 @@ def _worth_keeping(node: fx.Node) -> bool:
 
 
 def _users(node: fx.Node) -> list[fx.Node]:
-    """Uses of a node by what computes, directly or of a view of it; one that uses it twice, twice."""
+    """The nodes that compute with a node or a view of it. One that uses it twice is listed twice."""
     found = []
     for user in node.users:
         if user.op == "call_function" and (

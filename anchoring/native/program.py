@@ -1,4 +1,4 @@
-"""A step as loops over buffers: where values are kept, and which loops fill them. One replica, all shapes known."""
+"""A step of one replica as loops over buffers: where values are stored, and which loops fill them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from anchoring.native.expressions import LANES, Buffer, Expr, Index, Kind, Value, apply, load, positions, variable
 from anchoring.native.statements import Fold, Map, Product, Scatter, Sizes, Statement, Store
 
-UNROLLED = 8  # passes of outer loops that are written out, so that what they share stays in registers
-FOLDED = 16  # values that are reduced by a written-out expression rather than a loop
+UNROLLED = 8  # outer loops of up to 8 passes are written out, so that shared values stay in registers
+FOLDED = 16  # up to 16 values are reduced by a written-out expression instead of a loop
 
 
 class Program:
@@ -26,7 +26,7 @@ class Program:
         self._products: dict[object, Buffer] = {}
 
     def new(self, kind: Kind, shape: Sequence[int]) -> tuple[Buffer, list[int]]:
-        """A buffer for a tensor, and the strides of its axes. The batch's axis, if it has one, is innermost."""
+        """A buffer for a tensor, and the strides of its axes. If it has the batch's axis, that is innermost."""
         strides, padded, size = [0] * len(shape), 0, 1
         for axis in reversed([axis for axis in self.order(shape) if shape[axis] != 1]):
             strides[axis], length = size, shape[axis]
@@ -38,7 +38,7 @@ class Program:
     def contiguous(
         self, kind: Kind, shape: Sequence[int], values: Sequence[Any] | None = None
     ) -> tuple[Buffer, list[int]]:
-        """A buffer whose last axis is innermost, without padding, and the strides; a constant, if there are values."""
+        """A buffer without padding, whose last axis is innermost, and its strides. With values it is a constant."""
         return self.buffer(kind, math.prod(shape), None if values is None else tuple(values)), contiguous(shape)
 
     def buffer(self, kind: Kind, size: int, values: tuple[Any, ...] | None = None, padded: int = 0) -> Buffer:
@@ -53,7 +53,7 @@ class Program:
         return axes
 
     def loops(self, shape: Sequence[int], order: Sequence[int]) -> tuple[Sizes, list[Index]]:
-        """Loops over a tensor's elements, and the index that they give each axis."""
+        """Loops over a tensor's elements, and the index of each axis in them."""
         ix = [Index()] * len(shape)
         sizes: list[tuple[str, int]] = []
         for axis in order:
@@ -67,7 +67,7 @@ class Program:
         return Value(tuple(shape), buffer.kind, lambda ix: load(buffer, position(ix, strides)))
 
     def keep(self, value: Value, side_by_side: bool = False) -> Value:
-        """The value computed once, into a buffer: as `new` makes it, or `contiguous`."""
+        """Compute a value once, into a buffer, and return the value that reads it."""
         varying = value.at([variable(f"a{axis}") for axis in range(len(value.shape))]).variables
         shape = tuple(n if f"a{axis}" in varying else 1 for axis, n in enumerate(value.shape))
         if shape != value.shape and not side_by_side:
@@ -81,7 +81,7 @@ class Program:
         return self.value(buffer, value.shape, strides)
 
     def write(self, buffer: Buffer, value: Value, to: Callable[[Sequence[Index]], Index], order: Sequence[int]) -> None:
-        """Put a value's elements where `to` says."""
+        """Store a value's elements where `to` says."""
         sizes, ix = self.loops(value.shape, order)
         outer = sizes[:-1]
         if math.prod(size for _, size in outer) <= UNROLLED:
@@ -97,7 +97,7 @@ class Program:
             self.statements.append(Map(sizes, (Store(buffer, to(ix), value.at(ix)),)))
 
     def reduce(self, value: Value, axes: Sequence[int], op: str, combine: str, keep: bool) -> Value:
-        """`op` over axes, which stay as axes of size 1 if `keep`."""
+        """Reduce axes by `op`. If `keep`, they stay, with size 1."""
         order = self.order(value.shape)
         kept = [axis for axis in range(len(value.shape)) if keep or axis not in axes]
         shape = tuple(1 if axis in axes else value.shape[axis] for axis in kept)
@@ -130,7 +130,7 @@ class Program:
         return self.value(buffer, shape, strides)
 
     def scatter(self, base: Value, source: Value, to: Callable[[Sequence[Index]], Sequence[Index]], add: bool) -> Value:
-        """A copy of `base` into which the source's elements are put, or added, where `to` says."""
+        """A copy of `base`, with the source's elements put, or added, where `to` says."""
         buffer, strides = self.new(base.kind, base.shape)
         self.write(buffer, base, lambda ix: position(ix, strides), self.order(base.shape))
         sizes, ix = self.loops(source.shape, range(len(source.shape)))
@@ -139,10 +139,10 @@ class Program:
         return self.value(buffer, base.shape, strides)
 
     def product(self, a: Value, b: Value, bias: Value | None = None) -> Value:
-        """`bias + a @ b`, of [..., M, K] and [..., K, N] and a bias that is the same for all M, if there is one."""
+        """`bias + a @ b`, for a [..., M, K] and b [..., K, N]. The bias, if any, is the same for all M."""
         *lead, m, k = a.shape
         n = b.shape[-1]
-        if bias is None and k <= UNROLLED < min(m, n):  # an outer product, which is best computed where it is used
+        if bias is None and k <= UNROLLED < min(m, n):  # an outer product is cheapest to compute where it is used
             return self._outer(a, b)
         loops, at = self.loops(lead, range(len(lead)))
         a, b = self.in_memory(a), self.in_memory(b)
@@ -152,7 +152,7 @@ class Program:
         along = (
             [(m, 2, "m")] * (am == 1 or m == 1) + [(n, 1, "n")] * (bn == 1 or n == 1) + [(k, 0, "k")] * (ak == bk == 1)
         )
-        if not along:  # as a product of rows, for lack of a better way
+        if not along:  # no faster way: a product of rows
             return self.product(self.keep(a, side_by_side=True), swap(self.keep(swap(b), side_by_side=True)), bias)
         way = max(along)[2]
         pitch = whole(m) if way == "m" else whole(n) if way == "n" else n
@@ -184,14 +184,14 @@ class Program:
         return Value(result.shape, "float", lambda ix: apply("add", "float", result.at(ix), rest.at(ix)))
 
     def _is_symmetric(self, value: Value) -> bool:
-        """Whether a matrix is its own transpose, to the last bit, by how it is computed."""
+        """Whether the way that a matrix is computed makes it equal to its transpose, to the last bit."""
         if len(value.shape) != 2 or value.shape[0] != value.shape[1]:
             return False
         here, there = (variable("x"), variable("y")), (variable("y"), variable("x"))
         return self._canonical(value.at(here)) == self._canonical(value.at(there))
 
     def _canonical(self, expr: Expr) -> Expr:
-        """An expression in an order that does not depend on which operand, or index of a symmetric matrix, is first."""
+        """An expression with operands, and indices of symmetric matrices, in a fixed order, for comparison."""
         if expr.buffer in self._symmetric and {name for name, _ in expr.index.terms} == {"x", "y"}:
             swapped = expr.substitute({"x": variable("y"), "y": variable("x")})
             return min(expr, swapped, key=repr)
@@ -213,7 +213,7 @@ class Program:
         return Value((*lead, m, b.shape[-1]), "float", at)
 
     def _bias(self, bias: Value | None, shape: Sequence[int], at: Sequence[Index]) -> tuple[Expr | None, int]:
-        """Where a product along m finds a bias that depends on n alone, and its stride."""
+        """Where a product along m finds its bias, which depends on n alone, and the bias' stride."""
         if bias is None:
             return None, 0
         value = self.in_memory(bias).expand(shape)
@@ -222,12 +222,12 @@ class Program:
         return (None, 0) if index.uses("m") else (first, index.factor("n"))
 
     def in_memory(self, value: Value) -> Value:
-        """The value, computed if it is not simply read from memory at an index that every axis moves evenly."""
+        """The value, stored in a buffer first unless it is read from memory with fixed strides already."""
         return value if is_in_memory(value) else self.keep(value)
 
 
 def is_in_memory(value: Value) -> bool:
-    """Whether it is simply read from memory, at an index that every axis moves evenly."""
+    """Whether it is read from memory with a fixed stride for each axis, without computing anything."""
     expr = value.at([variable(f"a{axis}") for axis in range(len(value.shape))])
     return expr.op == "load" and not expr.index.looked_up
 
@@ -243,7 +243,7 @@ def contiguous(shape: Sequence[int]) -> list[int]:
 
 
 def swap(value: Value) -> Value:
-    """A matrix transposed."""
+    """The transpose of a matrix."""
     *lead, m, n = value.shape
     return Value((*lead, n, m), value.kind, lambda ix: value.at([*ix[:-2], ix[-1], ix[-2]]))
 

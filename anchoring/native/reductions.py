@@ -11,7 +11,7 @@ from anchoring.native.views import Views
 
 
 class Reductions(Views):
-    """A method for each operator that has fewer elements than its arguments."""
+    """A method for each operator that reduces its arguments."""
 
     def op_sum(
         self, shape: Any, kind: Kind, value: Value, axes: Any = None, keep: bool = False, **kwargs: Any
@@ -68,7 +68,7 @@ class Reductions(Views):
     def var_mean(
         self, value: Value, axes: Any = None, *, correction: float | None = None, keepdim: bool = False
     ) -> tuple[Value, Value]:
-        """By the squares of what the mean leaves, which loses nothing to rounding."""
+        """Variance and mean. The mean is subtracted before squaring, which avoids cancellation."""
         value = self.program.in_memory(value)
         wanted = named_axes(value, axes)
         count = math.prod(value.shape[axis] for axis in wanted)
@@ -104,6 +104,6 @@ class Reductions(Views):
 
 
 def named_axes(value: Value, axes: Any) -> list[int]:
-    """The axes that a reduction names; all, if it names none."""
+    """The axes that a reduction names, or all of them if it names no axes."""
     named = [axes] if isinstance(axes, int) else axes
     return sorted({axis % len(value.shape) for axis in named} if named else range(len(value.shape)))

@@ -1,4 +1,4 @@
-"""What a program does, in order: loops that fill buffers, and products of matrices."""
+"""The statements of a program: loops that fill buffers, and products of matrices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from anchoring.native.expressions import Buffer, Expr, Index, load
 
 Sizes = tuple[tuple[str, int], ...]
-"""Loops, outermost first: variables and how far each runs. The last is the one that vectors go along."""
+"""Loops, outermost first: each variable and its size. Vectors go along the last one."""
 
 
 @dataclass(frozen=True)
@@ -15,17 +15,17 @@ class Store:
     buffer: Buffer
     index: Index
     expr: Expr
-    local: bool = False  # only what follows in the same loops reads it
+    local: bool = False  # only later stores in the same loops read it
 
 
 def load_of(store: Store) -> Expr:
-    """What reads back what is stored."""
+    """The expression that reads a stored element."""
     return load(store.buffer, store.index)
 
 
 @dataclass(frozen=True)
 class Map:
-    """For all values of the loops' variables, evaluate and store."""
+    """For all values of the loops' variables, evaluates expressions and stores their values."""
 
     sizes: Sizes
     stores: tuple[Store, ...]
@@ -41,14 +41,14 @@ class Map:
 
 @dataclass(frozen=True)
 class Scatter(Map):
-    """As Map, in order and with indices that may be looked up; `add` to what is there instead of replacing it."""
+    """A Map that runs in order, with indices that may be looked up. If `add`, it adds to the buffer's elements."""
 
     add: bool = False
 
 
 @dataclass(frozen=True)
 class Fold(Map):
-    """As Map with a single store, of the reduction over the `folded` loops of what is stored."""
+    """A Map with a single store, whose expression is reduced over the `folded` loops."""
 
     folded: Sizes = ()
     op: str = "Sum"
@@ -57,9 +57,9 @@ class Fold(Map):
 
 @dataclass(frozen=True)
 class Product:
-    """`c[m, n] = bias[n] + sum over k of a[m, k] b[k, n]`: `template`, of the header, with these pointers.
+    """`c[m, n] = bias[n] + sum over k of a[m, k] b[k, n]`, by a `template` of vectors.h.
 
-    `loops` are of batched products.
+    Batched products have `loops` around it.
     """
 
     loops: Sizes

@@ -1,4 +1,4 @@
-"""A step of one replica, compiled: what runs it for many replicas and many steps."""
+"""Compiles a step of one replica, and runs it for many replicas and many steps."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from anchoring.native.program import Program, position
 from anchoring.native.trace import trace
 
 Step = Callable[..., Any]
-"""`step(*state, *batch, controls)`: one replica's new state, a tuple of tensors of the state's shapes."""
+"""`step(*state, *batch, controls)` returns one replica's new state: a tuple of tensors of the state's shapes."""
 
 
 class Run:
-    """Native steps: `run(state, batch, controls)` takes S steps of R replicas, each alone, and returns their new state.
+    """A compiled step: `run(state, batch, controls)` takes S steps of R replicas and returns their new state.
 
-    State tensors are [R, ...], the batch's [S, R, B, ...] and controls [S, C]. What is given is not modified, and may
-    have any strides; controls are the same for all replicas.
+    State tensors are [R, ...], the batch's [S, R, B, ...] and controls [S, C]. All replicas have the same controls. The
+    arguments may have any strides and are not modified.
     """
 
     def __init__(self, library: ctypes.CDLL, state: Sequence[Tensor], batch: Sequence[Tensor], controls: Tensor):
@@ -37,7 +37,7 @@ class Run:
         self._controls = tuple(controls.shape)
 
     def __call__(self, state: Sequence[Tensor], batch: Sequence[Tensor], controls: Tensor) -> list[Tensor]:
-        """The state after the steps. Raises ValueError if shapes are not those that the step was compiled for."""
+        """The state after the steps. Raises ValueError if the step was compiled for other shapes."""
         steps, replicas = len(controls), len(state[0])
         self._check(state, batch, controls, steps, replicas)
         new = [t.detach().clone(memory_format=torch.contiguous_format) for t in state]
@@ -52,7 +52,7 @@ class Run:
             (ctypes.c_int64 * max(1, len(strides)))(*strides),
         )
         if failed:
-            raise MemoryError("no memory for a native step's intermediate values")
+            raise MemoryError("there is not enough memory for a native step's intermediate values")
         return new
 
     def _check(
@@ -63,30 +63,30 @@ class Run:
         expected.append(((steps, *self._controls), torch.float32))
         found = [(tuple(t.shape), t.dtype) for t in (*state, *batch, controls)]
         if found != expected or any(t.device.type != "cpu" for t in (*state, *batch, controls)):
-            raise ValueError(f"a native step takes tensors of {expected} on the CPU, found {found}")
+            raise ValueError(f"native step: found tensors {found}, expected {expected} on the CPU")
 
 
 def compile_steps(
     step: Step, state: Sequence[Tensor], batch: Sequence[Tensor], controls: Tensor, name: str = ""
 ) -> Run:
-    """Native code of a step of one replica, which loops over replicas and steps.
+    """Compile a step of one replica to native code that loops over replicas and steps.
 
     Args:
         step: `step(*state, *batch, controls)` returns the new state.
-        state: Examples of one replica's state, float32, such as parameters and moments.
-        batch: Examples of one replica's batch, [B, ...] each, float32 or int64.
-        controls: An example of what is the same for all replicas in a step, float32 [C].
-        name: What the source calls itself, for whoever reads it.
+        state: examples of one replica's state, such as parameters and moments, float32.
+        batch: examples of one replica's batch, [B, ...] each, float32 or int64.
+        controls: an example of the numbers that all replicas share in a step, float32 [C].
+        name: a comment at the top of the C++ source.
 
     Raises:
-        Unsupported: The step has an operator that is not known.
-        OSError: The compiler is missing or fails.
+        Unsupported: the step has an unknown operator, or a type or shape that cannot be native.
+        OSError: the compiler is missing or fails.
     """
     return Run(build(write(step, state, batch, controls, name)), state, batch, controls)
 
 
 def write(step: Step, state: Sequence[Tensor], batch: Sequence[Tensor], controls: Tensor, name: str = "") -> str:
-    """The C++ of a step."""
+    """A step as C++."""
     examples = [*state, *batch, controls]
     for tensor in examples:
         if tensor.dtype not in (torch.float32, torch.int64):
@@ -147,7 +147,7 @@ extern "C" int run(int64_t steps, int64_t replicas, void** pointers, const int64
 
 
 def _input(program: Program, tensor: Tensor, of_batch: bool) -> tuple[Buffer, tuple[int, ...], list[int]]:
-    """Where an argument of the step is kept, with its shape and strides."""
+    """The buffer of an argument of the step, with its shape and strides."""
     shape = tuple(tensor.shape)
     buffer, strides = (program.new if of_batch else program.contiguous)(KINDS[tensor.dtype], shape)
     return buffer, shape, strides
@@ -160,7 +160,7 @@ def _buffer(value: Value) -> Buffer:
 
 
 def _copy(program: Program, buffer: Buffer, shape: Sequence[int], strides: Sequence[int], pointer: str, at: int) -> str:
-    """Read a replica's batch of one step from a tensor whose strides are those from number `at` on."""
+    """Copy a replica's batch of one step from a tensor. Its strides are the C++ array's, from number `at` on."""
     sizes, ix = program.loops(shape, program.order(shape))
     start = f"{pointer} + t * strides[{at}] + r * strides[{at + 1}]"
     axes = {i.terms[0][0]: axis for axis, i in enumerate(ix) if i.terms}

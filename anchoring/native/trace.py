@@ -1,4 +1,4 @@
-"""A step as a graph of ATen operators that only compute: nothing is written to, done twice or unused."""
+"""Traces a step to a graph of pure ATen operators, without repeated or unused computations."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from anchoring.native.expressions import Unsupported
 
 
 def trace(step: Callable[..., Any], arguments: Sequence[Tensor], known: Collection[str]) -> fx.GraphModule:
-    """The graph of `step(*arguments)`, in operators that are `known` by name where PyTorch can write it in them."""
+    """The graph of `step(*arguments)`. Operators whose names are not `known` are decomposed if PyTorch can do it."""
     table: Any = {op: rule for op, rule in decomposition_table.items() if name_of(op) not in known}
     try:
         with torch.no_grad():
             recorded = make_fx(step, tracing_mode="fake")(*arguments)
             pure = torch.func.functionalize(recorded, remove="mutations")
             graph = make_fx(pure, tracing_mode="fake", decomposition_table=table)(*arguments)
-    except Exception as error:  # whatever the step's own code raises when its tensors have no values
+    except Exception as error:  # the step's own code may raise anything when its tensors have no values
         raise Unsupported(
             f"the step cannot be traced: {(str(error).strip() or repr(error)).splitlines()[0]}"
         ) from error
@@ -37,7 +37,7 @@ def name_of(target: Any) -> str:
 
 
 def _share(graph: fx.Graph) -> None:
-    """Compute what is computed twice once."""
+    """Merge nodes that compute the same."""
     seen: dict[Any, fx.Node] = {}
     for node in list(graph.nodes):
         if node.op != "call_function":

@@ -1,4 +1,4 @@
-// Vectors of floats with PyTorch's rules for NaN, for the code that anchoring/native writes. GCC and clang.
+// Vectors of floats with PyTorch's rules for NaN, for the code that anchoring/native writes. For GCC and clang.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -19,7 +19,7 @@ typedef int M __attribute__((vector_size(4 * W)));
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 
-INLINE V splat(float x) { return x - V{}; }  // x + 0 would not be folded, for -0 + 0 is 0
+INLINE V splat(float x) { return x - V{}; }  // x + 0 would not be optimised away, since -0 + 0 is 0
 INLINE M splat(int x) { return M{} + x; }
 INLINE M splat(bool x) { return M{} - (int)x; }
 INLINE V load(const float* p) { V v; memcpy(&v, p, sizeof v); return v; }
@@ -45,13 +45,13 @@ template <class T> INLINE T and_(T a, T b) { return a & b; }
 template <class T> INLINE T or_(T a, T b) { return a | b; }
 template <class T> INLINE T xor_(T a, T b) { return a ^ b; }
 
-#if defined(__AVX512F__)  // what compilers do not find by themselves
+#if defined(__AVX512F__)  // instructions that compilers do not find by themselves
 #include <immintrin.h>
-INLINE V at_least(V x, V low) { return (V)_mm512_max_ps((__m512)low, (__m512)x); }  // of a NaN and a number: the second
+INLINE V at_least(V x, V low) { return (V)_mm512_max_ps((__m512)low, (__m512)x); }  // if one is NaN: the second
 INLINE V at_most(V x, V high) { return (V)_mm512_min_ps((__m512)high, (__m512)x); }
 INLINE V sqrt_(V x) { return (V)_mm512_sqrt_ps((__m512)x); }
 INLINE V scale(V x, V n) { return (V)_mm512_scalef_ps((__m512)x, (__m512)n); }  // x 2^n
-INLINE V ratio(V p, V q) {  // p / q, of a q that is neither tiny nor huge, by Newton's method: a division is slow
+INLINE V ratio(V p, V q) {  // p / q by Newton's method, since division is slow; q must be neither tiny nor huge
   V r = (V)_mm512_rcp14_ps((__m512)q);
   r = r + r * (1.f - q * r);
   V y = p * r;
@@ -64,7 +64,7 @@ INLINE V sqrt_(V x) { for (int l = 0; l < W; l++) x[l] = std::sqrt(x[l]); return
 INLINE V ratio(V p, V q) { return p / q; }
 INLINE V scale(V x, V n) {
   M i = __builtin_convertvector(n == n ? n : splat(0.f), M), half = i >> 1;
-  return x * (V)((half + 127) << 23) * (V)((i - half + 127) << 23);  // in two steps, for denormal results
+  return x * (V)((half + 127) << 23) * (V)((i - half + 127) << 23);  // in two factors, so that results may be denormal
 }
 #endif
 INLINE float at_least(float x, float low) { return low > x ? low : x; }
@@ -76,7 +76,7 @@ template <class T> INLINE T min_(T a, T b) { return a < b || a != a ? a : b; }
 INLINE V abs_(V x) { return (V)((M)x & 0x7fffffff); }
 INLINE float abs_(float x) { return std::fabs(x); }
 INLINE float sqrt_(float x) { return std::sqrt(x); }
-INLINE V sign_(V x) { return x > 0.f ? splat(1.f) : x < 0.f ? splat(-1.f) : splat(0.f); }  // of NaN: 0
+INLINE V sign_(V x) { return x > 0.f ? splat(1.f) : x < 0.f ? splat(-1.f) : splat(0.f); }  // 0 for NaN
 INLINE float sign_(float x) { return (x > 0) - (x < 0); }
 template <int K, class T> INLINE T power(T x) {
   if constexpr (K == 1) return x;
@@ -168,12 +168,12 @@ template <class T> INLINE void copy_row(T* to, const T* from, int64_t stride, in
   if (stride == 1) memcpy(to, from, sizeof(T) * n);
   else for (int i = 0; i < n; i++) to[i] = from[i * stride];
 }
-INLINE int64_t within(int64_t i, int64_t size) {  // as Python indexes, but never out of bounds
+INLINE int64_t within(int64_t i, int64_t size) {  // negative indices count from the end; clamped to the bounds
   i = i < 0 ? i + size : i;
   return i < 0 ? 0 : i < size ? i : size - 1;
 }
 
-// Reductions: of two values, of a vector's lanes, and what they start from.
+// Reductions of two values, reductions of a vector's lanes, and the values that they start from.
 struct Sum {
   static constexpr float start = 0;
   template <class T> INLINE T of(T a, T b) { return a + b; }
@@ -192,10 +192,10 @@ template <int... L> INLINE V shuffle(V a, V b) { return __builtin_shufflevector(
 template <int... L> INLINE V shuffle(V a, V b) { return __builtin_shuffle(a, b, M{L...}); }
 #endif
 template <int G, int... L> INLINE V fold_pair(V a, V b, std::integer_sequence<int, L...>) {
-  // in groups of G lanes: the halves of a's added, then the halves of b's
+  // in groups of G lanes: the sums of a's halves, then the sums of b's halves
   return shuffle<(L % G < G / 2 ? L : W + L - G / 2)...>(a, b) + shuffle<(L % G < G / 2 ? L + G / 2 : W + L)...>(a, b);
 }
-template <int G = W> INLINE V sums_across(V* v) {  // of W vectors: lane l is the sum of v[l]'s lanes
+template <int G = W> INLINE V sums_across(V* v) {  // of W vectors: lane l of the result is the sum of v[l]'s lanes
   V half[G / 2];
   UNROLL for (int i = 0; i < G / 2; i++) half[i] = fold_pair<G>(v[i], v[i + G / 2], std::make_integer_sequence<int, W>());
   if constexpr (G == 2) return half[0];

@@ -1,4 +1,4 @@
-"""Views: arithmetic with indices, which costs nothing when the step runs."""
+"""Views: arithmetic on indices, which costs nothing when the step runs."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ SPLITS = {"split_with_sizes", "split", "unbind"}
 
 
 class Views(Elementwise):
-    """A method for each operator that moves elements."""
+    """A method for each operator that only moves elements."""
 
     def reshape(self, value: Value, shape: tuple[int, ...]) -> Value:
-        """The same elements in another shape; axes that are merged are first put side by side in memory."""
+        """The same elements in another shape. If axes are merged, elements are first put side by side in memory."""
         old = [size for size in value.shape if size != 1]
         new = [(axis, size) for axis, size in enumerate(shape) if size != 1]
-        groups: list[list[tuple[int, int]]] = []  # for each axis there was, the axes it becomes
+        groups: list[list[tuple[int, int]]] = []  # for each old axis, the axes it becomes
         for size in old:
             group, found = [], 1
             while found < size and new:

@@ -1,4 +1,4 @@
-"""Each kind of ablation, on real models, against what it must do to each activation."""
+"""Each kind of ablation, on real models, does to each activation what it should."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ PLANE = torch.eye(4, dtype=torch.float64)[:2]
 
 
 def model_of(kind="ColorMLP", **config):
-    """A model whose activations are far from 0, as those of a trained one are."""
+    """A model whose activations are far from 0, like a trained one's."""
     model = initialised(ModelConfig(kind=kind, **config).make, 0).eval().requires_grad_(False)
     for parameter in model.parameters():
         parameter.mul_(3)
@@ -30,7 +30,7 @@ def model_of(kind="ColorMLP", **config):
 
 
 def removed(ablation, model):
-    """A model with what an ablation does to its activations."""
+    """A model with an ablation's edits."""
     return Edited(model, ablation.edits(model, hue_target()))
 
 
@@ -45,7 +45,7 @@ def test_pruned_is_ablated_but_smaller(kind, config, dims):
     model = model_of(kind, **config)
     ablated, pruned = Ablate(dims=dims).changed(model), Prune(dims=dims).changed(model)
     assert_close(pruned(X), ablated(X), atol=1e-5, rtol=1e-4)
-    for kind_of in (Ablate, Prune):  # the edits that stand for a change of weights do what it does
+    for kind_of in (Ablate, Prune):  # edits have the same outputs as the change of weights
         assert_close(removed(kind_of(dims=dims), model)(X), ablated(X), atol=1e-5, rtol=1e-4)
     assert pruned.decoder[0].in_features == model.decoder[0].in_features - len(dims)
     assert activations(pruned, X)["encoder"].shape[-1] == pruned.decoder[0].in_features
@@ -177,7 +177,7 @@ def test_repelling_what_lies_wholly_in_the_subspace_finds_a_way_out():
 
 
 def bezier(x, a, b):
-    """The curve's point at x, by its control points and a fine table of its parameter."""
+    """The Bezier curve at x, from its control points and a fine table of its parameter."""
     t = np.linspace(0, 1, 200_001)
     near = 0.5**0.5
     points = [(a, a), (a + near * (b - a),) * 2, (1 - near * (1 - b), b), (1, b)]
@@ -196,7 +196,7 @@ def test_the_bezier_mapping_is_that_of_its_control_points(start, share):
 
 
 def edited(model, ablation):
-    """A layer's activations before and after an intervention at run time, as the model's own path has them."""
+    """A layer's activations before and after an intervention at run time, as the decoder receives them."""
     return activations(model, X)[ablation.layer], removed(ablation, model).activations(X)[ablation.layer]
 
 
@@ -240,7 +240,7 @@ def test_leace_leaves_no_linear_trace_of_its_target():
     hue = target.values - target.values.mean(0)
 
     def r2(z):
-        """Of a ridge regression, which a residue of rounding does not fool."""
+        """R² of a ridge regression, since least squares would fit the residue of rounding."""
         z = z - z.mean(0)
         probe = torch.linalg.solve(z.mT @ z + 1e-3 * len(hue) * torch.eye(4), z.mT @ hue)
         return 1 - (hue - z @ probe).square().sum() / hue.square().sum()
@@ -250,7 +250,7 @@ def test_leace_leaves_no_linear_trace_of_its_target():
     assert r2(erased.activations(target.inputs)["bottleneck"]) < 0.01
 
 
-def test_leace_leaves_a_replica_that_is_not_finite_to_itself():
+def test_leace_of_a_replica_that_is_not_finite_is_nan():
     broken = model_of()
     broken.encoder[2].bias[1] = torch.nan
     replicas, target = Replicas.of([model_of(), broken, model_of()]), hue_target()
@@ -283,7 +283,7 @@ def test_tables_name_their_kind_and_ablate_is_the_usual_one():
         ({"direction": (1, 0, 0, 0)}, "direction: unknown key, expected one of layer, dims"),
         ({"kind": "suppress", "mapping": "linear"}, "mapping: unknown key"),
         ({"kind": "leace", "dims": (0, 1)}, "dims: unknown key"),
-        ({"kind": "suppress", "direction": (0, 0, 0, 0)}, "of length 0"),
+        ({"kind": "suppress", "direction": (0, 0, 0, 0)}, "direction: found only zeros"),
         ({"kind": "suppress", "start": 1.0}, "less than 1"),
     ],
 )
@@ -296,11 +296,11 @@ def test_wrong_tables(table, message):
     ("ablation", "message"),
     [
         (Suppress(direction=(1, 0)), "direction: found 2 coordinates, expected 4"),
-        (Prune(dims=(0, 1, 2, 3)), "expected kind 'prune' to leave some"),
-        (Repel(dims=(0, 1, 2, 3)), "expected kind 'repel' to leave some"),
-        (Ablate(dims=(4,)), "dims: found .4., expected different"),
-        (Ablate(layer="decoder.0"), "layer: found 'decoder.0', around which the model names no weights"),
-        (Leace(), "kind: found 'leace', which needs a target"),
+        (Prune(dims=(0, 1, 2, 3)), "expected fewer: kind 'prune' must leave some"),
+        (Repel(dims=(0, 1, 2, 3)), "expected fewer: kind 'repel' must leave some"),
+        (Ablate(dims=(4,)), "dims: found .4., expected distinct"),
+        (Ablate(layer="decoder.0"), "layer: found 'decoder.0', for which the model's `around` names no weights"),
+        (Leace(), "kind: found 'leace', but the experiment has no"),
     ],
 )
 def test_what_does_not_fit_the_layer(ablation, message):

@@ -1,4 +1,4 @@
-"""Steps as native code: the same numbers as eager ones, whichever kind of step it is."""
+"""Compiled steps of every kind compute the same numbers as eager ones."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ needs_compiler = pytest.mark.skipif(not compiler(), reason="there is no C++ comp
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
-    """No code that was made before, and nothing said yet."""
+    """Empty the caches of compiled code and of warnings."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     training._say_once.cache_clear()
@@ -27,7 +27,7 @@ def cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(scope="module")
 def everything(load, spaces):
-    """A short setting with every kind of term, some of which act in some steps only."""
+    """A short setting with every kind of term. Some act in some steps only."""
     setting = load(spaces / "subspace-ablation.toml")
     terms = setting.regularizers | {
         "towards": AngularAnchor(point=(1, 0, 0, 0), labels={"red": 1.0}),

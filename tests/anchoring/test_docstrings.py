@@ -16,7 +16,11 @@ MODULES = [
     for package in (anchoring, excolor)
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
 ]
-WITH_EXAMPLES = {"anchoring.layers", "anchoring.replicas"}
+WITH_EXAMPLES = {
+    *("anchoring.ablation", "anchoring.data", "anchoring.dopesheet", "anchoring.erasure", "anchoring.errors"),
+    *("anchoring.experiment", "anchoring.fitting", "anchoring.labels", "anchoring.layers", "anchoring.probes"),
+    *("anchoring.replicas", "anchoring.terms", "anchoring.training"),
+}
 
 
 @pytest.mark.parametrize("name", MODULES)

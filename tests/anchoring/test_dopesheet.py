@@ -25,7 +25,7 @@ def minimum_jerk(t: float) -> float:
         (["0", "+0.5", "1000", "+0.5", "2000"], [0, 500, 1000, 1500, 2000]),
         (["0", "-0.25", "100"], [0, 75, 100]),
         (["0", "+0.5", "5", "+0.5", "8"], [0, 2, 5, 6, 8]),  # 2.5 and 6.5 to even
-        (["100", "+10", "+20", "200"], [100, 110, 120, 200]),  # relative rows are no references
+        (["100", "+10", "+20", "200"], [100, 110, 120, 200]),  # offsets do not count from relative rows
         (["0", "+.5", "10"], [0, 5, 10]),
     ],
 )
@@ -36,9 +36,9 @@ def test_steps(cells, steps):
 @pytest.mark.parametrize(
     ("cells", "row", "expected"),
     [
-        (["+10", "100"], 2, "an absolute step above it"),
-        (["0", "-10"], 3, "an absolute step below it"),
-        (["0", "+0.5"], 3, "absolute steps above and below it"),
+        (["+10", "100"], 2, "a row above with an absolute step"),
+        (["0", "-10"], 3, "a row below with an absolute step"),
+        (["0", "+0.5"], 3, "rows above and below with absolute steps"),
         (["0", "+1.5", "10"], 3, "a fraction"),
         (["0", "+0.0", "10"], 3, "a fraction"),
         (["0", "1e3"], 3, "a step (1000)"),
@@ -105,14 +105,14 @@ def test_rows_are_sorted_and_actions_split():
     assert two.rows[0].actions == ("save", "stop")
 
 
-def test_of_two_keys_on_a_step_the_later_row_holds():
+def test_if_two_rows_have_one_step_the_later_wins():
     assert sheet("STEP,lr\n0,1\n10,2\n10,3").table()["lr"][10] == 3
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("lr\n1", "row 1: found no STEP column"),
+        ("lr\n1", "row 1: found no column STEP"),
         ("STEP,lr\n", "found no rows"),
         ("STEP,lr\n0,x", "row 2, column lr: found 'x', expected a number"),
         ("STEP,lr\n0,nan", "row 2, column lr: found 'nan'"),
@@ -121,7 +121,7 @@ def test_of_two_keys_on_a_step_the_later_row_holds():
         ("STEP,lr:cubic\n0,1", "space 'cubic', expected one of linear, log"),
         ("STEP,lr:log:bounce\n0,1", "timing 'bounce', expected one of minjerk"),
         ("STEP,lr:log:step:x\n0,1", "expected name, name:space or name:space:timing"),
-        ("STEP,lr,w\n0,1,", "column w: found no key"),
+        ("STEP,lr,w\n0,1,", "column w: found no values"),
         ("STEP,,lr\n0,1,1", "row 1, column 2: found ''"),
     ],
 )
@@ -149,6 +149,6 @@ def test_a_rescaled_sheet_has_the_length_asked_for(length):
 
 
 @pytest.mark.parametrize("text", [[["STEP", "lr"], ["0", "1"]], [["STEP", "lr"], ["0", "1"], ["+5", "1"], ["+9", "1"]]])
-def test_what_cannot_be_rescaled_says_so(text):
-    with pytest.raises(InputError, match=r"rescale to \d+, expected \d"):
+def test_lengths_that_rounding_makes_impossible_are_errors(text):
+    with pytest.raises(InputError, match=r"rescaled to \d+, expected \d"):
         rescale(text, 2 if len(text) < 3 else 1)

@@ -1,4 +1,4 @@
-"""Layers are read and edited by hooks, which are gone afterwards."""
+"""Layers are read and edited by hooks, which are removed afterwards."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ X = torch.rand(5, 3, generator=torch.Generator().manual_seed(0))
 
 
 class Model(nn.Module):
-    """A nested model, of which one layer is called twice, one is known by two names, and one returns no tensor."""
+    """A nested model. One of its layers is called twice, one has two names, and one returns no tensor."""
 
     def __init__(self):
         super().__init__()
@@ -95,7 +95,7 @@ def test_hooks_are_removed_after_an_error(model):
 
 @pytest.mark.parametrize("layer", ["decoder", "again", "pair"])
 def test_an_unknown_layer_names_the_known_ones(model, layer):
-    """A layer with two names has its first; one that returns no tensor is none."""
+    """A layer with two names is known by the first. A module that returns no tensor is not a layer."""
     known = "input, encoder.0, encoder.1, encoder, middle, output"
     with pytest.raises(ValueError, match=f"layer: found '{layer}', expected one of {known}"):
         activations(model, X, {layer: lambda z: z})

@@ -29,7 +29,7 @@ def test_minimum_jerk_from_rest_is_the_formula():
 
 @given(st.floats(0.05, 0.95), finite, st.integers(5, 50))
 def test_it_is_the_quintic_that_a_linear_system_gives(when, target, duration):
-    """Retargeted in flight: the six coefficients, solved for from value, velocity and acceleration at both ends."""
+    """A motion retargeted in flight has the coefficients that value, velocity and acceleration at both ends imply."""
     first = Motion(1, 5, 40)
     step = 40 * when
     retargeted = first.retarget(step, target, duration)

@@ -1,4 +1,4 @@
-"""Native steps: PyTorch's numbers, for any model and loss that the operators cover, each replica alone."""
+"""Native steps compute PyTorch's numbers for any model and loss with known operators, one replica at a time."""
 
 import math
 import os
@@ -33,7 +33,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def training_step(model, loss):
-    """Adam down `loss(model's output, x, *others, controls)`, with controls of which the first is the rate."""
+    """A step of Adam down `loss(model's output, x, *others, controls)`. The first of the controls is the rate."""
     shapes = {name: p.shape for name, p in model.named_parameters()}
 
     def step(p, m, v, x, *rest):
@@ -51,7 +51,7 @@ def training_step(model, loss):
 
 
 def eagerly(step, state, batch, controls, dtype):
-    """The steps of each replica by itself, as PyTorch takes them."""
+    """The same steps by PyTorch, for one replica after another."""
 
     def as_type(t):
         return t.to(dtype) if t.is_floating_point() else t
@@ -70,7 +70,7 @@ def compiled(step, state, batch, controls):
 
 
 def no_worse(found, single, double, what=""):
-    """No further from double precision than a small multiple of what single precision is."""
+    """Assert that numbers are as close to double precision as PyTorch's single precision is, up to a small factor."""
     scale = double.abs().nan_to_num(0, 0, 0).amax() + 1e-30
     allowed = 4 * (single - double).abs().nan_to_num(0, 0, 0).amax() + 1e-6 * scale
     wrong = (found - double).abs() > allowed
@@ -193,7 +193,7 @@ def _emptied(z, dims):
 
 @pytest.mark.parametrize("size", [1, 7, 64])
 def test_gradients_of_each_family_of_operators(size, monkeypatch):
-    quickly = ["-O1" if flag == "-O2" else flag for flag in build.FLAGS]  # for there are many of them
+    quickly = ["-O1" if flag == "-O2" else flag for flag in build.FLAGS]  # since there are many steps to compile
     monkeypatch.setattr(build, "FLAGS", quickly)
 
     def step(*arguments):
@@ -213,7 +213,7 @@ def test_gradients_of_each_family_of_operators(size, monkeypatch):
 
 @pytest.fixture(scope="module")
 def training():
-    """A step of a small model, with two sets of weights for its samples and batches of an odd size."""
+    """A step of a small model, with two sets of sample weights and a batch of odd size."""
     torch.manual_seed(2)
     model = nn.Sequential(nn.Linear(3, 5), nn.GELU(), nn.Linear(5, 3), Normalised())
 
@@ -242,7 +242,7 @@ def test_a_replica_alone_is_the_same_to_the_last_bit(training):
         same(alone, [t[r : r + 1] for t in together])
 
 
-def test_steps_in_pieces_are_the_same_to_the_last_bit_and_none_change_nothing(training):
+def test_steps_may_be_taken_in_pieces_and_taking_none_changes_nothing(training):
     _, run, state, batch, controls = training
     now = state
     for start, end in [(0, 1), (1, 4), (4, 4), (4, 6)]:
@@ -251,7 +251,7 @@ def test_steps_in_pieces_are_the_same_to_the_last_bit_and_none_change_nothing(tr
     same(run(state, [t[:0] for t in batch], controls[:0]), state)
 
 
-def test_layouts_of_what_is_given_change_nothing(training):
+def test_strides_of_arguments_change_nothing(training):
     _, run, state, batch, controls = training
     x, weights = batch
     by_channel = torch.stack(list(x.unbind(-1)), 2).mT
@@ -280,9 +280,9 @@ def test_a_replica_that_diverges_stays_so_and_alone(training, bad):
 
 def test_other_shapes_are_refused(training):
     _, run, state, batch, controls = training
-    with pytest.raises(ValueError, match="a native step takes tensors of"):
+    with pytest.raises(ValueError, match="native step: found tensors"):
         run(state, [batch[0][:, :, :20], batch[1]], controls)
-    with pytest.raises(ValueError, match="a native step takes tensors of"):
+    with pytest.raises(ValueError, match="native step: found tensors"):
         run(state, [batch[0].double(), batch[1]], controls)
 
 
@@ -311,7 +311,7 @@ FEW_ULPS = {
 
 
 def test_functions_over_all_numbers():
-    """Every 2**15th number, with all that are special: their errors in units of the last place, and where they are NaN."""
+    """Errors in units of the last place, and NaN, agree for every 2**15th float and all special ones."""
     bits = torch.arange(-(2**31), 2**31, 2**15, dtype=torch.int64).to(torch.int32)
     x = bits.view(torch.float32).clone()
     x[:10] = torch.tensor([0.0, -0.0, math.inf, -math.inf, math.nan, 1e-45, -1e-45, 1.1754944e-38, 88.72284, -103.9])
@@ -376,7 +376,7 @@ def test_a_step_is_compiled_once_for_a_processor(cache, monkeypatch):
 def test_a_damaged_file_is_made_anew(cache, tmp_path, monkeypatch):
     compiled(*TWICE)
     (file,) = cache.iterdir()
-    elsewhere = tmp_path / "elsewhere"  # for a library that is loaded is not read again
+    elsewhere = tmp_path / "elsewhere"  # another folder, since a loaded library is not read again
     monkeypatch.setattr(build.platformdirs, "user_cache_path", lambda name: elsewhere)
     damaged = elsewhere / "native" / file.name
     damaged.parent.mkdir(parents=True)
@@ -410,7 +410,7 @@ def test_folders_with_spaces(tmp_path, monkeypatch):
 def test_compilers_that_fail_say_why_in_a_line(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert native.compiler() is None
-    with pytest.raises(OSError, match=r"^there is no C\+\+ compiler: .*CXX$"):
+    with pytest.raises(OSError, match=r"^found no C\+\+ compiler: .*CXX$"):
         compiled(*TWICE)
     fake = tmp_path / "compiler"
     fake.write_text(

@@ -1,4 +1,4 @@
-"""Many replicas are what each of them is alone: outputs, names, weights on disk, and functions of them."""
+"""Many replicas behave as each does alone: outputs, names, weights on disk, and functions of them."""
 
 import copy
 
@@ -17,7 +17,7 @@ X = torch.rand(6, 3, generator=torch.Generator().manual_seed(0))
 
 
 class Plain(nn.Module):
-    """A model with a parameter of its own, constant buffers and a module called as one of the replicas' own is."""
+    """A model with a parameter at the top, constant buffers, and a module with a name that Replicas uses itself."""
 
     def __init__(self):
         super().__init__()
@@ -31,7 +31,7 @@ class Plain(nn.Module):
 
 
 class Tied(nn.Module):
-    """An autoencoder whose decoder reads with the weights that its encoder writes with."""
+    """An autoencoder whose encoder and decoder share weights."""
 
     def __init__(self):
         super().__init__()
@@ -44,7 +44,7 @@ class Tied(nn.Module):
 
 
 class Frozen(nn.Module):
-    """A model of which one half is given."""
+    """A model that is half frozen."""
 
     def __init__(self):
         super().__init__()
@@ -121,7 +121,7 @@ def test_tied_parameters_stay_tied():
 
 
 def stepped(replicas, target):
-    """One replica after some steps, by the step that trains it."""
+    """One replica after some training steps."""
     step = Step(replicas.one(), lambda output, wanted: (output - wanted).square().mean(1), (), (), True)
     flat = replicas.flat()[0]
     state = flat, torch.zeros_like(flat), torch.zeros_like(flat)
@@ -150,7 +150,7 @@ def test_a_step_of_tied_and_of_frozen_parameters_is_that_of_ordinary_pytorch(mak
 
 @pytest.mark.parametrize("seeds", [[0, 1], [0]])
 def test_buffers_that_differ_are_refused(seeds):
-    with pytest.raises(ValueError, match="buffer frequencies: found another in every replica"):
+    with pytest.raises(ValueError, match="buffer frequencies: found replicas that differ in it"):
         Replicas(Noisy, seeds)
     assert len(Replicas(Plain, seeds)) == len(seeds)
 

@@ -16,7 +16,7 @@ def latents(shape, seed):
 
 
 def seen(layers, labels=None):
-    """What a term sees of these activations, of a model without a task."""
+    """These activations as a term sees them, in a model without a task."""
     return Seen(layers, labels or {}, lambda edits: layers, lambda output: output)
 
 
@@ -138,12 +138,12 @@ def test_gradients(term):
     [
         (Anchor(point=(1, 0)), "point: found 2 coordinates, expected 4"),
         (AntiAnchor(point=(1, 0)), "point: found 2 coordinates, expected 4"),
-        (Separate(channels=(4,)), "channels: found .4., expected different dimensions from 0 to 3"),
-        (AngularAnchor(point=(0, 0, 0, 0)), "expected a direction, not the origin"),
-        (Subspace(dims=(0, 1, 2, 3)), "dims: found all 4 dimensions, expected to leave some"),
-        (Subspace(dims=(0, 4)), "dims: found .0, 4., expected different dimensions from 0 to 3"),
-        (Subspace(dims=(1, 1)), "dims: found .1, 1., expected different"),
-        (Fallback(dims=(4,)), "dims: found .4., expected different dimensions from 0 to 3"),
+        (Separate(channels=(4,)), "channels: found .4., expected distinct dimensions from 0 to 3"),
+        (AngularAnchor(point=(0, 0, 0, 0)), "expected a direction, which"),
+        (Subspace(dims=(0, 1, 2, 3)), "dims: found all 4 dimensions, expected fewer"),
+        (Subspace(dims=(0, 4)), "dims: found .0, 4., expected distinct dimensions from 0 to 3"),
+        (Subspace(dims=(1, 1)), "dims: found .1, 1., expected distinct"),
+        (Fallback(dims=(4,)), "dims: found .4., expected distinct dimensions from 0 to 3"),
         (Fallback(layers=["encoder", "bottleneck"]), "layers: found .'encoder', 'bottleneck'., expected one"),
     ],
 )

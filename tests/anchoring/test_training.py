@@ -1,4 +1,4 @@
-"""Training replicas of the colour experiment: what each sees, computes and measures, alone and among others."""
+"""Each replica of the colour experiment sees, computes and measures the same, alone and among others."""
 
 from dataclasses import replace
 from functools import partial
@@ -232,7 +232,7 @@ class Poison(Unitarity):
 
 
 def with_terms(setting, **weights):
-    """The setting with only these poisonous terms, whose columns hold their weights; None is no column."""
+    """The setting with only these poisonous terms. Their columns hold these weights; a term with None has no column."""
     names = [name for name, weight in weights.items() if weight is not None]
     rows = [
         ["STEP", "lr", *names],
@@ -294,7 +294,7 @@ def test_fallback_trains_the_decoders_answer_and_nothing_else(kind, layer):
 
 
 def test_fallback_in_a_step_moves_the_decoder_alone(short):
-    """By the first moments, which are sums of gradients: with the term they are others for the decoder's weights only."""
+    """With the term, Adam's first moments, which sum gradients, change for the decoder's weights only."""
     rows = [["STEP", "lr", "fallback"], ["0", "0", "1"], ["4", "0", "1"]]
     setting = short.model_copy(update={"regularizers": {"fallback": Fallback()}, "schedule": Dopesheet.parse(rows)})
     alone = Training(experiment, setting, [0], rungs=1)
