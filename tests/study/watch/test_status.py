@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from optuna.trial import TrialState as OptunaState
 from typer.testing import CliRunner
 
 import study
 from study import cli
+from study.record.lock import driving
 from study.record.tables import trials_table
 from study.record.trial_state import TrialState
 from study.record.writer import Writer
@@ -64,7 +64,7 @@ def test_a_study_that_runs_and_is_cut(copy):
     cut = status(copy, later + 10_000)
     assert (cut.state, cut.running, cut.seconds_left) == ("interrupted", 0, None)
     assert cut.next == f"study resume {copy.path}"
-    with FileLock(copy.path / ".lock"):  # as its driver does
+    with driving(copy.path):
         assert status(copy, later + 10_000).state == "running"
     assert status(copy, later + 10_000).state == "interrupted"
     assert copy.optuna().trials[-1].state == OptunaState.RUNNING  # looking changes nothing

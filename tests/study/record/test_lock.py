@@ -1,0 +1,29 @@
+"""One driver holds a study's lock, whoever looks; a file system without locks is said and worked on."""
+
+import errno
+import fcntl
+import os
+
+import pytest
+
+from anchoring import InputError
+from study.record.lock import driving, is_held
+
+
+def test_a_lock_is_held_while_it_is_driven(tmp_path):
+    assert is_held(tmp_path) is None
+    with driving(tmp_path):
+        assert is_held(tmp_path) is True
+        with pytest.raises(InputError, match=rf"found process {os.getpid()} on .*one at a time"), driving(tmp_path):
+            pass
+    assert is_held(tmp_path) is False
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_a_file_system_without_locks(tmp_path, monkeypatch, code):
+    def refuse(file, kind):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.warns(RuntimeWarning, match="cannot be locked"), driving(tmp_path):
+        assert is_held(tmp_path) is None
