@@ -25,6 +25,7 @@ from anchoring import TERMS, AnchoredExperiment, Data, Edited, Replicas, Seen, S
 from anchoring.ablation import ABLATIONS, Ablation
 from anchoring.fields import Count, Positive
 from anchoring.fitting import fit
+from anchoring.setting import expect_one_of
 from study.experiment import Metric, Section
 
 SEEN = 1200  # images to train on; the other 597 are held out, and mostly of other writers
@@ -148,6 +149,11 @@ class Digits(AnchoredExperiment):
     terms = (*TERMS, Lookalike)
     ablations = (*ABLATIONS, Hindsight)
     spaces = Path(__file__).parent
+
+    def check(self, setting: DigitsSetting) -> None:
+        for name, term in setting.regularizers.items():
+            if isinstance(term, Lookalike):
+                expect_one_of(setting.labels, term.others, f"regularizers.{name}.others")
 
     def build(self, setting: DigitsSetting) -> nn.Module:
         return DigitsMLP(setting.bottleneck, setting.hidden)

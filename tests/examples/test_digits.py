@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from anchoring import Data, Edited, Replicas
+from anchoring import Data, Edited, InputError, Replicas
 from anchoring.ablation import Leace
 from anchoring.fitting import fit
 from study.registry import from_file
@@ -127,3 +127,11 @@ def test_hindsight_does_not_change_the_model_and_beats_the_dims(trained):
     best = max(EXPERIMENT.measure(Edited(one), Edited(one, edits), setting)["isolation"] for edits in dims)
     assert found["isolation"] > best
     assert all(torch.equal(tensor, before[name]) for name, tensor in one.state_dict().items())
+
+
+def test_lookalikes_are_those_of_a_label_that_there_is():
+    document = Space.read(FOLDER / "handset.toml", experiment=SOURCE).document({})
+    del document["experiment"]
+    document["regularizers"]["lookalike"]["others"] = "another"
+    with pytest.raises(InputError, match=r"regularizers\.lookalike\.others: found 'another', expected one of digit"):
+        EXPERIMENT.setting(document)
