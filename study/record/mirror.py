@@ -7,26 +7,22 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
-import fsspec
 import platformdirs
-import pyarrow as pa
-from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, FSSpecHandler, PyFileSystem
 from rich.console import Console
 
 from anchoring.errors import InputError, reason
 from study.record.folder import StudyFolder
+from study.record.store import Store, expect_no_secret
 from study.record.writer import Writer
 from study.search.trial import Report, Row
 
-TRIALS, JOURNAL = "trials.parquet", "optuna.journal"
+TABLES = TRIALS, JOURNAL = "trials.parquet", "optuna.journal"
 FOLDERS = ("models", "replicas.parquet")
 EVERY = 5  # seconds, at most
-CONTAINER_FIRST = r"(abfss?|wasbs?)://[^:/@]+@[^@]+"  # Azure's URLs: container@account
 
 
 def locate(url: str) -> Path:
@@ -34,7 +30,7 @@ def locate(url: str) -> Path:
     url = url.rstrip("/")
     if "://" not in url:
         raise InputError("--out: found a URL without a bucket, expected one such as s3://bucket/prefix")
-    _expect_no_secret(url)
+    expect_no_secret(url)
     name = f"{re.sub(r'[^A-Za-z0-9.]+', '-', url)[:100]}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
     folder = _working_copies() / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,14 +50,13 @@ def names(out: Path) -> set[str]:
     if url is None:
         return set()
     try:
-        storage, root = _storage(url)
-        storage.create_dir(root)  # fails where there is no bucket; a listing would be empty
-        found = storage.get_file_info(FileSelector(root))
+        store = Store(url)
+        store.make()  # fails where there is no bucket; a listing would be empty
+        return store.folders()
     except OSError as error:
         raise InputError(
             f"{url}: cannot be written to ({reason(error)}), expected storage to write to (--out)"
         ) from None
-    return {info.base_name for info in found if info.type == FileType.Directory}
 
 
 def fetch(path: Path) -> None:
@@ -74,11 +69,10 @@ def fetch(path: Path) -> None:
     if url is None:
         return
     url = f"{url}/{path.name}"
-    _expect_no_secret(url)
     try:
-        storage, root = _storage(url)
-        found = _files(storage, root)
-        theirs = _read(storage, f"{root}/{JOURNAL}")
+        store = Store(url)
+        found = {name: time for name, time in store.files().items() if _is_ours(name)}
+        theirs = store.read(JOURNAL)
         ours = (path / JOURNAL).read_bytes() if (path / JOURNAL).is_file() else b""
         _expect_lines(theirs, url)
         _expect_one_way(ours, theirs, url, path)
@@ -88,8 +82,8 @@ def fetch(path: Path) -> None:
             (path / part).mkdir(parents=True, exist_ok=True)
         new = [name for name in found if len(theirs) > len(ours) or _is_new(found[name], path / name)]
         for name in sorted(new, key=JOURNAL.__eq__):  # the journal is written last: all that it knows of is there
-            Writer(path).write(name, theirs if name == JOURNAL else _read(storage, f"{root}/{name}"))
-            if time_there := found[name].mtime_ns:
+            Writer(path).write(name, theirs if name == JOURNAL else store.read(name))
+            if time_there := found[name]:
                 os.utime(path / name, ns=(time_there, time_there))
     except OSError as error:
         raise InputError(f"{url}: cannot be read ({reason(error)}), expected a study") from None
@@ -138,59 +132,48 @@ class Mirror:
         """A trial has ended."""
 
     def _tables(self) -> dict[str, bytes]:
-        paths = [self._folder.path / name for name in (TRIALS, JOURNAL)]
+        paths = [self._folder.path / name for name in TABLES]
         return {path.name: path.read_bytes() for path in paths if path.is_file()}
 
     def _sync(self, tables: dict[str, bytes]) -> None:
         try:
-            storage, root = _storage(self.url)
-            ours, theirs = tables.get(JOURNAL, b""), _read(storage, f"{root}/{JOURNAL}")
+            store = Store(self.url)
+            ours, theirs = tables.get(JOURNAL, b""), store.read(JOURNAL)
             _expect_one_way(ours, theirs, self.url, self._folder.path)
             if not _goes_on_from(ours, theirs):
                 self._warn(f"{self.url} has gone on meanwhile: what is new here stays in {self._folder.path}")
                 return
             if self._sent is None:
-                self._sent = self._begin(storage, root)
-            for name, stamp in self._stamps():
-                if self._sent.get(name) != stamp:
-                    self._put(storage, f"{root}/{name}", (self._folder.path / name).read_bytes())
-                    self._sent[name] = stamp
-            for name, content in tables.items():
-                if self._sent.get(name) != content:
-                    self._put(storage, f"{root}/{name}", content)
-                    self._sent[name] = content
+                self._sent = self._begin(store)
+            for name, state in {**self._stamps(), **tables}.items():  # the tables come after what they speak of
+                if self._sent.get(name) != state:
+                    store.write(name, tables[name] if name in tables else (self._folder.path / name).read_bytes())
+                    self._sent[name] = state
             self.failed = None
         except Exception as error:  # a library for some storage may raise anything
             self.failed = reason(error)
             self._warn(f"the study goes on without its copy at {self.url}: {self.failed}")
 
-    def _begin(self, storage: FileSystem, root: str) -> dict[str, object]:
+    def _begin(self, store: Store) -> dict[str, object]:
         """Make the folders at the URL; returns what of the working copy is there already, as it is."""
         for part in ("", *FOLDERS):
-            storage.create_dir(f"{root}/{part}".rstrip("/"))
-        there = _files(storage, root)
-        same = {
-            name: stamp for name, stamp in self._stamps() if name in there and (there[name].mtime_ns or 0) >= stamp[0]
-        }
-        return {**same, **{name: _read(storage, f"{root}/{name}") for name in (TRIALS, JOURNAL)}}
+            store.make(part)
+        there = store.files()
+        same = {name: stamp for name, stamp in self._stamps().items() if (there.get(name) or 0) >= stamp[0]}
+        return {**same, **{name: store.read(name) for name in TABLES}}
 
-    def _stamps(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        """The files besides the tables, and what tells that one has changed: when, and its size."""
+    def _stamps(self) -> dict[str, tuple[int, int]]:
+        """The files besides the tables; each with when it was last modified, and its size."""
         here = self._folder.path
-        for path in [*here.glob("*"), *(path for part in FOLDERS for path in here.glob(f"{part}/*"))]:
-            name = path.relative_to(here).as_posix()
-            if _is_ours(name) and path.is_file() and name not in (TRIALS, JOURNAL):
-                yield name, (path.stat().st_mtime_ns, path.stat().st_size)
+        names = [path.relative_to(here).as_posix() for path in (*here.glob("*"), *here.glob("*/*"))]
+        paths = {name: here / name for name in names if _is_ours(name) and name not in TABLES}
+        stats = {name: path.stat() for name, path in paths.items() if path.is_file()}
+        return {name: (stat.st_mtime_ns, stat.st_size) for name, stat in stats.items()}
 
     def _warn(self, text: str) -> None:
         if not self._warned:
             self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
         self._warned = True
-
-    @staticmethod
-    def _put(storage: FileSystem, path: str, content: bytes) -> None:
-        with storage.open_output_stream(path) as file:
-            file.write(content)
 
 
 def _working_copies() -> Path:
@@ -203,12 +186,12 @@ def _is_ours(name: str) -> bool:
     return not file.startswith(".") and (not folders or "/".join(folders) in FOLDERS)
 
 
-def _is_new(there: FileInfo, here: Path) -> bool:
+def _is_new(there: int | None, here: Path) -> bool:
     """Whether a file at the URL of a study that is no further on is yet to be fetched: a trial's files never change."""
     if not here.is_file():
         return True
-    changes = here.parent.name not in FOLDERS and here.name not in (TRIALS, JOURNAL)
-    return changes and (there.mtime_ns is None or there.mtime_ns > here.stat().st_mtime_ns)
+    changes = here.parent.name not in FOLDERS and here.name not in TABLES
+    return changes and (there is None or there > here.stat().st_mtime_ns)
 
 
 def _goes_on_from(journal: bytes, other: bytes) -> bool:
@@ -231,36 +214,3 @@ def _expect_lines(journal: bytes, url: str) -> None:
     except ValueError as error:
         expected = "Optuna's (remove it there and here, and `study resume` makes it anew)"
         raise InputError(f"{url}/{JOURNAL}: is no journal: {error}, expected {expected}") from None
-
-
-def _expect_no_secret(url: str) -> None:
-    """Raises InputError, which does not repeat it, if a URL may hold a password: there is an @ or a ? in it."""
-    if "?" in url or ("@" in url and not re.fullmatch(CONTAINER_FIRST, url)):
-        raise InputError("--out: found a password or options in the URL, expected them in the environment")
-
-
-def _files(storage: FileSystem, root: str) -> dict[str, FileInfo]:
-    """The study's files at a URL, by their paths in it."""
-    found = storage.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
-    files = {info.path.removeprefix(f"{root}/"): info for info in found if info.type == FileType.File}
-    return {name: info for name, info in files.items() if _is_ours(name)}
-
-
-def _read(storage: FileSystem, path: str) -> bytes:
-    """A file's content; empty if there is none."""
-    try:
-        return storage.open_input_stream(path).readall()
-    except FileNotFoundError:
-        return b""
-
-
-def _storage(url: str) -> tuple[FileSystem, str]:
-    """The storage that a URL means, to PyArrow or else to fsspec, and the path in it."""
-    try:
-        return FileSystem.from_uri(url)
-    except pa.ArrowInvalid:
-        try:
-            storage, path = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            raise InputError(f"{url}: {reason(error)}, expected a URL that PyArrow or fsspec knows (--out)") from None
-        return PyFileSystem(FSSpecHandler(storage)), path

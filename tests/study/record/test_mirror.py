@@ -17,6 +17,7 @@ from anchoring import InputError
 from study import cli
 from study.record.mirror import JOURNAL, TRIALS, Mirror, fetch, locate, names, url_of
 from study.record.recovery import reconcile
+from study.record.store import Store
 from study.record.writer import Writer
 from study.search import journal
 from study.watch import dashboard
@@ -221,10 +222,10 @@ def test_a_storage_that_fails_is_said_once_and_at_the_end(working, url, tmp_path
 
 
 def test_whatever_a_storage_raises_is_said(working, monkeypatch, capsys):
-    def fail(storage, path, content):
+    def fail(store, path, content):
         raise RuntimeError("Server disconnected")
 
-    monkeypatch.setattr(Mirror, "_put", staticmethod(fail))
+    monkeypatch.setattr(Store, "write", fail)
     with pytest.raises(cli.options.FailedError, match="Server disconnected"), cli.options.mirrored(working):
         pass
     assert "goes on without its copy" in capsys.readouterr().out

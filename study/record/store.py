@@ -1,0 +1,68 @@
+"""The storage at a URL: five methods, by PyArrow's file systems or else by those that fsspec finds.
+
+To keep studies in another storage, install or write its file system for fsspec; nothing here needs to change.
+"""
+
+from __future__ import annotations
+
+import re
+
+import fsspec
+import pyarrow as pa
+from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, PyFileSystem
+
+from anchoring.errors import InputError, reason
+
+CONTAINER_FIRST = r"(abfss?|wasbs?)://[^:/@]+@[^@]+"  # Azure's URLs: container@account
+
+
+class Store:
+    """The folder at a URL. Paths are relative to it. Methods raise OSError if the storage fails."""
+
+    def __init__(self, url: str):
+        """Raises InputError if the URL may hold a password, or neither PyArrow nor fsspec knows it."""
+        expect_no_secret(url)
+        try:
+            self._storage, self._root = FileSystem.from_uri(url)
+        except pa.ArrowInvalid:
+            try:
+                storage, self._root = fsspec.core.url_to_fs(url)
+            except (ImportError, ValueError) as error:
+                raise InputError(
+                    f"{url}: {reason(error)}, expected a URL that PyArrow or fsspec knows (--out)"
+                ) from None
+            self._storage = PyFileSystem(FSSpecHandler(storage))
+
+    def make(self, folder: str = "") -> None:
+        """Make a folder, unless it is there."""
+        self._storage.create_dir(f"{self._root}/{folder}".rstrip("/"))
+
+    def folders(self) -> set[str]:
+        """The names of the folders directly in this one."""
+        found = self._storage.get_file_info(FileSelector(self._root))
+        return {info.base_name for info in found if info.type == FileType.Directory}
+
+    def files(self) -> dict[str, int | None]:
+        """All files, by path, with when each was last modified in nanoseconds, if the storage says so."""
+        found = self._storage.get_file_info(FileSelector(self._root, recursive=True, allow_not_found=True))
+        files = [info for info in found if info.type == FileType.File]
+        return {info.path.removeprefix(f"{self._root}/"): info.mtime_ns for info in files}
+
+    def read(self, path: str) -> bytes:
+        """A file's content; empty if there is no such file."""
+        try:
+            with self._storage.open_input_stream(f"{self._root}/{path}") as file:
+                return file.readall()
+        except FileNotFoundError:
+            return b""
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file, over one that is there."""
+        with self._storage.open_output_stream(f"{self._root}/{path}") as file:
+            file.write(content)
+
+
+def expect_no_secret(url: str) -> None:
+    """Raise InputError, which does not repeat the URL, if it may hold a password: there is an @ or a ? in it."""
+    if "?" in url or ("@" in url and not re.fullmatch(CONTAINER_FIRST, url)):
+        raise InputError("--out: found a password or options in the URL, expected them in the environment")
