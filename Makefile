@@ -60,12 +60,15 @@ audit:  ## known vulnerabilities of the locked dependencies, by pip-audit in a v
 	.venv-audit/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 	echo '$(TORCH)' | .venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r /dev/stdin
 
-# uv reads what else it needs in pyproject.toml, and keeps what the lock has, unless UPGRADE=--upgrade
-lock: .venv-lock/ready  ## write requirements.lock anew from pyproject.toml's ranges
-	echo '$(TORCH)' | .venv-lock/bin/uv pip compile --quiet $(UPGRADE) --constraints - pyproject.toml --output-file requirements.lock
+# For every supported Python and system, with hashes; torch apart, since its CPU and CUDA builds share a version, not hashes.
+COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package torch \
+    --custom-compile-command 'make lock' --extra dev pyproject.toml
 
-lowest.lock: .venv-lock/ready pyproject.toml  ## the oldest versions that pyproject.toml allows: make LOCK=lowest.lock TORCH=torch==2.8.0 unit
-	.venv-lock/bin/uv pip compile --quiet --upgrade --resolution lowest-direct pyproject.toml --output-file $@
+lock: .venv-lock/ready  ## write requirements.lock anew from pyproject.toml's ranges; UPGRADE=--upgrade takes the newest
+	echo '$(TORCH)' | $(COMPILE) --constraints - $(UPGRADE) --output-file requirements.lock
+
+lowest.lock: .venv-lock/ready pyproject.toml  ## the oldest versions of the ranges: make LOCK=lowest.lock TORCH=torch==2.8.0 unit
+	$(COMPILE) --upgrade --resolution lowest-direct --output-file $@
 
 .venv-lock/ready:
 	$(PYTHON) -m venv .venv-lock
