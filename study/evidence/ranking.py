@@ -1,4 +1,4 @@
-"""What a confirmation says: how settings rank on held-out seeds, how surely, and how much the search flattered."""
+"""What a confirmation shows: how settings rank on held-out seeds, how certainly, and how optimistic the search was."""
 
 from __future__ import annotations
 
@@ -13,37 +13,82 @@ from study.search.goal import Goal, counted
 
 
 class RankedStudy(Protocol):
-    """What a ranking needs to know of a study: `StudyFolder` has it."""
+    """The study that a ranking is about. `StudyFolder` is one."""
 
     @property
-    def goal(self) -> Goal: ...
+    def goal(self) -> Goal:
+        """The study's objectives."""
 
-    def trials(self) -> pd.DataFrame: ...
+    def trials(self) -> pd.DataFrame:
+        """A row for each trial, with columns `trial` and `value`: what the search measured."""
 
     @property
-    def references(self) -> list[str]: ...
+    def references(self) -> list[str]:
+        """Names of settings to compare with, the usual one first. Empty if the experiment is not available."""
 
 
 def reference(confirmed: pd.DataFrame, folder: RankedStudy) -> str | None:
-    """The confirmed setting that others are compared with: the first of the experiment's references that is there.
+    """The confirmed setting that others are compared with.
 
-    If the experiment is not here, it is the first fixed setting.
+    Args:
+        confirmed: the rows of `StudyFolder.confirmation`.
+        folder: their study.
+
+    Returns:
+        The first of the study's `references` that was confirmed. If it has none, the first fixed setting that was
+        confirmed. None if only trials were.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> confirmed = pd.DataFrame({"setting": ["trial 7", "plain", "usual"], "trial": [7, None, None]})
+        >>> reference(confirmed, SimpleNamespace(references=["usual", "plain"]))
+        'usual'
     """
     fixed = confirmed[confirmed.trial.isna()].setting.unique().tolist()
     return next((name for name in folder.references or fixed if name in fixed), None)
 
 
 def ranking(confirmed: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
-    """A row for each confirmed setting, the best first, of the goal's score on held-out seeds.
+    """Rank the confirmed settings by the first objective on held-out seeds.
 
-    mean, sd and p10, each with the ends `.low` and `.high` of a 95% bootstrap interval; min, which has none, since no
-    resample goes below it; failures, the share of replicas that diverged or are worse than the objective's
-    `Metric.failure`, with Wilson's interval, which a share of 0 has, too; `value`, the goal's aggregate; `searched`,
-    what the search had measured, and `optimism`, that minus `value`; `over_reference`, the chance that a replica of the
-    setting does better than one of the setting that `reference` names (Agarwal et al. 2021), with its interval; and
-    `tied`: whether the 95% interval of its mean difference from the best, seed by seed, holds 0, and no more of its
-    replicas fail: one bad seed in many widens the interval, and must not pass for a tie. Of a metric of which less is
-    better, p10 and min are the 90th percentile and the largest.
+    Args:
+        confirmed: the rows of `StudyFolder.confirmation`, one for each setting and seed.
+        folder: their study.
+
+    Returns:
+        A row for each setting, the best first. Columns with an interval are followed by its ends, as in `mean.low` and
+        `mean.high`. All intervals are 95% bootstrap intervals, except that of `failures`.
+
+        - `setting`, `trial`: its name, and the number of the trial. A fixed setting has none.
+        - `value`: the goal's aggregate. Settings are ranked by it.
+        - `mean`, `sd`, `p10`, with intervals. If smaller values are better, `p10` is the 90th percentile.
+        - `min`: the worst replica, without an interval: no resample can be worse.
+        - `failures`: the share of replicas that diverged or are worse than `Metric.failure`, with Wilson's interval,
+          which has a width even if no replica failed.
+        - `searched`, `optimism`: the value that the search measured, and by how much it is better than `value`.
+        - `over_reference`: the chance that a replica does better than a replica of the `reference` (Agarwal et al.
+          2021), with an interval. The column is missing if there is no reference.
+        - `tied`: whether the setting ties with the best. The interval of their mean difference, seed by seed, contains
+          0, and no larger share of its replicas failed: one bad seed widens the interval, and must not make a tie.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from study.experiment import Metric
+        >>> goal = Goal({"utility": Metric("how well it works", diverged=0.0, failure=0.5)})
+        >>> trials = pd.DataFrame({"trial": [7], "value": [0.95]})
+        >>> folder = SimpleNamespace(goal=goal, trials=lambda: trials, references=["usual"])
+        >>> confirmed = pd.DataFrame({
+        ...     "setting": ["usual"] * 3 + ["trial 7"] * 3,
+        ...     "trial": [None] * 3 + [7] * 3,
+        ...     "seed": [0, 1, 2] * 2,
+        ...     "utility": [0.4, 0.6, 0.8, 0.8, 0.9, 1.0],
+        ...     "diverged": False,
+        ... })
+        >>> ranked = ranking(confirmed, folder)
+        >>> ranked[["setting", "value", "failures", "optimism", "over_reference", "tied"]].round(2)
+           setting  value  failures  optimism  over_reference   tied
+        0  trial 7    0.9      0.00      0.05            0.94   True
+        1    usual    0.6      0.33       NaN            0.50  False
     """
     goal = folder.goal
     metric, declared = goal.objectives[0], goal.first
@@ -82,10 +127,30 @@ def ranking(confirmed: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
 
 
 def worths(rows: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
-    """What each term of a setting is worth, of `StudyFolder.leave_one_out`: a row for each, the worthiest first.
+    """How much each regularizer of a setting is worth: how much less the setting scores without it.
 
-    mean: what replicas score without the term; worth: what the whole setting scores more, seed by seed, with the ends
-    of its 95% bootstrap interval. A term whose interval holds 0 may be left out.
+    Args:
+        rows: the rows of `StudyFolder.leave_one_out`. Those of the whole setting come first.
+        folder: their study.
+
+    Returns:
+        A row for each regularizer, the most worth first: `term`; `mean`, the score without it; and `worth`, the mean
+        difference from the whole setting, seed by seed, with the ends of its 95% bootstrap interval in `worth.low` and
+        `worth.high`. If the interval contains 0, the regularizer may be left out.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from study.experiment import Metric
+        >>> folder = SimpleNamespace(goal=Goal({"utility": Metric("how well it works", diverged=0.0)}))
+        >>> rows = pd.DataFrame({
+        ...     "setting": ["trial 7"] * 2 + ["without norm"] * 2,
+        ...     "seed": [0, 1] * 2,
+        ...     "utility": [0.8, 1.0, 0.7, 0.7],
+        ...     "diverged": False,
+        ... })
+        >>> worths(rows, folder)[["term", "mean", "worth"]].round(2)
+           term  mean  worth
+        0  norm   0.7    0.2
     """
     sign = 1.0 if folder.goal.directions[0] == "maximize" else -1.0
     scores = {
@@ -109,7 +174,7 @@ _STATISTICS: dict[str, Callable[..., Any]] = {
 
 
 def _with_interval(function: Callable[..., Any], *samples: np.ndarray) -> tuple[float, float, float]:
-    """A statistic of samples and the ends of its 95% percentile bootstrap interval."""
+    """A statistic of samples, and the ends of its 95% percentile bootstrap interval."""
     if min(map(len, samples)) < 2:
         return float(function(*samples, axis=-1)), np.nan, np.nan
     interval = stats.bootstrap(
@@ -120,7 +185,7 @@ def _with_interval(function: Callable[..., Any], *samples: np.ndarray) -> tuple[
 
 def _over(scores: np.ndarray, others: np.ndarray) -> dict[str, float]:
     def chance(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
-        """The share of pairs in which the first does better; a tie is half a pair."""
+        """The share of pairs in which the first is better. A tie counts half."""
         difference = np.sign(a[..., :, None] - b[..., None, :])
         return (difference.mean((-2, -1)) + 1) / 2
 

@@ -35,7 +35,7 @@ class Goal:
     Raises:
         InputError: if an objective or a constraint names no metric, or one that cannot be optimized.
 
-    Example:
+    Examples:
         >>> goal = Goal({"utility": Metric("how well it works", diverged=0.0)}, constraints=("utility >= 0.5",))
         >>> replicas = pd.DataFrame({"utility": [0.9, 0.7, float("nan")], "diverged": [False, False, True]})
         >>> [round(value, 3) for value in goal.values(replicas)]
@@ -130,7 +130,7 @@ def counted(replicas: pd.DataFrame, name: str, metric: Metric) -> pd.Series:
         name: the metric's name.
         metric: its declaration.
 
-    Example:
+    Examples:
         >>> replicas = pd.DataFrame({"utility": [0.9, float("nan")], "diverged": [False, True]})
         >>> counted(replicas, "utility", Metric("how well it works", diverged=0.0)).tolist()
         [0.9, 0.0]

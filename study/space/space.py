@@ -49,7 +49,7 @@ class Space:
         source: where the space's experiment comes from.
         steps: the number of steps that the schedule is rescaled to. None keeps its own.
 
-    Example:
+    Examples:
         >>> space = read("search_spaces/deletion.toml")
         >>> space.distributions["labels.vibrant.scale"]
         FloatDistribution(high=0.5, log=True, low=0.004, step=None)
@@ -184,7 +184,7 @@ def read(path: str | Path, steps: int | None = None, experiment: str | Path | No
         InputError: if the files do not describe a space, the experiment is not available, or a setting at the ends of
             the ranges is wrong. The message starts with the file and the key, or the row and column.
 
-    Example:
+    Examples:
         >>> setting = read("search_spaces/subspace-ablation.toml").setting()
         >>> len(setting.schedule)
         2001
