@@ -1,4 +1,4 @@
-"""A study's folder as people read it: tables, settings, models and the search. Reading it executes nothing."""
+"""Reading a study's folder: tables, settings, models and the search. Nothing in it is executed."""
 
 from __future__ import annotations
 
@@ -30,24 +30,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """The folder of one study, to be read. `study.load` makes it."""
+    """The folder of one study, to be read. `study.load` makes it.
+
+    Args:
+        path: the folder.
+        given: the experiment, if the user named its file.
+
+    Examples:
+        >>> import study
+        >>> folder = study.load("analysis/published/deletion")
+        >>> best = folder.best().trial.item()
+        >>> folder.row(best)[["state", "steps", "value"]].round(4)
+                state  steps   value
+        296  complete   1501  0.9401
+        >>> folder.answer().setting  # the best on held-out seeds is another trial
+        'trial 276'
+        >>> folder.setting(best).labels["vibrant"].scale == folder.parameters(best)["labels.vibrant.scale"]
+        True
+        >>> len(folder.model(best)) == len(folder.seeds())
+        True
+    """
 
     path: Path
-    given: Source | None = None  # the experiment, if its user named a file
+    given: Source | None = None
 
     @property
     def name(self) -> str:
         return self.path.name
 
     def manifest(self) -> dict[str, Any]:
-        """What the study was asked, by what code, and where it ran."""
+        """The options of the study, the versions of its code, and where it ran."""
         return read_manifest(self.path / "manifest.json")
 
     @cached_property
     def source(self) -> Source:
-        """Where its experiment comes from: the file that its user named, or what is installed under its name.
+        """Where the experiment comes from: the user's file, or the installed experiment that the manifest names.
 
-        Studies of version 0.1 name none, and are of the default one.
+        Studies of version 0.1 name no experiment; they have the default one.
         """
         if self.given:
             return self.given
@@ -55,7 +74,7 @@ class StudyFolder:
 
     @property
     def experiment(self) -> Experiment:
-        """Its experiment. Raises InputError if that is not here."""
+        """The study's experiment. Raises InputError if it is not available."""
         try:
             return self.source.load()
         except InputError as error:
@@ -63,9 +82,9 @@ class StudyFolder:
 
     @cached_property
     def metrics(self) -> dict[str, Metric]:
-        """The metrics that its experiment declares. Studies of version 0.1 ask the experiment, others the manifest."""
+        """The metrics that the experiment declares, by name. The manifest has them since version 0.2."""
         if (declared := self.manifest().get("metrics")) is None:
-            _ = self.experiment  # says that it is not here
+            _ = self.experiment  # raises InputError if it is not available
             return self.space.metrics()
         try:
             return TypeAdapter(dict[str, Metric]).validate_python(declared)
@@ -79,44 +98,58 @@ class StudyFolder:
 
     @cached_property
     def goal(self) -> Goal:
-        """What the study is after."""
+        """The study's objectives and constraints."""
         manifest = self.manifest()
         return Goal(self.metrics, tuple(manifest["objectives"]), manifest["aggregate"], tuple(manifest["constraints"]))
 
     # Tables
 
     def trials(self) -> pd.DataFrame:
-        """A row per trial: trial, state, steps, seconds, diverged, reason, param.*, <metric>.mean/.sd/.p10/.min."""
+        """A row for each trial that has ended.
+
+        Columns: trial, state, steps, seconds, audited, diverged, reason, value, feasible, `param.<name>` for each
+        parameter, and `<metric>.mean`, `.sd`, `.p10` and `.min`, taken over the replicas.
+        """
         path = self.path / "trials.parquet"
         if not path.is_file():
             return pd.DataFrame({"trial": [], "state": []})
         return read_frame(path, ("trial", "state", "steps", "seconds", "audited", "reason", "value", "feasible"))
 
     def replicas(self) -> pd.DataFrame:
-        """A row per trial, seed and rung: trial, seed, step, diverged and every metric."""
+        """A row for each trial, seed and rung. Columns: trial, seed, step, diverged and every metric."""
         path, columns = self.path / "replicas.parquet", ("trial", "seed", "step", "diverged")
-        if path.is_dir() and not any(path.glob("*.parquet")):  # failed trials leave none
+        if path.is_dir() and not any(path.glob("*.parquet")):  # all trials failed
             return pd.DataFrame(dict.fromkeys(columns, pd.Series(dtype=int)))
         try:
             return read_frame(path, columns)
         except InputError:
             for part in sorted(path.glob("*.parquet")):
-                read_frame(part, columns)  # names the one
+                read_frame(part, columns)  # raises an error that names the damaged file
             raise
 
     def final(self, trial: int | None = None) -> pd.DataFrame:
-        """The rows of `replicas` at the last rung that each trial, or just one, reached."""
+        """The rows of `replicas` at the last rung that each trial reached.
+
+        Args:
+            trial: return only the rows of this trial.
+        """
         replicas = self.replicas()
         if trial is not None:
             replicas = replicas[replicas.trial == trial]
         return replicas[replicas.step == replicas.groupby("trial").step.transform("max")]
 
     def confirmation(self) -> pd.DataFrame:
-        """A row per confirmed setting and held-out seed: setting, trial, seed, step, diverged and every metric."""
+        """A row for each confirmed setting and held-out seed. Empty if nothing is confirmed.
+
+        Columns: setting, trial, seed, step, diverged and every metric. A fixed setting has no trial.
+        """
         return self._held_out("confirmation.parquet")
 
     def leave_one_out(self) -> pd.DataFrame:
-        """As `confirmation`, of the best setting, and of it without each of its terms; empty if not measured."""
+        """The best setting as it is, and without each of its regularizers, on held-out seeds. Empty if not measured.
+
+        The columns are those of `confirmation`. `study.evidence.ranking.worths` compares the settings.
+        """
         return self._held_out("leave-one-out.parquet")
 
     def _held_out(self, name: str) -> pd.DataFrame:
@@ -131,10 +164,10 @@ class StudyFolder:
     # Answers
 
     def best(self, n: int = 1) -> pd.DataFrame:
-        """The search's favourites: the n complete trials with the best value of the first objective, best first.
+        """The n trials that the search found best, as rows of `trials`, the best first.
 
-        Only trials that keep the constraints count. The values are those that the search chose by, and so flatter
-        what they were chosen for: `answer` is what held on seeds that no search saw.
+        Only complete trials that keep the constraints count. Their values are optimistic, because the search chose them
+        by these values. `answer` is the best trial on seeds that no search saw.
         """
         trials = self.trials()
         if "value" not in trials:
@@ -143,10 +176,12 @@ class StudyFolder:
         return answers.sort_values("value", ascending=self.goal.directions[0] == "minimize", kind="stable").head(n)
 
     def answer(self) -> pd.Series:
-        """The study's answer: the best confirmed trial, as its row of `study.evidence.ranking.ranking`.
+        """The study's answer: the trial that is best on held-out seeds.
 
-        It is best on held-out seeds, so its figures are not flattered by the search, as those of `best` are; and it
-        need not be the trial that `best` names.
+        It need not be the trial that `best` returns.
+
+        Returns:
+            Its row of `study.evidence.ranking.ranking`.
 
         Raises:
             InputError: if no trial was confirmed.
@@ -161,13 +196,13 @@ class StudyFolder:
         return trials.iloc[0]
 
     def front(self) -> pd.DataFrame:
-        """The trials of the Pareto front, by Optuna's account: no other complete one is better in every objective."""
+        """The trials on the Pareto front: no other complete trial is better in every objective."""
         numbers = [trial.number for trial in self.optuna().best_trials]
         return self.trials()[self.trials().trial.isin(numbers)].sort_values("value")
 
     @property
     def references(self) -> list[str]:
-        """The names of the settings that its experiment compares with, the usual one first; empty if it is not here."""
+        """The names of the experiment's reference settings, the usual one first. Empty if it is not available."""
         return [Path(file).stem for file in reference_files(self.space)] if self.source.here else []
 
     # One trial
@@ -182,7 +217,7 @@ class StudyFolder:
         return row
 
     def parameters(self, trial: int) -> dict[str, Any]:
-        """A trial's parameters, by name. Raises InputError if one is not in its range."""
+        """A trial's parameters, by name. Raises InputError if there is no such trial, or a value is out of range."""
         row = self.row(trial)
         values = {name: row[f"param.{name}"].item() for name in self.space.distributions if f"param.{name}" in row}
         for name, distribution in self.space.distributions.items():
@@ -192,23 +227,27 @@ class StudyFolder:
         return values
 
     def document(self, trial: int) -> Document:
-        """A trial's setting as plain data. Raises InputError if there is no such trial."""
+        """A trial's setting as plain data, without ranges. Raises InputError if there is no such trial."""
         return self.space.document(self.parameters(trial))
 
     def setting(self, trial: int) -> Any:
-        """A trial's setting. Raises InputError if there is no such trial."""
+        """A trial's setting. Raises InputError if there is no such trial, or the experiment is not available."""
         return self.space.setting(self.parameters(trial))
 
     def seeds(self) -> list[int]:
-        """The seed of each replica of every trial."""
+        """The seeds of a trial's replicas. They are the same for all trials."""
         return self.manifest()["replica_seeds"]
 
     def model_path(self, trial: int) -> Path:
-        """The file of a trial's trained replicas, if it was completed."""
+        """The file with the weights of a trial's replicas. Only complete trials have one."""
         return self.path / "models" / f"{trial:05d}.safetensors"
 
     def model(self, trial: int) -> nn.Module:
-        """A complete trial's trained replicas. Raises InputError if it left none."""
+        """A complete trial's trained replicas, as `Experiment.model` makes them.
+
+        Raises:
+            InputError: if there is no such file, it is damaged, or the experiment is not available.
+        """
         path = self.model_path(trial)
         if not path.is_file():
             raise InputError(f"{self.path}: found no model of trial {trial}, expected a complete trial")
@@ -216,18 +255,18 @@ class StudyFolder:
         return load_weights(path, lambda: experiment.model(setting, seeds), getattr(experiment, "upgraded", None))
 
     def optuna(self) -> optuna.Study:
-        """The search as Optuna's own Study. Raises InputError if its journal is not in the folder, as of a published
-        study, which is read by `trials` alone."""
+        """The search as an `optuna.Study`. Raises InputError if the folder has no journal; published studies have
+        none."""
         return journal.read(self.path)
 
 
 def reference_files(space: Space) -> Sequence[Path]:
-    """The fixed settings that a space's experiment compares its studies with. Raises InputError if it is not here."""
+    """The files of the reference settings that an experiment names for a space. Raises InputError if there is none."""
     experiment, setting = space.experiment, space.setting(next(space.corners()))
     with space.source.located(str(space.file)):
         return [Path(file) for file in experiment.references(setting)]
 
 
 def recorded(metrics: dict[str, Metric]) -> dict[str, Any]:
-    """Declared metrics as a manifest has them."""
+    """Declared metrics as a manifest stores them."""
     return {name: asdict(metric) for name, metric in metrics.items()}

@@ -1,4 +1,4 @@
-"""Opening a study's folder, which may be at a URL and may come from anyone."""
+"""Opening a study's folder. It may be at a URL, and may come from a stranger."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ from study.registry import Source, given
 
 
 def load(path: str | Path, experiment: str | Path | Source | None = None) -> StudyFolder:
-    """Open a study's folder, such as `runs/mine-001`: data frames, settings, models and the Optuna study.
+    """Open a study's folder, such as `runs/mine-001`, to read its tables, settings, models and search.
 
-    Nothing in the folder is executed or unpickled. If the study's experiment is not here, its tables can be read, and
-    its search; what needs the experiment raises InputError.
+    Nothing in the folder is executed or unpickled. Tables and the search can be read without the study's experiment.
+    Whatever needs the experiment raises InputError if it is not available.
 
     Args:
-        path: the folder, or a URL such as s3://bucket/prefix/mine-001, which is fetched first.
-        experiment: a file that holds the study's experiment, if that is not installed. It is executed.
+        path: the folder, or a URL such as s3://bucket/prefix/mine-001. A URL is fetched first.
+        experiment: the file that defines the study's experiment, if that is not installed. It is executed.
 
     Raises:
-        InputError: if it is no study's folder, has links out of it, or is of another experiment.
+        InputError: if there is no study, a link leads out of its folder, or the study has another experiment.
+
+    Examples:
+        >>> folder = load("analysis/published/deletion")
+        >>> folder.best(2)[["trial", "state", "steps", "value"]].round(4)
+             trial     state  steps   value
+        296    296  complete   1501  0.9401
+        295    295  complete   1501  0.9393
     """
     if "://" in str(path):
         out, _, name = str(path).rstrip("/").rpartition("/")
@@ -36,7 +43,7 @@ def load(path: str | Path, experiment: str | Path | Source | None = None) -> Stu
     folder = StudyFolder(path, own)
     if own and (named := folder.manifest().get("experiment")) and named["name"] != own.name:
         raise InputError(
-            f"{path}: is a study of experiment {named['name']!r}, but {own.file} is {own.name!r}, "
-            f"expected the same (--experiment)"
+            f"{path}: found a study of experiment {named['name']!r}, expected one of {own.name!r}, the experiment in "
+            f"{own.file} (--experiment)"
         )
     return folder

@@ -18,8 +18,6 @@ WITHOUT = {
 }
 """Names whose example is elsewhere: in the functions that take such an object, or at the top of the module."""
 
-NOT_YET = {"study.record.loading", "study.record.folder"}
-
 
 def public(module, members):
     """The classes and functions that a page of the reference shows of a module."""
@@ -34,6 +32,6 @@ def test_examples(name, members):
     shown = public(module, re.findall(r"\w+", members))
     assert shown
     missing = [n for n, v in shown.items() if f"{name}.{n}" not in WITHOUT and ">>> " not in (inspect.getdoc(v) or "")]
-    assert not missing or name in NOT_YET
+    assert not missing
     ran = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert ran.failed == 0

@@ -282,7 +282,7 @@ def test_a_study_whose_experiment_is_not_here_is_read(bowl, capsys, monkeypatch,
     (tmp_path / "dish.py").write_text(BOWL.replace('"bowl"', '"dish"'))
     said, code = say(capsys, monkeypatch, "show", bowl, best, "--experiment", tmp_path / "dish.py")
     assert code == 2
-    assert "is a study of experiment 'bowl', but" in said
+    assert "found a study of experiment 'bowl', expected one of 'dish'" in said
 
 
 def test_a_folder_can_be_searched_in_without_its_experiment(bowl):
