@@ -47,17 +47,8 @@ class Authored(ABC):
     def data(self, setting: Any) -> Data:
         """The data it is trained on. This is called often, so cache whatever takes long."""
 
-    @abstractmethod
-    def metrics(self, setting: Any) -> Mapping[str, Any]:
-        """The metrics that `measure` returns, by name (`study.experiment.Metric`), the objective first.
-
-        Two more are measured if they are named here: `labelled`, the number of samples that carried a label of a term
-        in training, and `loss.<term>`, the loss of a term that acts in validation.
-        """
-
-    @abstractmethod
-    def measure(self, intact: Edited, ablated: Edited, setting: Any) -> Mapping[str, Tensor]:
-        """Measure one replica.
+    def observe(self, intact: Edited, ablated: Edited, setting: Any) -> tuple[Any, ...]:
+        """The arguments of each method that a `study.experiment.Metric` decorates.
 
         Args:
             intact: the trained model, a function from inputs [B, ...] to outputs [B, ...].
@@ -65,8 +56,30 @@ class Authored(ABC):
             setting: its setting.
 
         Returns:
+            By default these three. An experiment whose metrics share answers or reference models returns those.
+        """
+        return intact, ablated, setting
+
+    def metrics(self, setting: Any) -> Mapping[str, Any]:
+        """The metrics that decorate methods (`study.experiment.Metric`), by name, the objective first.
+
+        Training measures two more if an experiment adds them here: `labelled`, the number of samples that carried a
+        label of a term, and `loss.<term>`, the loss of a term that acts in validation.
+        """
+        bases = reversed(type(self).__mro__)
+        found = {name: value.metric for base in bases for name, value in vars(base).items() if hasattr(value, "metric")}
+        if not found:
+            raise InputError(f"experiment {self.name}: found no metric, expected a method under @Metric(...)")
+        return found
+
+    def measure(self, intact: Edited, ablated: Edited, setting: Any) -> Mapping[str, Tensor]:
+        """Measure one replica; the arguments are those of `observe`.
+
+        Returns:
             Scalars, by the names of metrics.
         """
+        observed = self.observe(intact, ablated, setting)
+        return {name: getattr(self, name)(*observed) for name in Authored.metrics(self, setting)}
 
     def loss(self, output: Tensor, target: Tensor, setting: Any) -> Tensor:
         """The task's loss of each sample [B], from outputs and targets [B, ...]: by default the mean squared error."""
@@ -121,7 +134,7 @@ class Authored(ABC):
             Each metric, [R].
 
         Raises:
-            InputError: `measure` returns a metric that `metrics` does not declare, or one that is not a number.
+            InputError: a metric is measured but not declared, declared but not measured, or not a number.
         """
         edits = edits or self.edits(setting)
 
@@ -134,14 +147,15 @@ class Authored(ABC):
             return {name: metric.float() for name, metric in model.map(both).items()}
 
     def _expect_declared(self, metrics: Mapping[str, Any], setting: Any) -> None:
-        declared, where = self.metrics(setting), f"experiment {self.name}: measure"
-        if next(iter(declared)) not in metrics:
-            raise InputError(f"{where}: found no metric {next(iter(declared))!r}, the first that is declared")
+        declared, where = self.metrics(setting), f"experiment {self.name}: metric"
         for name, metric in metrics.items():
             if name not in declared:
-                known = ", ".join(declared)
-                raise InputError(f"{where}: found metric {name!r}, which is not declared, expected one of {known}")
+                raise InputError(f"{where} {name}: measured but not declared, expected one of {', '.join(declared)}")
             if not isinstance(metric, Tensor | SupportsFloat):
-                raise InputError(f"{where}: {name}: found {metric!r}, expected a number")
+                raise InputError(f"{where} {name}: found {metric!r}, expected a number")
             if isinstance(metric, Tensor) and metric.dim():
-                raise InputError(f"{where}: {name}: found a tensor {list(metric.shape)}, expected a single number")
+                raise InputError(f"{where} {name}: found a tensor {list(metric.shape)}, expected a single number")
+        for name, metric in declared.items():
+            counted = metric.examined or name == "labelled" or name.startswith("loss.")  # elsewhere
+            if name not in metrics and not counted:
+                raise InputError(f"{where} {name}: declared but not measured, expected a number")

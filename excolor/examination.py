@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -19,29 +21,81 @@ from excolor import colors
 from excolor.concepts import Concept, oracle
 from excolor.metrics import utility
 from excolor.setting import ColorSetting
+from study.experiment import Metric
 
 LEAST_VIBRANCY = 0.2
 
 
+@dataclass(frozen=True)
+class Trained:
+    """Replicas that are examined, around whose `dims` of `layer` the model names weights."""
+
+    experiment: Authored
+    model: Replicas
+    setting: ColorSetting
+    seeds: Sequence[int]
+
+    @property
+    def layer(self) -> str:
+        return self.setting.ablation.layer
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        return self.setting.ablation.removed
+
+    @cached_property
+    def wheels(self) -> tuple[Tensor, Tensor]:
+        """The correlations and winding numbers of `wheel`, of two dims."""
+        return self.model.map(lambda one: wheel(one, self.layer, (self.dims[0], self.dims[1])))
+
+
+Examined = tuple[Metric, Callable[[Trained], Tensor]]
+"""How a metric counts, and how it is computed."""
+
+
+def examinations(concept: Concept) -> dict[str, Examined]:
+    """The metrics of a concept that only `examine` computes, by name. A new one is a line here."""
+    of_hue: dict[str, Examined] = {
+        "probe_gap": (
+            Metric(
+                "R² of a probe for hue in the ablated dims, minus in the others: 1 if hue is only there", examined=True
+            ),
+            lambda of: of.model.map(lambda one: probe_gap(one, of.layer, of.dims)),
+        ),
+        "wheel": (
+            Metric("circular correlation of hue and the angle in the two ablated dims", examined=True),
+            lambda of: of.wheels[0],
+        ),
+        "winding": (
+            Metric(
+                "how often that angle goes around while hue does once: 1 or -1 for a wheel", ideal=None, examined=True
+            ),
+            lambda of: of.wheels[1],
+        ),
+    }
+    of_any: dict[str, Examined] = {
+        "relearning": (
+            Metric(
+                "steps to learn the concept again, over steps from scratch: less than 1 the more is left to build on",
+                examined=True,
+            ),
+            lambda of: relearning(of.experiment, of.model, of.setting, of.seeds, partial(knowledge, concept=concept)),
+        )
+    }
+    return of_hue | of_any if concept == "hue" else of_any
+
+
 def examine(experiment: Authored, model: Replicas, setting: ColorSetting, seeds: Sequence[int]) -> Mapping[str, Tensor]:
-    """relearning and, of hue, probe_gap and, of two dims, wheel and winding, of every replica: [R] each.
+    """The `examinations` of every replica, [R] each; wheel and winding only if two dims are ablated.
 
     They are about dims around which the model names weights, so there are none if something else is taken away.
     """
-    layer, dims = setting.ablation.layer, setting.ablation.removed
-    if not dims or layer not in around(model.one()):
+    trained = Trained(experiment, model, setting, seeds)
+    if not trained.dims or trained.layer not in around(model.one()):
         return {}
-
-    def knows(one: nn.Module) -> Tensor:
-        return knowledge(one, setting.concept)
-
-    measured = {"relearning": relearning(experiment, model, setting, seeds, knows)}
-    if setting.concept == "hue":
-        measured["probe_gap"] = model.map(lambda one: probe_gap(one, layer, dims))
-    if setting.concept == "hue" and len(dims) == 2:
-        pair = dims[0], dims[1]
-        measured["wheel"], measured["winding"] = model.map(lambda one: wheel(one, layer, pair))
-    return measured
+    table = examinations(setting.concept)
+    skipped = () if len(trained.dims) == 2 else ("wheel", "winding")
+    return {name: compute(trained) for name, (_, compute) in table.items() if name not in skipped}
 
 
 def knowledge(one: nn.Module, concept: Concept) -> Tensor:

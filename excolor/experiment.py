@@ -14,7 +14,7 @@ from anchoring.experiment import AnchoredExperiment
 from anchoring.layers import Edited
 from anchoring.replicas import Replicas
 from excolor import colors, metrics
-from excolor.examination import examine, hue_target
+from excolor.examination import examinations, examine, hue_target
 from excolor.models import upgraded
 from excolor.setting import ColorSetting, data_of
 from study.experiment import Metric, Section
@@ -53,7 +53,9 @@ class Colors(AnchoredExperiment):
         watched = [name for name, term in setting.regularizers.items() if term.when != "training"]
         meaning = "a term, unweighted, on colours off the training grid"
         losses = {f"loss.{name}": Metric(meaning, ideal=0.0, higher_is_better=False) for name in watched}
-        return metrics.declared(setting.concept) | losses
+        every_rung, examined = metrics.measures(setting.concept), examinations(setting.concept)
+        tables = {name: metric for name, (metric, _) in [*every_rung.items(), *examined.items()]}
+        return tables | {"labelled": metrics.LABELLED} | losses
 
     def measure(self, intact: Edited, ablated: Edited, setting: ColorSetting) -> Mapping[str, Tensor]:
         return metrics.evaluate(intact, ablated, setting.concept)
@@ -66,7 +68,7 @@ class Colors(AnchoredExperiment):
         return [file for file in files if file.is_file()]
 
     def examine(self, model: Replicas, setting: ColorSetting, seeds: Sequence[int]) -> Mapping[str, Tensor]:
-        """relearning and, of hue, probe_gap, wheel and winding; see `excolor.examination.examine`."""
+        """The metrics of `excolor.examination.examinations`, [R] each."""
         return examine(self, model, setting, seeds)
 
     def sections(self, model: Replicas, setting: ColorSetting, replica: int) -> list[Section]:

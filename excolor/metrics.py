@@ -8,6 +8,7 @@ of hue unless a setting says otherwise, M(a, b) the mean squared error, and M(x,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -21,60 +22,98 @@ Outputs = Callable[[Tensor], Tensor]
 """Colours [N, 3] to outputs [N, 3] in [0, 1]."""
 
 
-def declared(concept: Concept) -> dict[str, Metric]:
-    """What is measured of a concept, by name, and how it counts; the objective first."""
-    metrics = {
-        "isolation": Metric(
-            "utility x blindness to the concept, both at least 0: the usual objective", diverged=0.0, failure=0.5
+@dataclass(frozen=True)
+class Answers:
+    """What one replica answers, intact (y) and ablated (a), on each of the grids, and the oracle's answers to x (o)."""
+
+    x: Tensor
+    y: Tensor
+    a: Tensor
+    o: Tensor
+    y_hues: Tensor
+    a_hues: Tensor
+    grays: Tensor
+    y_grays: Tensor
+    a_grays: Tensor
+    corners: Tensor
+    a_corners: Tensor
+
+
+Computed = tuple[Metric, Callable[[Answers], Tensor]]
+"""How a metric counts, and how it is computed."""
+
+
+def measures(concept: Concept) -> dict[str, Computed]:
+    """The metrics of a concept that every rung computes, by name, the objective first. A new metric is a line here."""
+
+    def good(at: Answers) -> Tensor:
+        return utility(at.y, at.x, at.o)
+
+    def blind(at: Answers) -> Tensor:
+        return blindness(at.a, at.x, at.o)
+
+    table: dict[str, Computed] = {
+        "isolation": (
+            Metric(
+                "utility x blindness to the concept, both at least 0: the usual objective", diverged=0.0, failure=0.5
+            ),
+            lambda at: isolation(good(at), blind(at)),
         ),
-        "utility": Metric(
-            "how well the intact model reproduces colours: 1 perfectly, 0 no better than without the concept",
-            diverged=0.0,
+        "utility": (
+            Metric(
+                "how well the intact model reproduces colours: 1 perfectly, 0 no better than without the concept",
+                diverged=0.0,
+            ),
+            good,
         ),
-        blindness_of(concept): Metric(
-            f"how close the ablated output is to the {concept}-blind oracle: 1 there, 0 if {concept} is untouched",
-            diverged=0.0,
+        blindness_of(concept): (
+            Metric(
+                f"how close the ablated output is to the {concept}-blind oracle: 1 there, 0 if {concept} is untouched",
+                diverged=0.0,
+            ),
+            blind,
         ),
-        "gray_collateral": Metric(
-            "what ablation costs on grays: 0 nothing, 1 as much as answering one gray for all",
-            ideal=0.0,
-            higher_is_better=False,
-            diverged=1.0,
-        ),
-        "lightness_kept": Metric("R² of the ablated output's lightness with the oracle's", diverged=0.0),
-    }
-    if concept == "hue":
-        metrics |= {
-            "hue_residual": Metric(
-                "share of the outputs' variation with hue that is left after ablation",
+        "gray_collateral": (
+            Metric(
+                "what ablation costs on grays: 0 nothing, 1 as much as answering one gray for all",
                 ideal=0.0,
                 higher_is_better=False,
                 diverged=1.0,
             ),
-            "vibrancy_r2": Metric(
-                "r² of ablated error and vibrancy^2.3, the paper's measure; not to choose by",
-                ideal=None,
-                not_an_objective="rotating all hues scores 0.942 on it",
-            ),
-            "probe_gap": Metric(
-                "R² of a probe for hue in the ablated dims, minus in the others: 1 if hue is only there", examined=True
-            ),
-            "wheel": Metric("circular correlation of hue and the angle in the two ablated dims", examined=True),
-            "winding": Metric(
-                "how often that angle goes around while hue does once: 1 or -1 for a wheel", ideal=None, examined=True
-            ),
-        }
-    return metrics | {
-        "relearning": Metric(
-            "steps to learn the concept again, over steps from scratch: less than 1 the more is left to build on",
-            examined=True,
+            lambda at: gray_collateral(at.y_grays, at.a_grays, at.grays),
         ),
-        "labelled": Metric(
-            "samples seen in training that carried a label: what the supervision cost",
-            ideal=None,
-            higher_is_better=False,
+        "lightness_kept": (
+            Metric("R² of the ablated output's lightness with the oracle's", diverged=0.0),
+            lambda at: lightness_kept(at.a, at.o),
         ),
     }
+    if concept == "hue":
+        table |= {
+            "hue_residual": (
+                Metric(
+                    "share of the outputs' variation with hue that is left after ablation",
+                    ideal=0.0,
+                    higher_is_better=False,
+                    diverged=1.0,
+                ),
+                lambda at: hue_residual(at.y_hues, at.a_hues),
+            ),
+            "vibrancy_r2": (
+                Metric(
+                    "r² of ablated error and vibrancy^2.3, the paper's measure; not to choose by",
+                    ideal=None,
+                    not_an_objective="rotating all hues scores 0.942 on it",
+                ),
+                lambda at: vibrancy_r2(at.a_corners, at.corners),
+            ),
+        }
+    return table
+
+
+LABELLED = Metric(
+    "samples seen in training that carried a label: what the supervision cost", ideal=None, higher_is_better=False
+)
+"""Counted by training, as `labelled`."""
 
 
 def utility(y: Tensor, x: Tensor, o: Tensor) -> Tensor:
@@ -127,28 +166,15 @@ def vibrancy_r2(ablated: Tensor, x: Tensor) -> Tensor:
 
 
 def evaluate(intact: Outputs, ablated: Outputs, concept: Concept = "hue") -> Mapping[str, Tensor]:
-    """Every metric of one replica, scalars, on 16^3 RGB cell centres where a metric does not name its own colours.
-
-    The blindness is named by the concept, `hue_blindness`; hue_residual and vibrancy_r2 are measured of hue only.
-    """
+    """The `measures` of one replica, scalars, on 16^3 RGB cell centres where a metric does not name its own colours."""
     x, hues, grays, corners = grids = _grids()
     everything = torch.cat([grid.reshape(-1, 3) for grid in grids])
     sizes = [grid.numel() // 3 for grid in grids]
     y, y_hues, y_grays, _ = intact(everything).split(sizes)
     a, a_hues, a_grays, a_corners = ablated(everything).split(sizes)
-    o = oracle(x, concept)
-    good, blind = utility(y, x, o), blindness(a, x, o)
-    metrics = {
-        "isolation": isolation(good, blind),
-        "utility": good,
-        blindness_of(concept): blind,
-        "gray_collateral": gray_collateral(y_grays, a_grays, grays),
-        "lightness_kept": lightness_kept(a, o),
-    }
-    if concept == "hue":
-        residual = hue_residual(y_hues.unflatten(0, hues.shape[:3]), a_hues.unflatten(0, hues.shape[:3]))
-        metrics |= {"hue_residual": residual, "vibrancy_r2": vibrancy_r2(a_corners, corners)}
-    return metrics
+    y_hues, a_hues = (answers.unflatten(0, hues.shape[:3]) for answers in (y_hues, a_hues))
+    at = Answers(x, y, a, oracle(x, concept), y_hues, a_hues, grays, y_grays, a_grays, corners, a_corners)
+    return {name: compute(at) for name, (_, compute) in measures(concept).items()}
 
 
 @cache

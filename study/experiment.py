@@ -20,7 +20,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class Metric:
-    """What a metric means, and how a study uses it.
+    """What a metric means, and how a study uses it. As a decorator it declares the method that computes the metric.
 
     Args:
         meaning: one line for the reader of a table.
@@ -36,6 +36,14 @@ class Metric:
         >>> accuracy = Metric("share of held-out samples that are classified correctly", diverged=0.1, failure=0.8)
         >>> accuracy.ideal, accuracy.higher_is_better
         (1.0, True)
+
+        A method of an `anchoring.AnchoredExperiment` is declared where it is written:
+
+        >>> class Mine:
+        ...     @Metric("mean of the answers", ideal=None)
+        ...     def mean(self, intact, ablated, setting): ...
+        >>> Mine.mean.metric.meaning
+        'mean of the answers'
     """
 
     meaning: str
@@ -45,6 +53,10 @@ class Metric:
     failure: float | None = None
     not_an_objective: str = ""
     examined: bool = False
+
+    def __call__(self, method: Callable[..., Any]) -> Any:
+        method.metric = self  # type: ignore[attr-defined]
+        return method
 
 
 @dataclass(frozen=True)

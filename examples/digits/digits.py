@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -162,21 +162,32 @@ class Digits(AnchoredExperiment):
         digit = (DIGITS[:SEEN] == setting.digit).float()
         return Data(IMAGES[:SEEN], {"digit": digit, "other": 1 - digit})
 
-    def metrics(self, setting: DigitsSetting) -> dict[str, Metric]:
-        meanings = {
-            "utility": "the intact model knows the digit: 1 as well as untouched models, 0 as if it never saw it",
-            "forgotten": "ablated, it answers the digit as models do that never saw it: 1; 0 as untouched ones",
-            "kept": "ablated, it reproduces the other nine: 1 as well as untouched models, 0 as their mean image",
-        }
-        measured = {"isolation": Metric("utility x forgotten x kept, each within 0 and 1", diverged=0.0, failure=0.3)}
-        measured |= {name: Metric(meaning, diverged=0.0) for name, meaning in meanings.items()}
-        return measured | {"labelled": Metric("images that carried a label in training", None, higher_is_better=False)}
+    def observe(
+        self, intact: Edited, ablated: Edited, setting: DigitsSetting
+    ) -> tuple[SimpleNamespace, Tensor, Tensor]:
+        x = held_out(setting.digit)
+        return references(setting.digit, setting.bottleneck, setting.hidden), intact(x), ablated(x)
 
-    def measure(self, intact: Edited, ablated: Edited, setting: DigitsSetting) -> dict[str, Tensor]:
-        refs, x = references(setting.digit, setting.bottleneck, setting.hidden), held_out(setting.digit)
-        y = ablated(x)
-        parts = {"utility": refs.utility(intact(x)), "forgotten": refs.forgotten(y), "kept": refs.kept(y)}
-        return {"isolation": torch.stack([*parts.values()]).clamp(0, 1).prod(0), **parts}
+    @Metric("utility x forgotten x kept, each within 0 and 1", diverged=0.0, failure=0.3)
+    def isolation(self, refs: Any, y: Tensor, ablated: Tensor) -> Tensor:
+        parts = torch.stack([refs.utility(y), refs.forgotten(ablated), refs.kept(ablated)])
+        return parts.clamp(0, 1).prod(0)
+
+    @Metric("the intact model knows the digit: 1 as well as untouched models, 0 as if it never saw it", diverged=0.0)
+    def utility(self, refs: Any, y: Tensor, ablated: Tensor) -> Tensor:
+        return refs.utility(y)
+
+    @Metric("ablated, it answers the digit as models do that never saw it: 1; 0 as untouched ones", diverged=0.0)
+    def forgotten(self, refs: Any, y: Tensor, ablated: Tensor) -> Tensor:
+        return refs.forgotten(ablated)
+
+    @Metric("ablated, it reproduces the other nine: 1 as well as untouched models, 0 as their mean image", diverged=0.0)
+    def kept(self, refs: Any, y: Tensor, ablated: Tensor) -> Tensor:
+        return refs.kept(ablated)
+
+    def metrics(self, setting: DigitsSetting) -> dict[str, Metric]:
+        labelled = Metric("images that carried a label in training", None, higher_is_better=False)
+        return {**super().metrics(setting), "labelled": labelled}
 
     def target(self, setting: DigitsSetting) -> Target:
         return Target(IMAGES[:SEEN], (DIGITS[:SEEN, None] == setting.digit).float())

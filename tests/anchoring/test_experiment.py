@@ -311,15 +311,15 @@ def test_terms_and_kinds_need_names_of_their_own(classes, message):
 @pytest.mark.parametrize(
     ("measured", "message"),
     [
-        ({"lost": 1.0}, "experiment blobs: measure: found no metric 'accuracy', the first that is declared"),
+        ({"lost": 1.0}, "experiment blobs: metric accuracy: declared but not measured, expected a number"),
         (
             {"accuracy": 1.0, "loss": 1.0},
-            "experiment blobs: measure: found metric 'loss', which is not declared, expected one of accuracy, lost",
+            "experiment blobs: metric loss: measured but not declared, expected one of accuracy, lost",
         ),
-        ({"accuracy": "good"}, "experiment blobs: measure: accuracy: found 'good', expected a number"),
+        ({"accuracy": "good"}, "experiment blobs: metric accuracy: found 'good', expected a number"),
         (
             {"accuracy": torch.zeros(3)},
-            "experiment blobs: measure: accuracy: found a tensor [3], expected a single number",
+            "experiment blobs: metric accuracy: found a tensor [3], expected a single number",
         ),
     ],
 )
@@ -329,6 +329,37 @@ def test_measures_that_are_not_what_was_declared(measured, message):
     with pytest.raises(InputError) as error:
         other.measured(other.model(setting, [0, 1]), setting)
     assert str(error.value) == message
+
+
+def test_a_metric_is_declared_by_the_method_that_computes_it():
+    class Means(Blobs):
+        metrics, measure = AnchoredExperiment.metrics, AnchoredExperiment.measure
+
+        @Metric("of the classes", ideal=None)
+        def mean(self, intact, ablated, setting):
+            return intact(self.data(setting).inputs).mean()
+
+    class More(Means):
+        def observe(self, intact, ablated, setting):
+            return (intact(self.data(setting).inputs),)
+
+        @Metric("of the classes, twice", ideal=None)
+        def mean(self, answers):
+            return 2 * answers.mean()
+
+        @Metric("the largest", ideal=None)
+        def most(self, answers):
+            return answers.max()
+
+    setting = changed()
+    assert {name: metric.meaning for name, metric in Means().metrics(setting).items()} == {"mean": "of the classes"}
+    assert list(More().metrics(setting)) == ["mean", "most"]
+    assert More().metrics(setting)["mean"].meaning == "of the classes, twice"
+    model = Means().model(setting, [0, 1])
+    assert torch.allclose(More().measured(model, setting)["mean"], 2 * Means().measured(model, setting)["mean"])
+    Means.mean = None
+    with pytest.raises(InputError, match="experiment blobs: found no metric, expected a method under @Metric"):
+        Means().metrics(setting)
 
 
 def test_measures_may_be_numbers_of_any_kind():
