@@ -158,9 +158,6 @@ class Experiment(Protocol):
     - `renamed`: new names of fixed settings that version 0.1 called otherwise, by the old names.
     - `upgraded(weights)`: converts weights that an earlier version stored to the names and shapes of `model`.
 
-    Args:
-        name: what search spaces and folders call the experiment.
-
     Examples:
         Points roll down a bowl, one for each seed. The setting is how steep the bowl is.
 
@@ -215,6 +212,7 @@ class Experiment(Protocol):
     """
 
     name: str
+    """What search spaces and studies call the experiment."""
 
     def setting(self, document: Document, file: str | Path) -> Any:
         """Check a document and return the `Setting` that it describes.

@@ -51,25 +51,27 @@ def reference(confirmed: pd.DataFrame, folder: RankedStudy) -> str | None:
 def ranking(confirmed: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
     """Rank the confirmed settings by the first objective on held-out seeds.
 
+    The table has these columns. Those with an interval are followed by its ends, as in `mean.low` and `mean.high`. All
+    intervals are 95% bootstrap intervals, except that of `failures`.
+
+    - `setting`, `trial`: its name, and the number of the trial. A fixed setting has none.
+    - `value`: the goal's aggregate. Settings are ranked by it.
+    - `mean`, `sd`, `p10`, with intervals. If smaller values are better, `p10` is the 90th percentile.
+    - `min`: the worst replica, without an interval: no resample can be worse.
+    - `failures`: the share of replicas that diverged or are worse than `Metric.failure`, with Wilson's interval, which
+      has a width even if no replica failed.
+    - `searched`, `optimism`: the value that the search measured, and by how much it is better than `value`.
+    - `over_reference`: the chance that a replica does better than a replica of the `reference` (Agarwal et al. 2021),
+      with an interval. The column is missing if there is no reference.
+    - `tied`: whether the setting ties with the best. The interval of their mean difference, seed by seed, contains 0,
+      and no larger share of its replicas failed: one bad seed widens the interval, and must not make a tie.
+
     Args:
         confirmed: the rows of `StudyFolder.confirmation`, one for each setting and seed.
         folder: their study.
 
     Returns:
-        A row for each setting, the best first. Columns with an interval are followed by its ends, as in `mean.low` and
-        `mean.high`. All intervals are 95% bootstrap intervals, except that of `failures`.
-
-        - `setting`, `trial`: its name, and the number of the trial. A fixed setting has none.
-        - `value`: the goal's aggregate. Settings are ranked by it.
-        - `mean`, `sd`, `p10`, with intervals. If smaller values are better, `p10` is the 90th percentile.
-        - `min`: the worst replica, without an interval: no resample can be worse.
-        - `failures`: the share of replicas that diverged or are worse than `Metric.failure`, with Wilson's interval,
-          which has a width even if no replica failed.
-        - `searched`, `optimism`: the value that the search measured, and by how much it is better than `value`.
-        - `over_reference`: the chance that a replica does better than a replica of the `reference` (Agarwal et al.
-          2021), with an interval. The column is missing if there is no reference.
-        - `tied`: whether the setting ties with the best. The interval of their mean difference, seed by seed, contains
-          0, and no larger share of its replicas failed: one bad seed widens the interval, and must not make a tie.
+        A row for each setting, the best first.
 
     Examples:
         >>> from types import SimpleNamespace
