@@ -20,7 +20,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class Metric:
-    """What a metric means, and how a study uses it. As a decorator it declares the method that computes the metric.
+    """What a metric means, and how a study uses it.
 
     Args:
         meaning: one line for the reader of a table.
@@ -37,7 +37,7 @@ class Metric:
         >>> accuracy.ideal, accuracy.higher_is_better
         (1.0, True)
 
-        A method of an `anchoring.AnchoredExperiment` is declared where it is written:
+        In an `anchoring.AnchoredExperiment`, it decorates the method that computes the metric:
 
         >>> class Mine:
         ...     @Metric("mean of the answers", ideal=None)
