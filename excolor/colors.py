@@ -1,4 +1,4 @@
-"""Colours as tensors: cubes to train on, grids to test on, and what hue, saturation and value say of them."""
+"""Colours as tensors: cubes to train on, grids to test on, and measures of colour such as vibrancy and redness."""
 
 from __future__ import annotations
 
@@ -17,17 +17,32 @@ GRAYS = ("black", "dark gray", "gray", "light gray", "white")
 
 @dataclass(frozen=True)
 class Cube:
-    """Colours to sample from: `colors` [N, 3] in RGB, `weights` [N], which sum to 1."""
+    """Colours to sample from.
+
+    Args:
+        colors: RGB in [0, 1], [N, 3].
+        weights: how likely each colour is to be sampled, [N]. They sum to 1.
+    """
 
     colors: Tensor
     weights: Tensor
 
 
 def hsv_cube(hues: int = 36, saturations: int = 10, values: int = 10) -> Cube:
-    """The HSV cube: cyclic hues, saturations and values from 0 to 1.
+    """The HSV cube: all combinations of evenly spaced hues, saturations and values.
 
-    The weights stop the many copies of black and of the grays from crowding out the colours; they blend black
-    1/(n_s n_h), white 1/n_h and vibrant 1 by `(1-v)/(n_s n_h) + (1-s) v/n_h + s v`, then are normalised.
+    Most of its points are copies of black or of grays, so the weights make up for the copies. Black weighs 1/(n_s n_h),
+    white 1/n_h and pure hues 1. All others are a blend, `(1-v)/(n_s n_h) + (1-s) v/n_h + s v`. Then the weights are
+    normalised.
+
+    Args:
+        hues: how many hues n_h, around the circle.
+        saturations: how many saturations n_s, from 0 to 1.
+        values: how many values, from 0 to 1.
+
+    Examples:
+        >>> hsv_cube(36, 10, 10).colors.shape
+        torch.Size([3600, 3])
     """
     grid = torch.cartesian_prod(
         torch.arange(hues) / hues, torch.linspace(0, 1, saturations), torch.linspace(0, 1, values)
@@ -38,105 +53,141 @@ def hsv_cube(hues: int = 36, saturations: int = 10, values: int = 10) -> Cube:
 
 
 def rgb_cube(n: int = 8) -> Cube:
-    """The n^3 corners of a regular RGB grid, each as likely as any other."""
+    """The n^3 points of a regular RGB grid from 0 to 1, all equally likely.
+
+    Examples:
+        >>> rgb_cube(8).colors.shape
+        torch.Size([512, 3])
+    """
     axis = torch.linspace(0, 1, n)
     return Cube(torch.cartesian_prod(axis, axis, axis), torch.full((n**3,), 1 / n**3))
 
 
 def cell_centres(n: int) -> Tensor:
-    """The n midpoints of n equal cells of [0, 1]: [n]."""
+    """The midpoints of n equal cells of [0, 1]: [n].
+
+    Examples:
+        >>> cell_centres(4)
+        tensor([0.1250, 0.3750, 0.6250, 0.8750])
+    """
     return (torch.arange(n) + 0.5) / n
 
 
 def rgb_centres(n: int = 16) -> Tensor:
-    """The cell centres of an n^3 RGB grid, none of which is on a training grid: [n^3, 3]."""
+    """The cell centres of an n^3 RGB grid: [n^3, 3]. They are not on a training grid."""
     axis = cell_centres(n)
     return torch.cartesian_prod(axis, axis, axis)
 
 
 def hsv_centres(hues: int, saturations: int, values: int) -> Tensor:
-    """RGB colours of an HSV grid of cell centres: [hues, saturations, values, 3]."""
+    """The cell centres of an HSV grid, as RGB: [hues, saturations, values, 3]."""
     grid = torch.cartesian_prod(cell_centres(hues), cell_centres(saturations), cell_centres(values))
     return hsv_to_rgb(grid).reshape(hues, saturations, values, 3)
 
 
 def hsv_to_rgb(hsv: Tensor) -> Tensor:
-    """[..., 3] HSV in [0, 1] to RGB, by the branch-free `V - V S max(0, min(k, 4 - k, 1))`, `k = (n + 6H) mod 6`."""
+    """Convert HSV [..., 3] in [0, 1] to RGB [..., 3].
+
+    Channel n (5 for red, 3 for green, 1 for blue) is `V - V S max(0, min(k, 4 - k, 1))` with `k = (n + 6H) mod 6`.
+
+    Examples:
+        >>> hsv_to_rgb(torch.tensor([1 / 3, 1.0, 1.0]))
+        tensor([0., 1., 0.])
+    """
     h, s, v = (channel.unsqueeze(-1) for channel in hsv.unbind(-1))
     k = (torch.tensor([5.0, 3.0, 1.0], dtype=hsv.dtype) + 6 * h) % 6
     return v - v * s * torch.minimum(k, 4 - k).clamp(0, 1)
 
 
 def value(rgb: Tensor) -> Tensor:
-    """HSV's V: the largest channel, [..., 3] to [...]."""
+    """HSV's V, the largest channel: RGB [..., 3] to [...]."""
     return rgb.amax(-1)
 
 
 def vibrancy(rgb: Tensor) -> Tensor:
-    """S V, which is the largest channel less the smallest: 1 for pure hues, 0 for grays; [..., 3] to [...]."""
+    """S V, the largest channel minus the smallest: RGB [..., 3] to [...]. It is 1 for pure hues and 0 for grays.
+
+    Examples:
+        >>> vibrancy(torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5]]))
+        tensor([1., 0.])
+    """
     return rgb.amax(-1) - rgb.amin(-1)
 
 
 def hue_blind(rgb: Tensor) -> Tensor:
-    """The hue-blind oracle `V (1 - S/2)` in all three channels, [..., 3] to [..., 3].
+    """The hue-blind oracle, `V (1 - S/2)` in all three channels: RGB [..., 3] to RGB [..., 3].
 
-    It is the best guess of a colour whose hue is unknown, E[rgb | S, V]: over uniform hues the largest channel is
-    V, the smallest V (1 - S), and every channel averages their midpoint.
+    It is the best guess of a colour whose hue is unknown, E[rgb | S, V]. The largest channel is V and the smallest is
+    V (1 - S); averaged over all hues, each channel is their midpoint.
+
+    Examples:
+        >>> hue_blind(torch.tensor([1.0, 0.0, 0.0]))
+        tensor([0.5000, 0.5000, 0.5000])
     """
     midpoint = (rgb.amax(-1, keepdim=True) + rgb.amin(-1, keepdim=True)) / 2
     return midpoint.expand_as(rgb)
 
 
 def validation_grid(n: int = 8) -> Tensor:
-    """Colours off the training grids: the cell centres of n^3 RGB cells and the 8 corners of the cube, [n^3 + 8, 3]."""
+    """The cell centres of an n^3 RGB grid, and the 8 corners of the cube: [n^3 + 8, 3]."""
     return torch.cat([rgb_centres(n), rgb_cube(2).colors])
 
 
 def pure_hues(n: int = 360) -> Tensor:
-    """Fully saturated, fully bright colours, their hues evenly around the circle from red: [n, 3]."""
+    """Fully saturated, fully bright colours, evenly spaced around the circle of hues, red first: [n, 3]."""
     hues = torch.arange(n) / n
     return hsv_to_rgb(torch.stack([hues, torch.ones(n), torch.ones(n)], -1))
 
 
 def named() -> dict[str, Tensor]:
-    """The 12 named hues, 30 degrees apart, and 5 grays: name to RGB [3]."""
+    """The RGB [3] of 12 hues, 30 degrees apart, and 5 grays, by name.
+
+    Examples:
+        >>> named()["yellow"]
+        tensor([1., 1., 0.])
+    """
     grays = {name: torch.full((3,), lightness) for name, lightness in zip(GRAYS, torch.linspace(0, 1, 5), strict=True)}
     return dict(zip(HUES, pure_hues(12), strict=True)) | grays
 
 
 def desaturation(rgb: Tensor) -> Tensor:
-    """`1 - S V`: 1 for every gray, black and white included, 0 for pure hues; [..., 3] to [...]."""
+    """`1 - S V`: RGB [..., 3] to [...]. It is 1 for grays, black and white included, and 0 for pure hues."""
     return 1 - vibrancy(rgb)
 
 
 def redness(rgb: Tensor) -> Tensor:
-    """`r (1 - g/2 - b/2)`: 1 for pure red, 0 for white, black, green and blue; [..., 3] to [...]."""
+    """`r (1 - g/2 - b/2)`: RGB [..., 3] to [...]. It is 1 for red, and 0 for white, black, green and blue.
+
+    Examples:
+        >>> redness(torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.5, 0.0], [1.0, 1.0, 1.0]]))
+        tensor([1.0000, 0.7500, 0.0000])
+    """
     r, g, b = rgb.unbind(-1)
     return r * (1 - g / 2 - b / 2)
 
 
 def greenness(rgb: Tensor) -> Tensor:
-    """As `redness`, of green."""
+    """The same formula as `redness`, for green."""
     return redness(rgb.roll(-1, -1))
 
 
 def blueness(rgb: Tensor) -> Tensor:
-    """As `redness`, of blue."""
+    """The same formula as `redness`, for blue."""
     return redness(rgb.roll(-2, -1))
 
 
 def cyanness(rgb: Tensor) -> Tensor:
-    """`(1 - r) (g + b)/2`, the redness of the complement: 1 for cyan, 1/2 for green and blue, 0 for white."""
+    """The redness of the complement, `(1 - r) (g + b)/2`: 1 for cyan, 1/2 for green and blue, 0 for white."""
     return redness(1 - rgb)
 
 
 def magentaness(rgb: Tensor) -> Tensor:
-    """As `cyanness`, of magenta."""
+    """The same formula as `cyanness`, for magenta."""
     return greenness(1 - rgb)
 
 
 def yellowness(rgb: Tensor) -> Tensor:
-    """As `cyanness`, of yellow."""
+    """The same formula as `cyanness`, for yellow."""
     return blueness(1 - rgb)
 
 
@@ -150,4 +201,4 @@ ATTRIBUTES: dict[str, Callable[[Tensor], Tensor]] = {
     "vibrancy": vibrancy,
     "desaturation": desaturation,
 }
-"""What labels may be given for: functions of colours, [..., 3] to [...] in [0, 1]."""
+"""The attributes that labels may be given for: functions from RGB [..., 3] to [...] in [0, 1]."""

@@ -1,4 +1,4 @@
-"""A closer look at where hue is in a trained replica: what takes too long to be measured at every rung."""
+"""A closer look at where the concept is in trained replicas: metrics that take too long for every rung."""
 
 from __future__ import annotations
 
@@ -105,7 +105,14 @@ def knowledge(one: nn.Module, concept: Concept) -> Tensor:
 
 
 def hue_target() -> Target:
-    """Hue's point on the colour wheel, (cos, sin) scaled by vibrancy, of an HSV grid: what erasure is fitted to."""
+    """The colours of an HSV grid, each with its place on the colour wheel, (cos, sin) of hue times vibrancy.
+
+    Erasure is fitted to it.
+
+    Examples:
+        >>> hue_target().inputs.shape, hue_target().values.shape
+        (torch.Size([2304, 3]), torch.Size([2304, 2]))
+    """
     grid = colors.hsv_centres(36, 8, 8)
     angle = 2 * math.pi * colors.cell_centres(36)
     point = torch.stack([angle.cos(), angle.sin()], -1)[:, None, None] * colors.vibrancy(grid).unsqueeze(-1)
@@ -113,9 +120,15 @@ def hue_target() -> Target:
 
 
 def probe_gap(one: nn.Module, layer: str, dims: Sequence[int]) -> Tensor:
-    """How much better a nonlinear probe reads hue from the dims than from the rest: 1 if hue is in the dims alone.
+    """How much better a nonlinear probe reads hue from some dims than from the rest: the difference of two `hue_r2`.
 
-    The difference of two R², each of `hue_r2`. About 0 where hue is spread evenly.
+    Args:
+        one: one replica.
+        layer: the layer that the probe reads.
+        dims: the dims.
+
+    Returns:
+        A scalar in [-1, 1]: 1 if hue is in these dims only, about 0 if it is spread evenly.
     """
     width = activations(one, torch.zeros(1, 3))[layer].shape[-1]
     rest = [dim for dim in range(width) if dim not in dims]
@@ -123,10 +136,18 @@ def probe_gap(one: nn.Module, layer: str, dims: Sequence[int]) -> Tensor:
 
 
 def hue_r2(one: nn.Module, layer: str, dims: Sequence[int]) -> Tensor:
-    """Held-out R² of a nonlinear probe from some dims of a layer to hue; 0 is the least, and that of no dims.
+    """Held-out R² of a nonlinear probe for hue from some dims of a layer.
 
-    Hue is the cosines and sines of its first three harmonics, of colours with vibrancy above 0.2. The probe
-    (`anchoring.probes.probe_r2`) is fitted on every second hue and tested on those between.
+    The probe (`anchoring.probes.probe_r2`) predicts cosine and sine of hue's first three harmonics, for colours with
+    vibrancy above 0.2. It is fitted on every second hue and tested on the others.
+
+    Args:
+        one: one replica.
+        layer: the layer that the probe reads.
+        dims: the dims; there may be none.
+
+    Returns:
+        R², a scalar in [0, 1]. It is 0 if there are no dims.
     """
     grid = colors.hsv_centres(72, 8, 8)
     angle = 2 * math.pi * colors.cell_centres(72)
@@ -139,10 +160,16 @@ def hue_r2(one: nn.Module, layer: str, dims: Sequence[int]) -> Tensor:
 
 @torch.no_grad()
 def wheel(one: nn.Module, layer: str, dims: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Whether the pure hues go once around the plane of two dims, as a wheel: correlation and winding number.
+    """Whether the pure hues lie around a circle in the plane of two dims, like a colour wheel.
 
-    The correlation is the absolute T-linear circular correlation of latent angle and hue (Fisher and Lee, 1983), in
-    [0, 1]; the winding number is how often the angle goes around while hue does once, 1 or -1 for a wheel.
+    Args:
+        one: one replica.
+        layer: the layer.
+        dims: two of its dims. The latent angle is measured in their plane.
+
+    Returns:
+        The absolute T-linear circular correlation of latent angle and hue (Fisher and Lee, 1983), a scalar in [0, 1],
+        and the winding number: how often the angle goes around while hue does once. A wheel's is 1 or -1.
     """
     hue = 2 * math.pi * torch.arange(360, dtype=torch.float64) / 360
     z = activations(one, colors.pure_hues(360))[layer][..., list(dims)].double()
@@ -154,9 +181,22 @@ def wheel(one: nn.Module, layer: str, dims: tuple[int, int]) -> tuple[Tensor, Te
 
 
 def circular_correlation(a: Tensor, b: Tensor) -> Tensor:
-    """T-linear correlation of angles in radians, [..., N] to [...] in [-1, 1] (Fisher and Lee, 1983).
+    """The T-linear correlation of angles (Fisher and Lee, 1983).
 
-    The sum over pairs of `sin(a_i - a_j) sin(b_i - b_j)`, over the root of the sums of their squares; 0 of a constant.
+    It is the sum over pairs of `sin(a_i - a_j) sin(b_i - b_j)`, divided by the root of the product of
+    `sum sin²(a_i - a_j)` and `sum sin²(b_i - b_j)`. It is 0 if either side is constant.
+
+    Args:
+        a: angles in radians, [..., N].
+        b: angles in radians, [..., N].
+
+    Returns:
+        Correlations in [-1, 1], [...].
+
+    Examples:
+        >>> angle = torch.linspace(0, 6, 100)
+        >>> circular_correlation(angle, 1 - angle)
+        tensor(-1.)
     """
     n = a.shape[-1]
 

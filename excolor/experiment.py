@@ -28,7 +28,14 @@ RENAMED = {"published": "hue-deletion", "seed": "subspace-ablation", "seed-red":
 
 
 class Colors(AnchoredExperiment):
-    """A ColorMLP reproduces colours; the concept is what it is to be blind to once it is ablated."""
+    """A ColorMLP reproduces colours. Once it is ablated, it should be blind to the concept.
+
+    Examples:
+        >>> rows = [["STEP", "lr"], ["0", "0.01"], ["9", ""]]
+        >>> setting = Colors().setting({"concept": "red", "schedule": {"file": "lr.csv", "rows": rows}})
+        >>> list(Colors().metrics(setting))[:3]
+        ['isolation', 'utility', 'red_blindness']
+    """
 
     name = "excolor"
     Setting = ColorSetting
@@ -51,7 +58,7 @@ class Colors(AnchoredExperiment):
 
     def metrics(self, setting: ColorSetting) -> Mapping[str, Metric]:
         watched = [name for name, term in setting.regularizers.items() if term.when != "training"]
-        meaning = "a term, unweighted, on colours off the training grid"
+        meaning = "the loss of a term, without its weight, on colours off the training grid"
         losses = {f"loss.{name}": Metric(meaning, ideal=0.0, higher_is_better=False) for name in watched}
         every_rung, examined = metrics.measures(setting.concept), examinations(setting.concept)
         tables = {name: metric for name, (metric, _) in [*every_rung.items(), *examined.items()]}
@@ -72,13 +79,13 @@ class Colors(AnchoredExperiment):
         return examine(self, model, setting, seeds)
 
     def sections(self, model: Replicas, setting: ColorSetting, replica: int) -> list[Section]:
-        """What the report shows of a trained model; see `excolor.sections.sections`."""
-        from excolor.sections import sections  # which draws, by matplotlib
+        """The report's sections on a trained model; see `excolor.sections.sections`."""
+        from excolor.sections import sections  # imports matplotlib
 
         return sections(model, self.edits(setting), setting, replica)
 
     def upgraded(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Weights as version 0.1 stored them, as they are now."""
+        """Weights that version 0.1 stored, with the names that they have now."""
         return upgraded(weights)
 
 

@@ -117,27 +117,63 @@ LABELLED = Metric(
 
 
 def utility(y: Tensor, x: Tensor, o: Tensor) -> Tensor:
-    """`1 - M(y, x) / M(x, o)`: 1 for a perfect model, 0 for a blind one. y [..., N, 3], x and o [N, 3] to [...]."""
+    """`1 - M(y, x) / M(x, o)`: 1 for a perfect model, 0 for a blind one.
+
+    Args:
+        y: the intact model's outputs, [..., N, 3].
+        x: the colours, [N, 3].
+        o: the oracle's answers, [N, 3].
+
+    Returns:
+        The utility, [...].
+
+    Examples:
+        >>> x = colors.rgb_centres()
+        >>> utility(x, x, oracle(x, "hue")), utility(oracle(x, "hue"), x, oracle(x, "hue"))
+        (tensor(1.), tensor(0.))
+    """
     return 1 - _mse(y, x) / _mse(x, o)
 
 
 def blindness(ablated: Tensor, x: Tensor, o: Tensor) -> Tensor:
     """`1 - M(y', o) / M(x, o)`: 1 if the ablated model answers as the oracle does, 0 if the concept is untouched.
 
-    Of hue, 0 also if hues are merely rotated. Less than 0 if more was lost than the concept is worth.
+    It is 0, too, if the concept is hue and hues are merely rotated. It is negative if more was lost than the concept's
+    energy.
+
+    Args:
+        ablated: the ablated model's outputs, [..., N, 3].
+        x: the colours, [N, 3].
+        o: the oracle's answers, [N, 3].
+
+    Returns:
+        The blindness, [...].
+
+    Examples:
+        >>> x = colors.rgb_centres()
+        >>> gray = x.mean(-1, keepdim=True).expand_as(x)
+        >>> round(blindness(gray, x, oracle(x, "hue")).item(), 3)
+        0.951
     """
     return 1 - _mse(ablated, o) / _mse(x, o)
 
 
 def isolation(utility: Tensor, blindness: Tensor) -> Tensor:
-    """`max(0, utility) x max(0, blindness)`: the objective."""
+    """The objective: `max(0, utility) x max(0, blindness)`."""
     return utility.clamp(min=0) * blindness.clamp(min=0)
 
 
 def hue_residual(y: Tensor, ablated: Tensor) -> Tensor:
-    """`E_SV Var_h(y') / E_SV Var_h(y)` on an HSV grid [..., H, S, V, 3]: 0 if outputs no longer vary with hue.
+    """`E_SV Var_h(y') / E_SV Var_h(y)`: 0 if ablated outputs do not vary with hue, 1 if they vary as before.
 
-    0 for a constant output, too: never read it alone.
+    It is 0 for a constant output, too, so never read it alone.
+
+    Args:
+        y: the intact model's outputs on an HSV grid, [..., H, S, V, 3].
+        ablated: the ablated model's outputs, [..., H, S, V, 3].
+
+    Returns:
+        The residual, [...].
     """
 
     def hue_variance(outputs: Tensor) -> Tensor:
@@ -147,20 +183,51 @@ def hue_residual(y: Tensor, ablated: Tensor) -> Tensor:
 
 
 def gray_collateral(y: Tensor, ablated: Tensor, grays: Tensor) -> Tensor:
-    """`(M(y', x) - M(y, x)) / Var(V)` on the gray axis [N, 3]: what ablation costs there; 1 for a constant gray."""
+    """`(M(y', x) - M(y, x)) / Var(V)` on the gray axis: the error that ablation adds on grays.
+
+    It is 0 if grays are unharmed, and 1 if a perfect model answers all of them with the mean gray.
+
+    Args:
+        y: the intact model's outputs, [..., N, 3].
+        ablated: the ablated model's outputs, [..., N, 3].
+        grays: the grays, [N, 3].
+
+    Returns:
+        The collateral, [...].
+    """
     return (_mse(ablated, grays) - _mse(y, grays)) / colors.value(grays).var(correction=0)
 
 
 def lightness_kept(ablated: Tensor, o: Tensor) -> Tensor:
-    """R^2 of a line from the ablated output's mean channel to the oracle's: 1 if kept, 0 for a constant."""
+    """R² of a line from the ablated outputs' mean channel to the oracle's: 1 if lightness is kept, 0 for a constant.
+
+    Args:
+        ablated: the ablated model's outputs, [..., N, 3].
+        o: the oracle's answers, [N, 3].
+
+    Returns:
+        R², [...].
+    """
     return _r2(ablated.mean(-1), o.mean(-1))
 
 
 def vibrancy_r2(ablated: Tensor, x: Tensor) -> Tensor:
-    """r^2 between each colour's ablated error and vibrancy^2.3, the paper's measure.
+    """The paper's score (arXiv 2512.12469): r² between each colour's ablated squared error and vibrancy^2.3.
 
-    To compare with the literature, never to choose by: turning every hue to its complement scores 0.942, as the
-    oracle does.
+    It is for comparison with the literature. Do not choose settings by it: a model that turns every hue to its
+    complement scores 0.942, like the oracle.
+
+    Args:
+        ablated: the ablated model's outputs, [..., N, 3].
+        x: the colours, [N, 3].
+
+    Returns:
+        r², [...].
+
+    Examples:
+        >>> x = colors.rgb_cube(8).colors
+        >>> round(vibrancy_r2(oracle(x, "hue"), x).item(), 3)
+        0.942
     """
     return _r2((ablated - x).square().mean(-1), colors.vibrancy(x).pow(2.3))
 
@@ -189,7 +256,7 @@ def _mse(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _r2(a: Tensor, b: Tensor) -> Tensor:
-    """Squared correlation over the last axis, 0 where either side is constant."""
+    """The squared correlation over the last axis. It is 0 where either side is constant."""
     a, b = a.double() - a.double().mean(-1, keepdim=True), b.double() - b.double().mean(-1, keepdim=True)
     scale = a.square().sum(-1) * b.square().sum(-1)
     return torch.where(scale > 1e-18, (a * b).sum(-1).square() / scale, 0.0 * scale).float()

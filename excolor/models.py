@@ -14,8 +14,18 @@ from anchoring.fields import Config, Count
 
 
 class ModelConfig(Config):
-    """`ColorMLP`: 3-h-GELU-k-h-GELU-3 and a sigmoid. `NormedColorMLP`: the bottleneck is L2-normalised, the output
-    linear. `depth` is the number of hidden layers, of width `hidden`, on either side of the bottleneck."""
+    """A setting's table `model`: which autoencoder, and its size.
+
+    Args:
+        kind: `ColorMLP` ends with a sigmoid. `NormedColorMLP` has an L2-normalised bottleneck and a linear output.
+        bottleneck: the width of the bottleneck.
+        hidden: the width of the hidden layers, which have GELUs.
+        depth: how many hidden layers there are on each side of the bottleneck.
+
+    Examples:
+        >>> sum(p.numel() for p in ModelConfig().make().parameters())
+        263
+    """
 
     kind: Literal["ColorMLP", "NormedColorMLP"] = "ColorMLP"
     bottleneck: Count = 4
@@ -23,7 +33,7 @@ class ModelConfig(Config):
     depth: Annotated[Count, Field(le=100)] = 1
 
     def make(self) -> ColorMLP:
-        """A new model, its weights drawn from PyTorch's random numbers."""
+        """A new model, with weights from PyTorch's global random numbers."""
         return NormedColorMLP(self) if self.kind == "NormedColorMLP" else ColorMLP(self)
 
 
@@ -33,7 +43,7 @@ DEFAULT = ModelConfig()
 class ColorMLP(nn.Module):
     """An autoencoder of RGB colours: [B, 3] to [B, 3] in [0, 1].
 
-    Its layers are `encoder` [B, k], `decoder` [B, 3] and what they are made of.
+    Its layers are `encoder` [B, k], `decoder` [B, 3] and their submodules.
     """
 
     def __init__(self, config: ModelConfig = DEFAULT):
@@ -44,7 +54,7 @@ class ColorMLP(nn.Module):
 
     @property
     def around(self) -> Mapping[str, tuple[str, str]]:
-        """Which weights write a layer, and which read it."""
+        """The submodules that write and read a layer: see `anchoring.ablation.around`."""
         return {"encoder": (f"encoder.{len(self.encoder) - 1}", "decoder.0")}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,7 +62,7 @@ class ColorMLP(nn.Module):
 
 
 class NormedColorMLP(ColorMLP):
-    """Its bottleneck is on the unit sphere, the layer `bottleneck`; its output is linear, clamped when evaluated."""
+    """A ColorMLP with a layer `bottleneck` on the unit sphere. Its output is linear, and clamped in evaluation mode."""
 
     def __init__(self, config: ModelConfig = DEFAULT):
         super().__init__(config)
@@ -60,7 +70,7 @@ class NormedColorMLP(ColorMLP):
 
     @property
     def around(self) -> Mapping[str, tuple[str, str]]:
-        weights = super().around["encoder"]  # what is left is normalised again, whichever layer is named
+        weights = super().around["encoder"]  # both layers have the same weights around them
         return {"encoder": weights, "bottleneck": weights}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,14 +79,14 @@ class NormedColorMLP(ColorMLP):
 
 
 class Normalize(nn.Module):
-    """Vectors [..., k] brought to length 1."""
+    """Scales vectors [..., k] to length 1."""
 
     def forward(self, z: Tensor) -> Tensor:
         return F.normalize(z, dim=-1)
 
 
 def mlp(widths: list[int]) -> nn.Sequential:
-    """Linear layers of these widths with GELU between them."""
+    """Linear layers of these widths, with GELUs between them."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.GELU()]
@@ -84,7 +94,7 @@ def mlp(widths: list[int]) -> nn.Sequential:
 
 
 def upgraded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Replicas' weights as version 0.1 stored them, `encoder.layers.1.weight` [R, in, out], named as they are now."""
+    """Rename and transpose the weights of replicas that version 0.1 stored, `encoder.layers.1.weight` [R, in, out]."""
     now = {}
     for name, tensor in weights.items():
         part, layers, index, kind = [*name.split("."), "", "", ""][:4]

@@ -1,4 +1,4 @@
-"""Pictures of the experiment itself: colours, labels, terms, training, latents and what removal does to them."""
+"""Figures of the experiment itself: colours, labels, terms, training, and what removal does to latents and outputs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from excolor.concepts import Concept, oracle
 if TYPE_CHECKING:
     from anchoring.training import Rung
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73")  # of Okabe and Ito, which colour-blind readers can tell apart
+PALETTE = ("#0072B2", "#D55E00", "#009E73")  # by Okabe and Ito, for colour-blind readers
 INK, FAINT = "#222222", "#B0B0B0"
 
 Outputs = Callable[[Tensor], Tensor]
@@ -31,7 +31,7 @@ Outputs = Callable[[Tensor], Tensor]
 
 
 def cubes(cubes: Mapping[str, Cube]) -> Figure:
-    """Each cube's colours as points in RGB space, their areas as likely as they are to be sampled."""
+    """Each cube's colours as points in RGB space. A point's area shows how likely the colour is to be sampled."""
     figure = Figure(figsize=(4.6 * len(cubes), 4.4), layout="constrained")
     for i, (title, cube) in enumerate(cubes.items()):
         axis = figure.add_subplot(1, len(cubes), i + 1, projection="3d")
@@ -60,7 +60,7 @@ def draw_plane(axis: Axes, image: Tensor, title: str) -> None:
 
 
 def label_odds(labels: Mapping[str, Label]) -> Figure:
-    """Where in the hue plane each label is given: contours at 1%, 10% and 50% of its greatest probability."""
+    """How likely each label is in the hue plane: contours at 1%, 10% and 50% of its greatest probability."""
     plane = hue_plane()
     figure = Figure(figsize=(4.2 * len(labels), 3.4), layout="constrained")
     for axis, (name, label) in zip(figure.subplots(1, len(labels), squeeze=False)[0], labels.items(), strict=True):
@@ -73,7 +73,7 @@ def label_odds(labels: Mapping[str, Label]) -> Figure:
 
 
 def terms(shown: Mapping[str, Term]) -> Figure:
-    """Each term's loss of one activation, over a plane of its dims; Separate's of two, over their cosine."""
+    """Each term's loss for one activation, over a plane of its dims, or for Separate over the cosine of a pair."""
     columns = 3
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(3.4 * columns, 2.9 * rows), layout="constrained")
@@ -118,7 +118,7 @@ def training(rungs: Sequence[Rung]) -> Figure:
 
 @torch.no_grad()
 def latents(model: Edited, layer: str, dims: Sequence[int], title: str = "") -> Figure:
-    """Activations of one replica, each point in its colour: in the plane of two dims, in others, and across."""
+    """The activations of one replica, each in its colour, in three planes: of `dims`, of two others, of one of each."""
     x = colors.rgb_centres(12)
     z = model.activations(x)[layer].numpy()
     rest = [dim for dim in range(z.shape[1]) if dim not in dims]
@@ -137,7 +137,7 @@ def latents(model: Edited, layer: str, dims: Sequence[int], title: str = "") -> 
 
 @torch.no_grad()
 def removals(model: Replicas, removed: Mapping[str, Outputs], replica: int, concept: Concept = "hue") -> Figure:
-    """The hue plane as one replica answers it, intact and after each removal, and as the concept's oracle has it."""
+    """The hue plane as one replica answers it, intact and after each removal, and as the concept's oracle does."""
     plane = hue_plane()
     answers: dict[str, Outputs] = {"intact": model, **removed}
     images = {name: answer(plane.reshape(-1, 3))[replica].reshape(plane.shape) for name, answer in answers.items()}
@@ -178,7 +178,7 @@ REPORTED = {"min": 0.616, "mean": 0.825, "sd": 0.053, "max": 0.912}  # by the pa
 
 
 def reproduction(vibrancy_r2: Tensor) -> Figure:
-    """vibrancy_r2 of our replicas of hue deletion as a histogram, over what the paper reports of its own 60."""
+    """A histogram of vibrancy_r2 of our replicas of hue deletion, below the statistics of the paper's 60 replicas."""
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     strip, axis = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3))
     axis.hist(vibrancy_r2.numpy(), bins=np.arange(0.5, 1.0, 0.025).tolist(), color=PALETTE[0])
@@ -199,7 +199,7 @@ def reproduction(vibrancy_r2: Tensor) -> Figure:
 
 
 def _plain(axis: Axes) -> None:
-    """Only the axes that are read."""
+    """Hide the frame's top and right sides."""
     axis.spines[["top", "right"]].set_visible(False)
 
 

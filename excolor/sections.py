@@ -1,4 +1,4 @@
-"""What the report shows of a model of colours: what it answers before and after ablation, and where the concept is."""
+"""The report's sections on a model of colours: its answers before and after ablation, and where the concept is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from study.experiment import Section
 
 @dataclass(frozen=True)
 class Swatch:
-    """A colour, in [0, 1], in a table: a patch of it and its code in hexadecimal."""
+    """A colour in [0, 1], shown in a table as a patch and its hexadecimal code."""
 
     rgb: Sequence[float]
 
@@ -35,7 +35,7 @@ class Swatch:
 def sections(
     model: Replicas, edits: Callable[[nn.Module], Edits], setting: ColorSetting, replica: int
 ) -> list[Section]:
-    """The report's sections on one replica of a trained model, which `edits` ablate."""
+    """The report's sections on one replica of a trained model. `edits` ablate it."""
     ablated = model.edited(edits)
     shown = [
         _removal(model, ablated, replica, setting.concept),
@@ -67,7 +67,7 @@ def _removal(model: Replicas, ablated: Outputs, replica: int, concept: Concept) 
                 " So hue is not gone altogether: some of it is left as lightness, the stripes in the second picture. "
                 "(The mean of the channels as gray differs by 0.333 between pure hues, and has an isolation of 0.951.)"
             )
-        words += " A tint that all answers share tells nothing about hue, but it counts against blindness, too."
+        words += " A tint that all answers share says nothing about hue, but it lowers blindness, too."
     return Section(
         "What ablation does",
         words,
@@ -103,15 +103,14 @@ def _latents(intact: Edited, ablated: Edited, setting: ColorSetting) -> list[Sec
 
 @torch.no_grad()
 def lightness_over_hues(ablated: Outputs, replica: int) -> tuple[float, float]:
-    """The darkest and the lightest answer, as mean channel, of one replica to 36 pure hues, which the oracle
-    answers with one gray."""
+    """The mean channel of one replica's darkest and lightest answers to 36 pure hues. The oracle's are all 0.5."""
     means = ablated(colors.pure_hues(36))[replica].mean(-1)
     return means.min().item(), means.max().item()
 
 
 @torch.no_grad()
 def named_colors(model: Replicas, ablated: Outputs, replica: int, concept: Concept = "hue") -> pd.DataFrame:
-    """The named colours as one replica answers them, intact and ablated, and as the oracle does: swatches."""
+    """A table of swatches: the answers of one replica, intact and ablated, and of the oracle to the named colours."""
     named = colors.named()
     x = torch.stack(list(named.values()))
     answers = {"true": x, "intact": model(x)[replica], "ablated": ablated(x)[replica], "oracle": oracle(x, concept)}

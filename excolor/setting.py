@@ -1,4 +1,4 @@
-"""Settings of the colour experiment: which colours are sampled, which model sees them, and the concept."""
+"""Settings of the colour experiment: the colours that are sampled, the model and the concept."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from excolor.colors import ATTRIBUTES, Cube, hsv_cube, rgb_cube
 from excolor.concepts import Concept
 from excolor.models import ModelConfig
 
-MOST_COLORS = 10_000_000  # of a cube
+MOST_COLORS = 10_000_000  # in a cube
 
 
 class DataConfig(Sampling):
-    """Which cube is sampled: `hsv`, weighted against grays, or `rgb`, uniformly, and how many at a time.
+    """A setting's table `data`: which colours are sampled.
 
-    `size` is hues, saturations and values, 36 x 10 x 10, or the RGB cube's edge, 8.
+    Args:
+        cube: `hsv`, with weights that make up for the many grays, or `rgb`, uniformly.
+        size: `[hues, saturations, values]`, by default 36, 10 and 10, or the RGB cube's `[edge]`, by default 8.
+        batch: how many colours each step draws.
     """
 
     cube: Literal["hsv", "rgb"] = "hsv"
@@ -30,28 +33,35 @@ class DataConfig(Sampling):
     @model_validator(mode="after")
     def _size_is_the_cubes(self) -> DataConfig:
         if len(self.size) not in (0, 3 if self.cube == "hsv" else 1):
-            raise ValueError(f"size: found {list(self.size)}, expected [hues, saturations, values], or [edge] of rgb")
+            expected = "[hues, saturations, values]" if self.cube == "hsv" else "[edge]"
+            raise ValueError(f"size: found {list(self.size)}, expected {expected} for cube {self.cube!r}")
         colors = math.prod(self.size) if self.cube == "hsv" else math.prod(self.size) ** 3
         if colors > MOST_COLORS:
-            raise ValueError(f"size: found {list(self.size)}, {colors:,} colours, expected at most {MOST_COLORS:,}")
+            raise ValueError(f"size: found {list(self.size)}: {colors:,} colours, expected at most {MOST_COLORS:,}")
         return self
 
     def make(self) -> Cube:
         return (hsv_cube if self.cube == "hsv" else rgb_cube)(*self.size)
 
-    @cache  # noqa: B019  # a few hundred kilobytes for each kind of cube
+    @cache  # noqa: B019  # a few hundred kilobytes for each cube
     def samples(self) -> Data:
-        """The cube's colours, and how much each has of what labels are given for."""
+        """The cube's colours, with their attributes."""
         return data_of(self.make())
 
 
 def data_of(cube: Cube) -> Data:
-    """Colours to train on, with everything that labels may be given for."""
+    """Colours to train on, with all attributes that labels may be given for."""
     return Data(cube.colors, {name: of(cube.colors) for name, of in ATTRIBUTES.items()}, cube.weights)
 
 
 class ColorSetting(Setting):
-    """A setting of the colour experiment."""
+    """A setting of the colour experiment.
+
+    Args:
+        concept: the concept to isolate: `hue` or one of six hues.
+        model: the autoencoder.
+        data: the colours that it is trained on.
+    """
 
     concept: Concept = "hue"
     model: ModelConfig = ModelConfig()
