@@ -1,7 +1,7 @@
 """The paper's way of training, written from its description: one seed, one step after another.
 
-A plain LightningModule of nn.Linear layers; batches and their labels made sample by sample; automatic optimization;
-the schedule's values set, and every term checked and logged, at every step.
+It is a plain LightningModule of nn.Linear layers with automatic optimization. Batches and labels are made sample by
+sample. At every step the schedule's values are set, and every term is checked and logged.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def toss(r: float, g: float, b: float) -> dict[str, float]:
 
 
 def separate(z: Tensor, labels: Labels) -> Tensor:
-    """The pairs' cosines to the 10th power, summed over the batch."""
+    """The cosines of all pairs to the 10th power, summed over the batch."""
     unit = F.normalize(z, dim=-1, eps=1e-8)
     cosines = unit @ unit.T
     return torch.where(cosines > 1 - 1e-5, 0, cosines).pow(10).sum(-1).mean()
@@ -103,7 +103,7 @@ class Baseline(lightning.LightningModule):
         return torch.optim.Adam(self.parameters())
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Move the learning rate and the weights to where the schedule has them at this step."""
+        """Set the learning rate and the weights to the schedule's values at this step."""
         self.now = {name: float(values[self.global_step]) for name, values in self.schedule.items()}
         (optimizer,) = self.trainer.optimizers
         for group in optimizer.param_groups:
@@ -125,7 +125,7 @@ class Baseline(lightning.LightningModule):
 
 
 class Stopwatch(lightning.Callback):
-    """Times the steps, without what comes before the first and after the last."""
+    """Times the steps, from the first to the last, without setting up and tearing down."""
 
     def on_train_start(self, *_: Any) -> None:
         self.start = time.perf_counter()
@@ -135,7 +135,7 @@ class Stopwatch(lightning.Callback):
 
 
 def train(setting: ColorSetting, steps: int) -> tuple[Baseline, float]:
-    """Train one seed for so many steps; return it and the steps per second."""
+    """Train one seed for `steps` steps, and return the model and the steps per second."""
     data = Colors(setting)
     sampler = WeightedRandomSampler(data.cube.weights.tolist(), len(data), replacement=True)
     model, stopwatch = Baseline(setting), Stopwatch()

@@ -1,6 +1,6 @@
-"""How long a kind of step takes to compile, and to load where it has been: each in a fresh process.
+"""How long a kind of step takes to compile, and to load once it is compiled. Each is measured in a fresh process.
 
-Run as a program it prints the seconds until the first compiled step of subspace ablation has been taken.
+Run as a program, this file prints the seconds until the first compiled step of subspace ablation has been taken.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from excolor.experiment import experiment
 
 
 def compiling() -> list[Row]:
-    """Lines for an empty cache, and for one that holds the step."""
+    """A row for an empty cache, and one for a cache that holds the step."""
     with tempfile.TemporaryDirectory() as cache:
         compiled = Runs((_in_fresh_process(cache),), ".1f", " s")
         loaded = Runs(tuple(1000 * _in_fresh_process(cache) for _ in range(5)), ".0f", " ms")
@@ -35,7 +35,7 @@ def _in_fresh_process(cache: str) -> float:
 def _first_step() -> float:
     setting = read(SUBSPACE_ABLATION)
     training = Training(experiment, setting, range(16), rungs=len(setting.schedule), compiled=True)
-    segment = next(training.segments())  # of one step, since each has a rung
+    segment = next(training.segments())  # one step, since every step has a rung
     return seconds(lambda: training.advance(segment))
 
 

@@ -1,4 +1,4 @@
-"""Figures with their spread, how they are taken, and the table of them."""
+"""Figures with their spread: how they are measured, and the table that shows them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Runs:
-    """One figure of each of several runs; it reads as their median and, if there are several, least..most."""
+    """One figure from each of several runs. It prints as their median and, if they are several, least..most."""
 
     values: tuple[float, ...]
     form: str = ",.0f"
@@ -23,7 +23,7 @@ class Runs:
         return median(self.values)
 
     def __truediv__(self, other: Runs) -> Runs:
-        """Ratios, run by run."""
+        """The ratios, run by run."""
         return Runs(tuple(a / b for a, b in zip(self.values, other.values, strict=True)), ".3g", "x")
 
     def __str__(self) -> str:
@@ -33,7 +33,7 @@ class Runs:
 
 @dataclass(frozen=True)
 class Target:
-    """What a figure should be."""
+    """A target for a figure, and whether it is met."""
 
     text: str
     met: bool
@@ -44,7 +44,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table. `ratio` is of ours to what the line compares it with."""
+    """A row of the table. `ratio` divides our figure by those that the row compares it with."""
 
     what: str
     ours: Runs | str = "-"
@@ -55,13 +55,13 @@ class Row:
 
 
 def race(contenders: Mapping[str, Callable[[], float]], rounds: int = 5) -> dict[str, Runs]:
-    """Each contender's figure in each round. They take turns, so that what else the machine does hits all alike."""
+    """Each contender's figure in each round. They take turns, so that other load on the machine affects all alike."""
     figures = [{name: run() for name, run in contenders.items()} for _ in range(rounds)]
     return {name: Runs(tuple(figure[name] for figure in figures)) for name in contenders}
 
 
 def seconds(act: Callable[[], object]) -> float:
-    """How long it takes."""
+    """How many seconds a call takes."""
     start = time.perf_counter()
     act()
     return time.perf_counter() - start
@@ -76,7 +76,7 @@ def less_than(run: Runs, most: float, text: str) -> Target:
 
 
 def table(rows: list[Row]) -> Table:
-    """The rows as a person reads them."""
+    """The rows as a table to print."""
     title = "median (least..most) of the runs; one run where no spread is given"
     drawn = Table(title=title, title_justify="left", show_lines=True)
     drawn.add_column("what")

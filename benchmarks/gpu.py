@@ -16,7 +16,7 @@ STEPS = 200
 
 
 def gpu(seed: Path, full: int) -> list[Row]:
-    """Lines for 16 to 16,384 replicas, and for the largest study that a minute holds: of 16 seeds and `full` steps."""
+    """Rows for 16 to 16,384 replicas, and for how many trials of 16 seeds and `full` steps fit into a minute."""
     if not torch.cuda.is_available():
         return []
     setting = read(seed, STEPS)

@@ -2,8 +2,8 @@
 
     echo 16 | python benchmarks/jax_step.py SETTING.npz
 
-For each line of standard input, a number of replicas, it trains as many to the end and prints JSON. Channels come
-first and samples last, as in our own layers: with samples first it takes twice as long.
+For each line of standard input, which is a number of replicas, it trains that many to the end and prints JSON. Channels
+come first and samples last, as in our own layers. With samples first it takes twice as long.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def initialise(key):
 
 
 def loss(parameters, x, red, vibrant, weights):
-    """Reconstruction error and the five terms, each times its weight; x [3, B], labels [B], weights [5]."""
+    """The reconstruction error plus the five terms, each times its weight: x [3, B], labels [B], weights [5]."""
     (w1, b1), (w2, b2), (w3, b3), (w4, b4) = parameters
     z = w2 @ jax.nn.gelu(w1 @ x + b1, approximate=False) + b2
     y = jax.nn.sigmoid(w4 @ jax.nn.gelu(w3 @ z + b3, approximate=False) + b4)
@@ -58,7 +58,7 @@ def loss(parameters, x, red, vibrant, weights):
 
 
 def trainer(colors, cumulative, red, vibrant, lr, weights):
-    """A function from keys [R] to R trained replicas. The rest is what `benchmarks.rival` wrote, as arrays."""
+    """A function from keys [R] to R trained replicas. The other arguments are arrays that `benchmarks.rival` wrote."""
 
     def step(state, now):
         parameters, first, second, key = state

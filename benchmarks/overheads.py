@@ -17,7 +17,7 @@ SEEDS = range(16)
 
 
 class EvaluationWatch(Callback):
-    """Adds up the time from the end of each segment's steps to when its rung's metrics are there."""
+    """Adds up the time from the end of each segment's steps until its rung is measured."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -30,7 +30,7 @@ class EvaluationWatch(Callback):
 
 
 def overheads(setting: ColorSetting) -> list[Row]:
-    """Lines for Lightning's share and for the evaluation's."""
+    """A row for Lightning's share of the time, and one for the evaluation's."""
     ran = race(
         {
             "with": lambda: seconds(lambda: train(experiment, setting, SEEDS, compiled=True, rungs=1)),
@@ -49,7 +49,7 @@ def overheads(setting: ColorSetting) -> list[Row]:
 
 
 def _train_directly(setting: ColorSetting) -> None:
-    """What `train` does with one rung, without a Trainer."""
+    """Do what `train` does with one rung, without a Trainer."""
     training = Training(experiment, setting, SEEDS, rungs=1, compiled=True)
     for segment in training.segments():
         training.advance(segment)
@@ -57,7 +57,7 @@ def _train_directly(setting: ColorSetting) -> None:
 
 
 def _evaluation_share(setting: ColorSetting) -> float:
-    """Evaluation at ten rungs, as a share of the training without it."""
+    """The time of evaluation at ten rungs, as a share of the training without it."""
     watch = EvaluationWatch()
     whole = seconds(lambda: train(experiment, setting, SEEDS, compiled=True, on_rung=watch.on_rung, callbacks=[watch]))
     return watch.seconds / (whole - watch.seconds)

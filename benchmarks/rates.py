@@ -10,11 +10,11 @@ from benchmarks.figures import Row, Runs, at_least, race, seconds
 from excolor.experiment import experiment
 from excolor.setting import ColorSetting
 
-BASELINE_STEPS = 300  # a few seconds of it
+BASELINE_STEPS = 300  # they take a few seconds
 
 
 def rates(setting: ColorSetting, jax: Callable[[int], float] | None) -> list[Row]:
-    """Lines for 16 replicas, compiled and eager, and for 64."""
+    """Rows for 16 replicas, compiled and eager, and for 64 compiled."""
 
     def ours(replicas: int, compiled: bool) -> Callable[[], float]:
         work = replicas * len(setting.schedule)
@@ -28,7 +28,7 @@ def rates(setting: ColorSetting, jax: Callable[[int], float] | None) -> list[Row
     }
     if jax:
         contenders |= {"JAX": lambda: jax(16), "JAX, 64": lambda: jax(64)}
-    for name in contenders.keys() - {"eager"}:  # what is compiled or imported is not to count
+    for name in contenders.keys() - {"eager"}:  # compiling and importing should not count
         contenders[name]()
     ran = race(contenders)
     return [
@@ -39,7 +39,7 @@ def rates(setting: ColorSetting, jax: Callable[[int], float] | None) -> list[Row
 
 
 def _row(what: str, ran: dict[str, Runs], ours: str, jax: str, least: float | None = None) -> Row:
-    """A line that holds our figure against the baseline's, of which `least` times as much is the target, and JAX's."""
+    """A row that compares our figure with the baseline's and JAX's. The target is `least` times the baseline's."""
     by_baseline = ran[ours] / ran["baseline"]
     ratios = [f"{by_baseline} baseline"]
     targets = [at_least(by_baseline, least, f"≥ {least:.0f}x baseline")] if least else []

@@ -1,4 +1,4 @@
-"""JAX, in an environment of its own: nothing that this project needs to run."""
+"""JAX as a rival. It is installed in an environment of its own, since this project does not depend on it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REQUIREMENT = "jax==0.10.2"
 def jax_rate(setting: ColorSetting) -> Iterator[Callable[[int], float] | None]:
     """A function from a number of replicas to the replica-steps per second of one training, or None without JAX.
 
-    JAX waits in a process of its own, on the cores of this one.
+    JAX runs in another process, on the cores of this one, and waits there between trainings.
     """
     python = _installed()
     if python is None:
@@ -45,7 +45,7 @@ def jax_rate(setting: ColorSetting) -> Iterator[Callable[[int], float] | None]:
 
 
 def _installed() -> Path | None:
-    """The Python of the environment, made unless it is there; None if it cannot be."""
+    """The environment's Python, or None if the environment cannot be made. It is made if it is missing."""
     python = ENVIRONMENT / "bin" / "python"
     try:
         if not python.exists():
@@ -60,7 +60,7 @@ def _installed() -> Path | None:
 
 
 def _arrays(setting: ColorSetting) -> dict[str, Any]:
-    """What `jax_step.trainer` takes: colours [3, N], their distribution, the labels' probabilities, the schedule."""
+    """Arrays for `jax_step.trainer`: colours [3, N], their distribution, the labels' probabilities, the schedule."""
     data, cube = setting.data.samples(), setting.data.make()
     table = setting.schedule.table()
     return {

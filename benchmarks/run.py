@@ -1,4 +1,4 @@
-"""Everything that is measured, in one table. `make bench` runs it."""
+"""All benchmarks, in one table. `make bench` runs them."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""Whether telling Optuna the truth finds better settings, on functions whose optima are known: `-m benchmarks.search`.
+"""Does recording how trials really ended find better settings? Run `-m benchmarks.search` on functions of known optima.
 
-Ray's `OptunaSearch` tells Optuna that a trial which the scheduler stopped is COMPLETE, worth what it was when stopped,
-and leaves a diverged one RUNNING; ours says PRUNED, and FAIL. The real searchers and the real ASHA are driven here
-without Ray, by workers who each take one unit of time per rung. The arms get the same number of trials, noise of the
-same replicas, and the same random numbers. A diverged trial ends by itself in all of them, which is kind to Ray's.
+Ray's `OptunaSearch` records a trial that the scheduler stopped as COMPLETE, with the value that it had then, and leaves
+a diverged one RUNNING. Ours records them as PRUNED and FAIL. Here the real searchers and the real ASHA run without Ray:
+simulated workers take one unit of time per rung. All arms get the same number of trials, the same replicas' noise and
+the same random numbers. In all of them a diverged trial ends by itself, which favours Ray's.
 
-Regret is the optimum minus the true final value of the trial that one would pick: the best, as observed, of those that
-ran to the end. Optuna 5's default TPE has our settings, so "Ray's" and "ours" differ in what is told alone; that of
-Optuna 4, "v4", was another. "Random" shows what the search as such is worth.
+Regret is the optimum minus the true final value of the trial that one would pick: the one with the best observed value
+of those that ran to the end. Optuna 5's default TPE has our settings, so "Ray's" and "ours" differ only in what they
+record. The default of Optuna 4, "v4", was different. "Random" shows what search itself is worth.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from study.search.trial import SCORE, Report
 
 REPEATS, TRIALS, RUNGS, WORKERS, REPLICAS, NOISE = 20, 60, 10, 4, 16, 0.05
 BEST, KINDS = 0.9, {"a": 1.0, "b": 0.9, "c": 0.8}
-DIVERGED_AT = 3  # the rung, after some that looked well
+DIVERGED_AT = 3  # the rung at which trials diverge, after some that looked well
 SHARES = (0.25, 0.5, 1.0, math.inf)  # of the smallest budget that an arm spent
 LINEAR, LOG = FloatDistribution(-1, 3), FloatDistribution(1e-4, 1e-1, log=True)
 FLOATS = [LOG, LINEAR, LINEAR, LOG]
@@ -48,11 +48,11 @@ FLOATS = [LOG, LINEAR, LINEAR, LOG]
 
 @dataclass(frozen=True)
 class Landscape:
-    """A function over a space, `BEST` at its optimum, which is approached at a speed that the first parameter sets.
+    """A function over a space that is `BEST` at its optimum. The first parameter sets how fast trials approach it.
 
-    `shape` and `diverges` take the place of each float in its range, as a share. Where the speed is low, the end is
-    higher, so that curves cross: the optimum is at most at a quarter of the first range. With an `overshoot`, what is
-    learnt fast is in part forgotten, and curves fall.
+    `shape` and `diverges` take each float's place in its range, from 0 to 1. Slow trials end higher, so curves cross,
+    and the optimum is in the lowest quarter of the first range. With an `overshoot`, fast trials forget some of what
+    they learnt, so their curves fall.
     """
 
     name: str
@@ -85,7 +85,7 @@ def bowl(u: np.ndarray, *centre: float) -> float:
 
 
 def hartmann6(u: np.ndarray) -> float:
-    """The function of that name over its maximum."""
+    """The Hartmann function of six dimensions, divided by its maximum."""
     a = [[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]]
     p = [[1312, 1696, 5569, 124, 8283, 5886], [2329, 4135, 8307, 3736, 1004, 9991]]
     p += [[2348, 1451, 3522, 2883, 3047, 6650], [4047, 8828, 8732, 5743, 1091, 381]]
@@ -93,7 +93,7 @@ def hartmann6(u: np.ndarray) -> float:
 
 
 def terraces(u: np.ndarray) -> float:
-    """Branin's function, turned over, its logarithm in twelve steps; the uppermost, 1, is around its three minima."""
+    """The logarithm of Branin's function, upside down, in twelve steps. The highest, 1, is around its three minima."""
     x, y = 15 * u[0] - 5, 15 * u[1]
     branin = (y - 5.1 * x**2 / (4 * math.pi**2) + 5 * x / math.pi - 6) ** 2 + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x)
     above = max(branin + 10 - 0.39788735772, 0)
@@ -127,12 +127,12 @@ def rays(landscape: Landscape, **how: Any) -> tuple[RaysSearch, optuna.Study]:
 
 
 def number(seed: int) -> int:
-    """The seed that our sampler makes of a plan's."""
+    """The sampler's seed, as ours is derived from a plan's."""
     return int(np.random.SeedSequence((seed, 0)).generate_state(1)[0])
 
 
 Arm = Callable[[Landscape, int], tuple[Any, optuna.Study]]
-"""Makes a searcher for a landscape, with a seed, and gives a look at its Optuna study."""
+"""Makes a searcher for a landscape from a seed, and returns it with its Optuna study."""
 
 ARMS: dict[str, Arm] = {
     "ours": ours,
@@ -146,19 +146,22 @@ ARMS: dict[str, Arm] = {
 
 @dataclass
 class Run:
-    """What came of a search: the rungs it spent, and of each trial that ran to the end when, as observed, and truly."""
+    """The outcome of a search: the rungs that it spent, and the ends of the trials that ran to the end.
+
+    Each end has the rungs spent by then, the observed value and the true one.
+    """
 
     study: optuna.Study
     spent: int = 0
     ends: list[tuple[int, float, float]] = field(default_factory=list)
 
     def regret(self, budget: float = math.inf) -> float:
-        """After so many rungs; with no trial at its end by then one has nothing."""
+        """The regret after `budget` rungs. If no trial has ended by then, it is `BEST`."""
         return BEST - max(((seen, true) for when, seen, true in self.ends if when <= budget), default=(0, 0.0))[1]
 
 
 def simulate(landscape: Landscape, arm: Arm, seed: int, trials: int = TRIALS) -> Run:
-    """Let workers, who take turns, each train a trial for a rung, and hand what Ray Tune would to searcher and ASHA."""
+    """Let simulated workers train trials in turn, a rung each, and call searcher and ASHA as Ray Tune would."""
     search, study = arm(landscape, seed)
     honest = isinstance(search, OptunaSearch)
     asha, run = scheduler("asha", RUNGS), Run(study)
@@ -204,7 +207,7 @@ def simulate(landscape: Landscape, arm: Arm, seed: int, trials: int = TRIALS) ->
 
 
 def interval(values: np.ndarray, sign: str = "") -> str:
-    """The mean, and its 95% bootstrap interval, in thousandths."""
+    """The mean and its 95% bootstrap interval, in thousandths."""
     means = np.random.default_rng(0).choice(values * 1000, (10_000, len(values))).mean(1)
     low, high = np.quantile(means, [0.025, 0.975])
     return f"{values.mean() * 1000:{sign}.0f} [{low:{sign}.0f}, {high:{sign}.0f}]"

@@ -11,6 +11,6 @@ SUBSPACE_ABLATION = Path(__file__).parent.parent / "search_spaces" / "subspace-a
 
 
 def read(path: Path, steps: int | None = None) -> ColorSetting:
-    """A fixed setting, its schedule rescaled to so many steps."""
+    """A fixed setting. Its schedule is rescaled to `steps` steps, if they are given."""
     setting: ColorSetting = study.read(path, steps).setting()
     return setting

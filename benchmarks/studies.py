@@ -1,4 +1,4 @@
-"""What the study around the trainings costs: its start, what it adds to each trial, and how it bears many trials."""
+"""What a study costs beside its trainings: its start, its overhead for each trial, and its growth with many trials."""
 
 from __future__ import annotations
 
@@ -26,8 +26,14 @@ SPACE = ROOT / "search_spaces" / "hue.toml"
 
 @dataclass(frozen=True)
 class Search:
-    """When each trial of a search began to train and ended, in seconds from the command's start, in order of ending,
-    and the driver's resident bytes `memory` at the times `sampled`."""
+    """The times of a search, in seconds from the command's start.
+
+    Args:
+        starts: when each trial began to train, in the order in which they ended.
+        ends: when each trial ended.
+        sampled: when the driver's memory was sampled.
+        memory: the driver's resident bytes at those times.
+    """
 
     starts: np.ndarray
     ends: np.ndarray
@@ -36,17 +42,17 @@ class Search:
 
     @property
     def trained(self) -> float:
-        """Share of cores x time, from the first trial's training to the last trial's end, that is training."""
+        """The share of cores x time that is training, from the first trial's start to the last trial's end."""
         return float((self.ends - self.starts).sum() / self._cores_x_time)
 
     @property
     def between_trials(self) -> float:
-        """Seconds of a core that are not training, per trial."""
+        """Core-seconds per trial that are not training."""
         return float((self._cores_x_time - (self.ends - self.starts).sum()) / len(self.ends))
 
     @property
     def bytes_per_trial(self) -> float:
-        """How fast the driver grows, after the first tenth of the trials."""
+        """How fast the driver's memory grows after the first tenth of the trials."""
         ended = np.searchsorted(self.ends, self.sampled)
         steady = (ended > len(self.ends) / 10) & (ended < len(self.ends))
         return float(np.polyfit(ended[steady], self.memory[steady], 1)[0])
@@ -57,7 +63,7 @@ class Search:
 
 
 def studies() -> list[Row]:
-    """Lines for a study of 64 trials, compiled and eager, and for one of 2,000 trials of almost no work."""
+    """Rows for a study of 64 trials, compiled and eager, and for one of 2,000 trials that do almost nothing."""
     _compile_all()
     return [*_costs("compiled", "--compile"), *_costs("eager", "--no-compile"), *_many()]
 
@@ -91,7 +97,7 @@ def _row(what: str, figure: float, form: str, unit: str, target: Target) -> Row:
 
 
 def _search(trials: int, *flags: str) -> Search:
-    """Run a study of the hue space by command line; end the command when its search has ended."""
+    """Run a study of the hue space from the command line, and stop the command when its search has ended."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as out:
         log = Path(out) / "log"
         command = ["run", str(SPACE), "--trials", str(trials), "--name", "bench", "--out", out]
@@ -114,7 +120,7 @@ def _search(trials: int, *flags: str) -> Search:
         try:
             return _read(study.load(Path(out) / "bench"), start, np.array(samples))
         except Exception as error:
-            raise RuntimeError(f"the study could not be read; it said: {log.read_text()}") from error
+            raise RuntimeError(f"the study could not be read; its output was: {log.read_text()}") from error
 
 
 def _read(folder: study.StudyFolder, start: float, samples: np.ndarray) -> Search:
@@ -130,7 +136,7 @@ def _resident_bytes(process: int) -> int:
 
 
 def _compile_all() -> None:
-    """Have every kind of step of the hue space in the cache, as from the second study on."""
+    """Compile every kind of step of the hue space, so that the cache has them, as in any study but the first."""
     space = Space.read(SPACE)
     known: set[str] = set()
     for point in space.corners():

@@ -1,4 +1,4 @@
-"""What W&B and TensorBoard add to a study: the same study with and without, by turns, and their own time on the CPU."""
+"""What W&B and TensorBoard add to a study: the same study with and without them in turn, and their own CPU time."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _timed(out: Path, *how: str) -> float:
 
 
 def _study(path: Path, mode: str, *flags: str) -> None:
-    """A study from its start to its report."""
+    """Run a study, from its start to its report."""
     command = ["run", str(ROOT / "search_spaces" / "hue.toml"), "--out", str(path.parent), "--name", path.name]
     command += ["--trials", str(TRIALS), "--scheduler", "none", "--compile", "--confirm", "0", *flags]
     subprocess.run(
@@ -83,13 +83,13 @@ def _study(path: Path, mode: str, *flags: str) -> None:
 
 
 def _replayed(folder: study.StudyFolder, make: Callable[[], Listener]) -> float:
-    """CPU seconds of a listener, and of the processes that it starts, that hears a study's trials again."""
+    """CPU seconds of a listener, and of the processes that it starts, while a study's trials are replayed to it."""
     replicas = folder.replicas()
     with ExitStack() as stack:
         listener = make()
         if isinstance(listener, Tracker):
             stack.enter_context(listener)
-            listener._thread.submit(int).result()  # it has begun
+            listener._thread.submit(int).result()  # wait until it has begun
         start = _cpu_seconds()
         for row in folder.trials().to_dict("records"):
             trial = int(row["trial"])

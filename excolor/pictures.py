@@ -118,7 +118,7 @@ def training(rungs: Sequence[Rung]) -> Figure:
 
 @torch.no_grad()
 def latents(model: Edited, layer: str, dims: Sequence[int], title: str = "") -> Figure:
-    """The activations of one replica, each in its colour, in three planes: of `dims`, of two others, of one of each."""
+    """The activations of one replica, each in its colour: in a plane of `dims`, one of other dims, and one of both."""
     x = colors.rgb_centres(12)
     z = model.activations(x)[layer].numpy()
     rest = [dim for dim in range(z.shape[1]) if dim not in dims]

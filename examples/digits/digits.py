@@ -1,8 +1,8 @@
 """One digit in an autoencoder of handwritten digits: an experiment on real data, in one file.
 
-The concept is a digit, 3 unless the setting says otherwise. A few noisy labels draw it into the first of eight latent
-dimensions. Without that dimension, the model should answer images of the digit as a model that never saw it does, and
-the other nine as before. Reference models say what that is: eight *untouched* ones, and eight that never saw the digit.
+The concept is a digit, by default 3. A few noisy labels draw it into the first of eight latent dimensions. Without that
+dimension, the model should answer images of the digit like a model that never saw it, and the other nine as before.
+Two groups of reference models define these answers: eight *untouched* ones, and eight that never saw the digit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from anchoring.fitting import fit
 from anchoring.setting import expect_one_of
 from study.experiment import Metric, Section
 
-SEEN = 1200  # images to train on; the other 597 are held out, and mostly of other writers
+SEEN = 1200  # images to train on; the other 597 are held out, and most are by other writers
 PIXELS, DIGITS = (torch.from_numpy(array).float() for array in load_digits(return_X_y=True))
 IMAGES = PIXELS / 16
 RATES = np.concatenate([np.geomspace(1e-4, 1e-2, 10), np.full(990, 1e-2), np.geomspace(1e-2, 1e-3, 1000)])
@@ -41,7 +41,7 @@ class DigitsSetting(Setting):
 
 
 class DigitsMLP(nn.Module):
-    """64-h-GELU-k-h-GELU-64 and a sigmoid: 4,744 parameters at h = 32 and k = 8."""
+    """An autoencoder 64-h-GELU-k-h-GELU-64 with a sigmoid. With h = 32 and k = 8 it has 4,744 parameters."""
 
     def __init__(self, k: int, h: int):
         super().__init__()
@@ -54,17 +54,17 @@ class DigitsMLP(nn.Module):
 
 
 class Lookalike(Term):
-    """With dim 0 empty, a labelled image should be answered with the batch's other digits that look like it.
+    """With dim 0 set to 0, a labelled image should be answered with other digits of the batch that look like it.
 
-    The target is their mean, weighted by `softmax(-sharpness ||x - x'||^2)` over the images with the label `others`.
-    Only what comes after the layer learns by it, as with Fallback.
+    The target is a mean of the images with the label `others`, weighted by `softmax(-sharpness ||x - x'||^2)`. Only
+    weights after the layer learn by this term, as with Fallback.
     """
 
     sharpness: Positive = 5.0
     others: str = "other"
 
     def per_sample(self, z: Tensor) -> Tensor:
-        raise TypeError("Lookalike's losses are of the model's answers; total gives them")
+        raise TypeError("Lookalike needs the model's answers, not activations alone: call total")
 
     def total(self, seen: Seen) -> Tensor:
         x, other = seen.layers["input"], seen.labels[self.others]
@@ -76,7 +76,7 @@ class Lookalike(Term):
 
 
 class Hindsight(Ablation):
-    """The direction and offset that isolate best, fitted to the held-out images, at which no fair method may look."""
+    """Removes the direction that isolates best. It is fitted to the held-out images, which no fair method may use."""
 
     def edits(self, model: nn.Module, target: Target | None = None) -> Mapping[str, Callable[[Tensor], Tensor]]:
         digit = int(DIGITS[target.values.argmax()])  # type: ignore[union-attr]
@@ -88,7 +88,7 @@ class Hindsight(Ablation):
             direction = F.normalize(place[:-1], dim=0)
             return z - (z @ direction - place[-1]).unsqueeze(-1) * direction
 
-        def score(place: Tensor, slope: float = 0.0) -> Tensor:  # the product alone is flat where one of them is 0
+        def score(place: Tensor, slope: float = 0.0) -> Tensor:  # the product is flat where a factor is 0
             y = model.decoder(edited(z, place))
             parts = torch.stack([refs.forgotten(y), refs.kept(y)]).clamp(max=1)
             return parts.clamp(min=0).prod() + slope * parts.sum()
@@ -104,21 +104,23 @@ class Hindsight(Ablation):
 
 @cache
 def held_out(digit: int) -> Tensor:
-    """The held-out images [597, 64], those of the digit first."""
+    """The held-out images, [597, 64]. Images of the digit come first."""
     return IMAGES[SEEN + torch.argsort((DIGITS[SEEN:] != digit).int(), stable=True)]
 
 
 def error(a: Tensor, b: Tensor) -> Tensor:
-    """The mean squared error of images, a scalar."""
+    """The mean squared error of images [N, 64], a scalar."""
     return (a - b).square().mean()
 
 
 @cache
 def references(digit: int, bottleneck: int = 8, hidden: int = 32, models: int = 8) -> SimpleNamespace:
-    """Train the reference models, on seeds of their own, which takes seconds, once a process.
+    """Train the reference models, from seeds that no trial uses. It takes seconds, once in a process.
 
-    oracle: the mean answer of models that never saw the digit to its images [n, 64]. Each measure is a function of
-    answers to the held-out images: 0 at one error of the reference models, and 1 at another.
+    Returns:
+        `oracle`, the mean answer [n, 64] to images of the digit of models that never saw it, and three measures:
+        `utility`, `forgotten` and `kept`. Each maps answers to the held-out images to a score: 0 for one group of
+        reference models, 1 for another.
     """
     x, n = held_out(digit), int((DIGITS[SEEN:] == digit).sum())
     others = IMAGES[:SEEN][DIGITS[:SEEN] != digit]
@@ -133,7 +135,7 @@ def references(digit: int, bottleneck: int = 8, hidden: int = 32, models: int = 
 
     untouched, never = answers(IMAGES[:SEEN]), answers(others)
     oracle, first, rest = never[:, :n].mean(0), slice(0, n), slice(n, None)
-    apart = (models + 1) / (models - 1) * error(never[:, :n], oracle)  # each of them is in the mean
+    apart = (models + 1) / (models - 1) * error(never[:, :n], oracle)  # each is in the mean, too
     return SimpleNamespace(
         oracle=oracle,
         utility=between(first, x[:n], error(never[:, :n], x[:n]), error(untouched[:, :n], x[:n])),

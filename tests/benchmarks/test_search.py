@@ -66,7 +66,7 @@ def test_a_stopped_trial_is_pruned_in_ours_and_complete_in_rays(runs):
     assert states("ours").keys() == {"COMPLETE", "PRUNED", "FAIL"}
     assert states("ours")["COMPLETE"] == ended
     ended = sum(len(run.ends) for key, run in runs.items() if key[1] == "Ray's")
-    assert states("Ray's").keys() == {"COMPLETE", "RUNNING"}  # those that diverged
+    assert states("Ray's").keys() == {"COMPLETE", "RUNNING"}  # RUNNING are those that diverged
     assert states("Ray's")["COMPLETE"] > ended
 
 

@@ -1,4 +1,4 @@
-"""The digits keep what studies rely on, and their measures are what they say."""
+"""The digits do what studies rely on, and their metrics are what they say."""
 
 import copy
 import sys
@@ -25,7 +25,7 @@ def setting_of(name):
 
 
 def answered(by_digit, by_others):
-    """What answers one thing to the held-out images of the digit, and another to those of the others."""
+    """A model that answers the held-out images of the digit with one tensor, and those of the others with another."""
 
     def answer(x):
         n = len(DIGITS.references(3, 8, 32).oracle)
@@ -65,7 +65,7 @@ class TestDigits(ExperimentConformance):
 
 @pytest.fixture(scope="module")
 def trained():
-    """Untouched models, and models that never saw a 3, none of which is a reference model."""
+    """Untouched models, and models that never saw a 3. They are not the reference models."""
     images = DIGITS.IMAGES[: DIGITS.SEEN]
     others = images[DIGITS.DIGITS[: DIGITS.SEEN] != 3]
 

@@ -9,7 +9,7 @@ from matplotlib import colors as mpl
 
 from excolor import colors
 
-with warnings.catch_warnings():  # it warns of what is not installed and not needed here
+with warnings.catch_warnings():  # it warns of packages that are missing and not needed here
     warnings.simplefilter("ignore")
     import colour
 

@@ -29,7 +29,7 @@ def test_an_oracle_forgets_the_concept_and_only_that(concept):
 
 @pytest.mark.parametrize("concept", CONCEPTS)
 def test_what_differs_in_the_concept_alone_has_one_answer(concept):
-    """Half of the concept's amount put back, in the direction in which it was taken away."""
+    """A colour with half of the concept put back gets the same answer."""
     blind = oracle(ANY, concept)
     assert torch.allclose(oracle((ANY + blind) / 2, concept), blind, atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""The colour experiment keeps what studies rely on."""
+"""The colour experiment does what studies rely on."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ class TestHue(ExperimentConformance):
         super().test_a_study_runs_resumes_confirms_and_reports(tmp_path)
 
     def reference_points(self):
-        """Those of docs/metrics.md."""
+        """The reference points of docs/metrics.md."""
         answers = {
             "the oracle": (colors.hue_blind, {"isolation": 1, "utility": 1, "hue_blindness": 1, "vibrancy_r2": 0.942}),
             "untouched": (lambda x: x, {"isolation": 0, "hue_blindness": 0, "hue_residual": 1, "gray_collateral": 0}),
@@ -30,10 +30,10 @@ class TestHue(ExperimentConformance):
 
 
 class TestHueDeletion(ExperimentConformance):
-    """A fixed setting, of the model with a normalised bottleneck."""
+    """A fixed setting, with the model that has a normalised bottleneck."""
 
     space = SPACES / "hue-deletion.toml"
-    tolerance = 1e-2  # cosines to the power of 100 tell the last bits apart
+    tolerance = 1e-2  # cosines to the power of 100 magnify rounding
 
     def reference_points(self):
         return TestHue().reference_points()

@@ -1,4 +1,4 @@
-"""Probes, wheel and relearning, on models built by hand: one whose hue is perfectly isolated, and others where it is not."""
+"""Probes, wheel and relearning on models built by hand: in one of them hue is perfectly isolated, in others it is not."""
 
 import math
 
@@ -18,7 +18,7 @@ from excolor.models import ModelConfig
 
 
 class Given(nn.Module):
-    """A layer that is a given function."""
+    """A layer that computes a given function."""
 
     def __init__(self, function):
         super().__init__()
@@ -29,7 +29,7 @@ class Given(nn.Module):
 
 
 def by_hand(latents):
-    """A stand-in for a replica, whose latents are a given function of the colours."""
+    """A stand-in for a replica. Its latents are a given function of the colours."""
     model = nn.Sequential()
     model.add_module("encoder", Given(latents))
     return model
@@ -41,7 +41,7 @@ def chroma(rgb):
 
 
 def isolated(rgb):
-    """Hue and vibrancy in dims 0 and 1, as on a wheel; what is without hue in the others."""
+    """Hue and vibrancy in dims 0 and 1, as on a wheel, and functions without hue in the others."""
     return torch.cat([chroma(rgb), rgb.amax(-1, keepdim=True), rgb.amin(-1, keepdim=True)], -1)
 
 
@@ -119,7 +119,7 @@ def test_circular_correlation_is_the_sum_over_pairs():
 
 
 def trained_to(seeds, target, dims=(), steps=600):
-    """Replicas trained to answer a target of each colour, with some dims empty."""
+    """Replicas trained to answer each colour with a target while some dims are 0."""
     model = Replicas(ModelConfig(bottleneck=6).make, seeds)
     parameters = list(model.parameters())
     optimizer = torch.optim.Adam(parameters, lr=0.01)
@@ -143,7 +143,7 @@ def subspace_ablation(load, spaces):
 
 
 def test_relearning_tells_hue_that_was_kept_from_hue_that_was_taken(subspace_ablation):
-    """By hand: replicas whose other dims hold hue too, ones whose other dims answer gray, and ones that know nothing."""
+    """Three kinds of replicas: the other dims hold hue too, the other dims answer gray, or they know nothing."""
     setting = subspace_ablation.model_copy(update={"model": ModelConfig(bottleneck=6)})
     seeds = range(12)
     kept = trained_to(seeds, lambda x: x, dims=(0, 1))
@@ -159,7 +159,7 @@ def test_relearning_redraws_what_was_ablated_and_leaves_the_model_alone(subspace
     model = Replicas(subspace_ablation.model.make, range(2))
     first = relearned(model, subspace_ablation, range(2), reach=0.6)
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    state["encoder.2.weight"][:, :2] = 1e6  # never seen
+    state["encoder.2.weight"][:, :2] = 1e6  # new weights replace these
     state["encoder.2.bias"][:, :2] = 1e6
     state["decoder.0.weight"][:, :, :2] = -1e6
     model.load_state_dict(state)

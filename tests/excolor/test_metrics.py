@@ -62,12 +62,12 @@ def test_reference_points_of_hue_blindness(output, blindness):
     ],
 )
 def test_reference_points_of_red_blindness(output, blindness):
-    """All that is lost and is not red counts against it: its energy is a seventh of hue's."""
+    """Losing anything except red lowers it, and much, since red's energy is a seventh of hue's."""
     assert metrics.blindness(output, X, RED).item() == pytest.approx(blindness, abs=5e-4)
 
 
 def test_energies():
-    """Of a red, E[a^2]/4 with its amount a over the cube, which is 1/120."""
+    """Red's energy is E[a^2]/4, where a is the amount of red over the cube: 1/120."""
     assert (X - HUE).square().mean().item() == pytest.approx(7 / 120, abs=5e-4)
     assert (X - RED).square().mean().item() == pytest.approx(1 / 120, abs=5e-5)
     assert f"{(X - HUE).square().mean():.4f}, {(X - RED).square().mean():.4f}" == "0.0582, 0.0083"
@@ -102,11 +102,11 @@ def test_every_metric_is_declared_and_the_ideal_model_has_its_ideals(concept):
 
 @pytest.mark.parametrize("concept", CONCEPTS)
 def test_a_diverged_replica_counts_as_a_useless_model(concept):
-    """One that answers one gray for all, before and after: at least as bad by every metric that it counts for."""
+    """A model that answers everything with one gray, intact or ablated, is no worse by any metric."""
     useless = evaluate(constant, constant, concept)
     for name, (metric, _) in metrics.measures(concept).items():
         if metric.diverged is None or name in ("hue_residual", "gray_collateral"):
-            continue  # of which a constant shows why they are never read alone
+            continue  # a constant is ideal by these, so they are never read alone
         assert metric.diverged <= max(useless[name].item(), 0), name
         assert metric.higher_is_better
 
@@ -156,11 +156,11 @@ def test_a_constant_keeps_nothing():
     lost = measured(identity, constant)
     assert lost["gray_collateral"] == pytest.approx(1)
     assert lost["lightness_kept"] == 0
-    assert lost["hue_residual"] == 0  # which is why it is never read alone
+    assert lost["hue_residual"] == 0  # so it is never read alone
 
 
 def test_vibrancy_r2_likes_rotated_hues_too():
-    """Which is why it is to compare with the literature, and isolation to choose by."""
+    """So it is for comparison with the literature, and isolation is for choosing."""
     corners = colors.rgb_cube(8).colors
     complements = corners.amax(-1, keepdim=True) + corners.amin(-1, keepdim=True) - corners
     for output, blindness in ((complements, 0), (colors.hue_blind(corners), 1)):
@@ -186,7 +186,7 @@ def test_lightness_kept_is_that_of_a_regression():
 
 
 class Answers(nn.Module):
-    """Answers with its input times a weight."""
+    """A model that multiplies its input by a weight."""
 
     def __init__(self):
         super().__init__()

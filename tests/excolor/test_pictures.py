@@ -1,4 +1,4 @@
-"""The pictures show what they say. Each test reads the drawn figure back."""
+"""Figures show what they should. Each test reads the drawn figure back."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the report shows of colours."""
+"""The report's sections on colours."""
 
 import pytest
 import torch
