@@ -32,6 +32,7 @@ from rich.table import Table
 
 from study.experiment import Metric
 from study.record.trial_state import TrialState
+from study.search.goal import Goal
 from study.search.plan import Plan
 from study.search.samplers import sampler
 from study.search.schedulers import scheduler
@@ -118,7 +119,9 @@ def ours(landscape: Landscape, seed: int) -> tuple[OptunaSearch, optuna.Study]:
     study = optuna.create_study(direction="maximize", sampler=sampler(plan, 0))
     recorder: Any = SimpleNamespace(record=lambda trial: None)
     space: Any = landscape
-    return OptunaSearch(study, space, plan.goal({"isolation": Metric("the landscape", diverged=0.0)}), recorder), study
+    return OptunaSearch(
+        study, space, Goal.of(plan, {"isolation": Metric("the landscape", diverged=0.0)}), recorder
+    ), study
 
 
 def rays(landscape: Landscape, **how: Any) -> tuple[RaysSearch, optuna.Study]:

@@ -10,7 +10,8 @@ from rich.console import Console
 from anchoring.errors import FailedError, InputError, visible
 
 from study.cli import search, confirm, submit, train, status, look, new, dashboard  # noqa: F401  # isort: skip
-from study.cli.options import app, console
+from study.cli.options import app
+from study.watch.screen import console
 
 __all__ = ["app", "console", "main"]
 

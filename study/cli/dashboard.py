@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from anchoring.errors import InputError
-from study.cli.options import Out, Study, app, console, open_folder
+from study.cli.options import Out, StudyName, app, open_folder
+from study.watch.screen import console
 
 
 @app.command(epilog="Example: study dashboard mine-001")
 def dashboard(
-    study: Study,
+    study: StudyName,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where to serve it; 0 is any that is free.")] = 8080,
-    out: Out = Path("runs"),
+    out: Out = "runs",
 ) -> None:
     """Show a study, live or finished, in optuna-dashboard, to this machine's browsers alone. Ctrl-C ends it.
 

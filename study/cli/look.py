@@ -15,21 +15,19 @@ from study.cli.options import (
     ExperimentFile,
     Json,
     Out,
-    Study,
-    Trial,
+    StudyName,
+    TrialNumber,
     app,
-    console,
-    mirrored,
     open_folder,
-    tell,
+    print_answer,
     unwrapped,
 )
 
 
 @app.command(epilog="Example: study report mine-001 --open")
 def report(
-    study: Study,
-    out: Out = Path("runs"),
+    study: StudyName,
+    out: Out = "runs",
     notebook: Annotated[
         str, typer.Option(help="Which: report, early-stopping, controls, experiment, or a notebook's file.")
     ] = "report",
@@ -41,23 +39,21 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Execute a notebook, the report's or another, on a study and write it as HTML into the study's folder."""
-    from study.watch.report import write_report
+    from study import api
 
-    folder = open_folder(study, out, experiment)
-    with mirrored(folder), console.status("writing the report"):
-        path = write_report(folder, notebook, figures)
-    tell({"report": path}, unwrapped(f"report: {path}"))
+    path = api.report(open_folder(study, out, experiment), notebook=notebook, figures=figures)
+    print_answer({"report": path})
     if open_it:
         webbrowser.open(path.resolve().as_uri())
 
 
 @app.command(epilog="Example: study show mine-001 12")
 def show(
-    study: Study,
-    trial: Trial,
+    study: StudyName,
+    trial: TrialNumber,
     experiment: ExperimentFile = None,
     as_json: Json = False,
-    out: Out = Path("runs"),
+    out: Out = "runs",
 ) -> None:
     """Print a trial: how it ended, its parameters, its schedule and what its replicas measured."""
     from anchoring.dopesheet import Dopesheet
@@ -78,7 +74,7 @@ def show(
     parameters = Table(title="Parameters", title_justify="left", show_header=False)
     for key, value in folder.parameters(trial).items():
         parameters.add_row(escape(key), escape(str(value)))
-    tell(
+    print_answer(
         answer,
         escape(text),
         parameters,
@@ -90,12 +86,12 @@ def show(
 
 @app.command(epilog="Example: study export mine-001 12 --to my-settings, then study train my-settings/mine-001-12.toml")
 def export(
-    study: Study,
-    trial: Trial,
+    study: StudyName,
+    trial: TrialNumber,
     to: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("."),
     experiment: ExperimentFile = None,
     as_json: Json = False,
-    out: Out = Path("runs"),
+    out: Out = "runs",
 ) -> None:
     """Write a trial's setting as a TOML and a CSV that `study train` takes."""
     from study.space.document import write_setting
@@ -103,7 +99,7 @@ def export(
     folder = open_folder(study, out, experiment)
     title = f"Trial {trial} of {folder.name}"
     path = write_setting(folder.document(trial) | {"title": title}, to, f"{folder.name}-{trial}")
-    tell({"setting": path}, unwrapped(str(path)))
+    print_answer({"setting": path}, unwrapped(str(path)))
 
 
 @app.command(epilog="Example: study spaces")
@@ -145,4 +141,4 @@ def spaces(
         ranges = str(len(names)) if names else "fixed"
         answer.append({"file": file, "title": setting.title, "ranges": names, "steps": len(setting.schedule)})
         table.add_row(escape(str(file)), escape(setting.title), ranges, f"{len(setting.schedule):,}")
-    tell(answer, table, "`study run` searches ranges; `study train` trains a fixed setting")
+    print_answer(answer, table, "`study run` searches ranges; `study train` trains a fixed setting")

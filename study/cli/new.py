@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from anchoring.errors import InputError
-from study.cli.options import Json, app, tell, unwrapped
+from study.cli.options import Json, app, print_answer, unwrapped
 
 FILES = {
     "experiment.py": "experiment.py.template",
@@ -44,7 +44,7 @@ def new(
         f"study report {name}-try --experiment {experiment} --open",
         f"python -m pytest {folder}",
     ]
-    tell(
+    print_answer(
         {"experiment": experiment, "space": space, "next": commands},
         unwrapped(f"made {folder}: the lines to change in {experiment} are marked with <-"),
         *(unwrapped(f"  {command}") for command in commands),

@@ -1,79 +1,55 @@
-"""What the commands share: the application, options of several commands, and how a study is found and reported on."""
+"""What the commands share: the application, their options, how a study is found, and how answers are printed."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from anchoring.errors import FailedError
 from study import __version__
 from study.cli.answer import as_json
-from study.cli.screen import Screen
+from study.search.plan import F, Plan, parameters, with_options
+from study.watch.screen import console
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from study.record.folder import StudyFolder
-    from study.record.mirror import Mirror
-    from study.search.plan import Plan
-    from study.space.space import Space
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-console = Screen()
-if not (console.is_terminal or "COLUMNS" in os.environ):
-    console.width = 160  # a pipe or a file is as wide as need be
+FLAGS = {"objectives": "--objective", "constraints": "--constraint", "compiled": "--compile/--no-compile"}
+"""Options that are not called as their field of the plan is."""
 
 
-def _locate(out: str | Path) -> Path:
-    """The local folder of an --out."""
-    if "://" not in str(out):
-        return Path(out)
-    from study.record.mirror import locate
-
-    return locate(str(out))
+def plan_options(names: Iterable[str] = Plan.model_fields, as_before: bool = False) -> Callable[[F], F]:
+    """Give a command that takes `**options` the plan's options of these names; with `as_before` none has a default."""
+    return with_options([_as_option(parameter, as_before) for parameter in parameters(names, as_before)])
 
 
-Out = Annotated[
-    Path, typer.Option(parser=_locate, metavar="PATH|URL", help="The folder of studies, or such as s3://bucket/prefix.")
-]
-Seeds = Annotated[int, typer.Option(min=1, max=50_000, help="Replicas, each with its own seed, that train together.")]
-Seed = Annotated[int, typer.Option(min=0, max=40_000, help="Fixes everything that is random.")]
-Steps = Annotated[
-    int | None, typer.Option(min=1, max=10_000_000, help="Stretch or shrink the schedule to so many steps.")
-]
-Rungs = Annotated[int, typer.Option(min=1, max=1000, help="How often replicas are measured and may be stopped.")]
-Compile = Annotated[
-    bool | None, typer.Option("--compile/--no-compile", help="Native training steps; by default where they pay.")
-]
-Trials = Annotated[
-    int | None,
-    typer.Option(min=1, help="How many settings to try in all: 60, or as many as before, unless --minutes are given."),
-]
-Minutes = Annotated[
-    float | None, typer.Option(min=0.01, help="How long to search; trials that run then are trained to the end.")
-]
-Limit = Annotated[
-    float | None,
-    typer.Option(min=0.01, help="Minutes a trial may take before it is ended, as failed: 60, or as before."),
-]
-Memory = Annotated[
-    float | None, typer.Option(min=0.1, help="GiB a worker may allocate; by default its share of the machine's.")
-]
-Cpus = Annotated[int, typer.Option(min=0, help="Trials at a time, one CPU each; 0 is every CPU, of all nodes.")]
-Address = Annotated[
-    str | None,
-    typer.Option(help="Run on the Ray cluster that this machine is a node of: auto, or its head's host:port."),
-]
+def _as_option(parameter: Parameter, as_before: bool) -> Parameter:
+    """A plan's option as Typer needs it."""
+    kind, field = get_args(parameter.annotation)
+    flags = [FLAGS[parameter.name]] if parameter.name in FLAGS else []
+    bounds = {"min" if side == "ge" else "max": getattr(bound, side) for bound in field.metadata
+              for side in ("ge", "le") if hasattr(bound, side)}  # fmt: skip
+    kept = as_before and parameter.name != "address"
+    shown = "as before" if kept else field.json_schema_extra["by_default"] or True
+    several = field.default == () and not as_before
+    return parameter.replace(
+        annotation=Annotated[
+            list[str] if several else kind, typer.Option(*flags, help=field.description, show_default=shown, **bounds)
+        ]
+    )
+
+
+Out = Annotated[str, typer.Option(metavar="PATH|URL", help="The folder of studies, or such as s3://bucket/prefix.")]
 ExperimentFile = Annotated[
     Path | None,
     typer.Option(
@@ -86,9 +62,7 @@ Changed = Annotated[
         "--changed-experiment", help="Go on although the experiment's code has changed since the study began."
     ),
 ]
-Top = Annotated[
-    int, typer.Option("--confirm", min=0, help="How many of the best to train again on 64 held-out seeds; 0 skips it.")
-]
+Examine = Annotated[bool, typer.Option("--examine", help="Measure the experiment's dearer metrics, too.")]
 
 
 def _known_spaces(incomplete: str) -> list[str]:
@@ -118,8 +92,10 @@ SpaceFile = Annotated[
     Path,
     typer.Argument(help="A search space: its TOML file, or the name of a shipped one.", autocompletion=_known_spaces),
 ]
-Study = Annotated[str, typer.Argument(help="A study's name, its folder, or its URL.", autocompletion=_known_studies)]
-Trial = Annotated[int, typer.Argument(min=0, help="The number of one of its trials.")]
+StudyName = Annotated[
+    str, typer.Argument(help="A study's name, its folder, or its URL.", autocompletion=_known_studies)
+]
+TrialNumber = Annotated[int, typer.Argument(min=0, help="The number of one of its trials.")]
 Json = Annotated[
     bool, typer.Option("--json", callback=_leave_stdout, help="The answer as JSON on stdout, and nothing else there.")
 ]
@@ -134,7 +110,7 @@ def _study(
     """Which settings make a model put a concept where you want it? Studies of training settings, with error bars."""
 
 
-def tell(answer: Any, *rendered: Any) -> None:
+def print_answer(answer: Any, *rendered: Any) -> None:
     """Print a command's answer: `rendered`, for a person, or with --json the `answer` as plain data."""
     if console.stderr:
         print(as_json(answer))
@@ -143,46 +119,16 @@ def tell(answer: Any, *rendered: Any) -> None:
             console.print(part)
 
 
-def choose_compiled(asked: bool | None, space: Space, plan: Plan) -> bool:
-    """Whether to compile training steps: as asked, or where it pays. Says so if it would but there is no compiler."""
-    from study.search.plan import worth_compiling
-
-    if getattr(space.experiment, "step_kinds", None) is None:
-        return False
-    wanted = worth_compiling(space, plan) if asked is None else asked
-    cannot = getattr(space.experiment, "cannot_compile", str)()
-    if wanted and cannot:
-        console.print(f"{cannot}: training runs eagerly, several times slower")
-        return False
-    return wanted
-
-
-def open_folder(study: str, out: Path, experiment: Path | None = None) -> StudyFolder:
+def open_folder(study: str, out: str, experiment: Path | None = None) -> StudyFolder:
     """A study's folder; of one that is at a URL, its working copy, brought up to date."""
     from study.record.loading import load
-    from study.record.mirror import fetch
+    from study.record.mirror import fetch, working_folder
 
     if "://" in study:
         return load(study, experiment)
-    path = Path(study) if (Path(study) / "manifest.json").is_file() else out / study
+    path = Path(study) if (Path(study) / "manifest.json").is_file() else working_folder(out) / study
     fetch(path)
     return load(path, experiment)
-
-
-@contextmanager
-def mirrored(folder: StudyFolder) -> Iterator[list[Mirror]]:
-    """Upload what is done to a study to its URL, if it has one; yields the listener that does."""
-    from study.record.mirror import Mirror, url_of
-
-    url = url_of(folder.path.parent)
-    if url is None:
-        yield []
-        return
-    with Mirror(folder, url, console) as mirror:
-        yield [mirror]
-    if mirror.failed:
-        kept = f"the study is in {folder.path}, and `study report {folder.path}` tries again"
-        raise FailedError(f"{mirror.url}: could not be uploaded ({mirror.failed}); {kept}")
 
 
 def unwrapped(text: str) -> Text:
@@ -190,12 +136,3 @@ def unwrapped(text: str) -> Text:
     from rich.text import Text
 
     return Text(text, no_wrap=True, overflow="ignore")
-
-
-def report_on(folder: StudyFolder) -> None:
-    """Write a study's report, and say where it is."""
-    from study.watch.report import write_report
-
-    with console.status("writing the report"), ThreadPoolExecutor(1) as aside:  # where Ctrl-C is not its own
-        report = aside.submit(write_report, folder).result()
-    console.print(f"report: {report}", soft_wrap=True, highlight=False)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
-from study.cli.options import Json, Out, Study, app, open_folder, tell
+from study.cli.options import Json, Out, StudyName, app, open_folder, print_answer
 
 if TYPE_CHECKING:
     from study.record.folder import StudyFolder
@@ -16,13 +15,13 @@ if TYPE_CHECKING:
 
 
 @app.command(epilog="Example: study status mine-001")
-def status(study: Study, as_json: Json = False, out: Out = Path("runs")) -> None:
+def status(study: StudyName, as_json: Json = False, out: Out = "runs") -> None:
     """Print how a study stands: how far it is, what is best so far, how long is left, and what to do next."""
     from study.watch.status import status as standing
 
     folder = open_folder(study, out)
     now = standing(folder)
-    tell(vars(now), _table(now, folder))
+    print_answer(vars(now), _table(now, folder))
 
 
 def _table(now: Status, folder: StudyFolder) -> Table:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from anchoring.errors import InputError
-from study.cli.options import ExperimentFile, SpaceFile, app, console
+from study.cli.options import ExperimentFile, SpaceFile, app
+from study.watch.screen import console
 
 
 @app.command(

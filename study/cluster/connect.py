@@ -41,6 +41,8 @@ QUIET = {
 def cluster(workers: int, address: str | None = None, packages: Iterable[Path] = ()) -> Iterator[dict[str, Any]]:
     """A context with a Ray cluster. Yields its address, and how many nodes and CPUs it has.
 
+    A Ray that this process is connected to already is used, and left running.
+
     Args:
         workers: the CPUs of a new cluster on this machine.
         address: an existing cluster to join instead, see `join`.
@@ -49,18 +51,29 @@ def cluster(workers: int, address: str | None = None, packages: Iterable[Path] =
     Raises:
         InputError: if the existing cluster cannot be joined.
     """
+    if ray.is_initialized():
+        yield _size(address)
+        return
     with tempfile.TemporaryDirectory() as empty:
         try:
             if address is None:
                 _start(workers, empty)
-            elif not ray.is_initialized():
+            else:
                 join(address, packages)
-            nodes = _nodes()
-            cpus = sum(int(node["Resources"]["CPU"]) for node in nodes)
-            yield {"address": address, "nodes": len(nodes), "cpus": cpus}
+            yield _size(address)
         finally:
             with _stderr_captured():  # Ray complains about tasks that it ends
                 ray.shutdown()
+
+
+@contextmanager
+def joined(address: str | None, packages: Iterable[Path] = ()) -> Iterator[None]:
+    """Be connected to a cluster, if there is an address, from before anything is written until all is done."""
+    if address is None or ray.is_initialized():
+        yield
+        return
+    with cluster(0, address, packages):
+        yield
 
 
 def join(address: str, packages: Iterable[Path] = ()) -> None:
@@ -164,6 +177,12 @@ def _compare(address: str) -> None:
             raise InputError(f"{where} cannot run this code: {why}") from None
         if theirs != ours:
             raise InputError(f"{where} has {_words(theirs)}, expected {_words(ours)} (install these versions)")
+
+
+def _size(address: str | None) -> dict[str, Any]:
+    nodes = _nodes()
+    cpus = sum(int(node["Resources"]["CPU"]) for node in nodes)
+    return {"address": address, "nodes": len(nodes), "cpus": cpus}
 
 
 def _nodes() -> list[dict[str, Any]]:

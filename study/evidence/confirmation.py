@@ -16,9 +16,10 @@ from anchoring.errors import FailedError, InputError
 from study.experiment import Rung
 from study.record.folder import StudyFolder, reference_files
 from study.record.writer import Writer
+from study.search.compiling import kinds_of, worth_compiling
 from study.search.examination import examined
+from study.search.goal import Goal
 from study.search.limits import limit_memory
-from study.search.plan import Plan, kinds_of, worth_compiling
 from study.search.trial import Report
 from study.space.document import without_term
 from study.space.space import Space
@@ -48,9 +49,9 @@ def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path
 
     Raises InputError if one to compare with has ranges or another concept, or is not measured as the study is.
     """
-    plan = Plan.of(folder)
+    plan = folder.plan()
     best = [
-        Candidate(f"trial {trial}", folder.space, folder.parameters(trial), trial, plan.compiled)
+        Candidate(f"trial {trial}", folder.space, folder.parameters(trial), trial, bool(plan.compiled))
         for trial in folder.best(top).trial.tolist()
     ]
     made = {kind for c in best if c.compiled for kind in kinds_of(c.space, c.setting) or ()}
@@ -65,12 +66,12 @@ def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path
         if (other := _concept(space)) != concept:
             raise InputError(f"{file}: found concept {other}, expected {concept}, the study's (--against)")
         try:
-            plan.goal(space.metrics())
+            Goal.of(plan, space.metrics())
         except InputError as error:
             raise InputError(f"{file}: is not measured as the study is (--against): {error}") from None
         kinds = kinds_of(space, space.setting()) or set()
-        pays = worth_compiling(space, replace(plan, trials=1, seeds=seeds)) or kinds <= made
-        others.append(Candidate(file.stem, space, {}, compiled=plan.compiled and pays))
+        pays = worth_compiling(space, plan.but(trials=1, seeds=seeds)) or kinds <= made
+        others.append(Candidate(file.stem, space, {}, compiled=bool(plan.compiled and pays)))
     if not best + others:
         raise InputError(f"{folder.path}: found nothing to confirm, expected --top 1 or more, or --against a setting")
     return best + others
@@ -83,7 +84,7 @@ def _concept(space: Space) -> Any:
 
 def leave_one_out(folder: StudyFolder, trial: int) -> list[Candidate]:
     """A trial as it was, and without each of the terms of its setting: what is each one good for?"""
-    whole = Candidate(f"trial {trial}", folder.space, folder.parameters(trial), trial, Plan.of(folder).compiled)
+    whole = Candidate(f"trial {trial}", folder.space, folder.parameters(trial), trial, bool(folder.plan().compiled))
     return [whole, *(replace(whole, name=f"without {t}", without=t, compiled=False) for t in _trained(whole))]
 
 
@@ -107,7 +108,7 @@ def confirm(
 
     `on_progress` is called with the numbers of finished and of all tasks. Raises FailedError if one of them fails.
     """
-    plan = Plan.of(folder)
+    plan = folder.plan()
     parts = [seeds[start : start + AT_ONCE] for start in range(0, len(seeds), AT_ONCE)]
     task = ray.remote(num_cpus=1)(_train)
     waiting = [task.remote(candidate, part, examine, plan.memory) for candidate in chosen for part in parts]

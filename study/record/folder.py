@@ -21,6 +21,7 @@ from study.record.weights import load_weights
 from study.registry import Source
 from study.search import journal
 from study.search.goal import Goal
+from study.search.plan import Plan
 from study.space.ranges import within
 from study.space.space import Space
 
@@ -101,6 +102,10 @@ class StudyFolder:
         """The study's objectives and constraints."""
         manifest = self.manifest()
         return Goal(self.metrics, tuple(manifest["objectives"]), manifest["aggregate"], tuple(manifest["constraints"]))
+
+    def plan(self) -> Plan:
+        """What the study was asked when it was started, or last continued."""
+        return Plan.of_manifest(self.manifest(), f"{self.path}: manifest.json")
 
     # Tables
 

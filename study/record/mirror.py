@@ -38,6 +38,11 @@ def locate(url: str) -> Path:
     return folder
 
 
+def working_folder(out: str | Path) -> Path:
+    """The local folder of studies: a path itself, or the one that stands for a URL."""
+    return locate(str(out)) if "://" in str(out) else Path(out)
+
+
 def url_of(out: Path) -> str | None:
     """The URL that a local folder of studies stands for, if `locate` made it."""
     made = out.parent == _working_copies() and (out / ".url").is_file()

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from anchoring.errors import InputError, first_problem
-from study.search.goal import Aggregate
+from study.search.plan import Aggregate
 
 FORMAT = 2
 """Of the folders that this version writes."""

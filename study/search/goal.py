@@ -12,8 +12,7 @@ import pandas as pd
 
 from anchoring.errors import InputError
 from study.experiment import Metric
-
-Aggregate = Literal["mean", "p10", "min", "lcb"]
+from study.search.plan import Aggregate, Plan
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,11 @@ class Goal:
             raise InputError(f"--objective: found {', '.join(self.objectives)}, expected distinct metrics")
         for text in self.constraints:
             self._check(_parse(text)[0], "--constraint")
+
+    @classmethod
+    def of(cls, plan: Plan, metrics: Mapping[str, Metric]) -> Goal:
+        """What a plan is after, among the metrics that an experiment declares. Raises InputError if they lack it."""
+        return cls(metrics, plan.objectives, plan.aggregate, plan.constraints)
 
     @property
     def first(self) -> Metric:

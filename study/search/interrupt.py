@@ -7,15 +7,23 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import current_thread, main_thread
 from typing import NoReturn
+
+from study.watch.screen import console
 
 
 @contextmanager
 def interruptible(stop: Callable[[], None] | None = None) -> Iterator[None]:
     """A context in which the first Ctrl-C calls `stop`, or raises KeyboardInterrupt.
 
-    The next Ctrl-C, in the context or after it, ends the process with exit code 130.
+    The next Ctrl-C, in the context or after it, ends the process with exit code 130. In a notebook it raises
+    KeyboardInterrupt instead, so the kernel lives on. Outside the main thread, the only one that gets signals, nothing
+    changes.
     """
+    if current_thread() is not main_thread():
+        yield
+        return
 
     def first(*_: object) -> None:
         signal.signal(signal.SIGINT, leave)
@@ -24,6 +32,8 @@ def interruptible(stop: Callable[[], None] | None = None) -> Iterator[None]:
         stop()
 
     def leave(*_: object) -> NoReturn:
+        if console.is_jupyter:
+            raise KeyboardInterrupt
         if os.isatty(1):
             os.write(1, b"\x1b[?25h\n")  # a live view hides the cursor
         os._exit(130)

@@ -1,85 +1,138 @@
-"""What is asked of a study, and the new folder in which that is written down."""
+"""The options of a study: one object, which the command line, the Python functions and the manifest share."""
 
 from __future__ import annotations
 
-import importlib.metadata
+import inspect
 import os
-import platform
-import re
-import subprocess
-import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from anchoring.errors import InputError, first_problem
-from study.experiment import Metric
-from study.record.folder import StudyFolder, recorded
-from study.record.untrusted import FORMAT
-from study.record.writer import Writer
-from study.registry import DEFAULT
-from study.search.goal import Aggregate, Goal
-from study.space.space import Space
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+Aggregate = Literal["mean", "p10", "min", "lcb"]
 SamplerName = Literal["tpe", "gp", "cmaes", "random", "qmc"]
 SchedulerName = Literal["asha", "hyperband", "median", "none"]
 
+DEFAULT_TRIALS = 60
+
+HELD_OUT = 64
+"""Seeds on which a study is confirmed."""
+
 SEEDS_APART = 100_000
-"""Replica seeds of studies with neighbouring `--seed`s are this far apart. A search uses the first half of them, and
-its confirmation the second."""
+"""Distance between the replica seeds of studies with neighbouring `seed`s. A search uses the first half of them, its
+confirmation the second."""
 
-WORTH_COMPILING = 20_000
-"""So many replica-steps take as much longer eagerly as it takes to compile a step."""
+MAY_CHANGE = (
+    *("trials", "minutes", "cpus", "address", "limit", "memory"),
+    *("confirm", "wandb", "tensorboard"),
+)
+"""Options that may differ when a study is continued: they say how much is run and where, not what is searched."""
 
-EAGER_SPEED = 9_000
-"""Replica-steps a second of one worker, roughly."""
+TRAINED_ONCE = ("seeds", "seed", "steps", "rungs", "compiled")
+"""Options that matter to a fixed setting, which is trained without a search."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a person asks of a study, besides its space."""
+def _option(description: str, by_default: str = "", **bounds: Any) -> Any:
+    """A field of a plan: what its option means, its default in words if None does not say it, and its bounds."""
+    return Field(description=description, json_schema_extra={"by_default": by_default}, **bounds)
 
-    trials: int | None = 60  # or as many as the minutes allow
-    minutes: float | None = None
-    seeds: int = 16
-    seed: int = 0
-    cpus: int = 0  # all of them
-    address: str | None = None  # of a Ray cluster; without, a Ray of its own on this machine
-    rungs: int = 10
-    steps: int | None = None  # the schedule's own
-    sampler: SamplerName = "tpe"
-    scheduler: SchedulerName = "asha"
-    audit: float = 0.0  # share of the trials to be stopped that run on
-    objectives: tuple[str, ...] = ()  # the first metric that the experiment declares
-    aggregate: Aggregate = "mean"
-    constraints: tuple[str, ...] = ()
-    compiled: bool = False
-    limit: float = 60.0  # minutes a trial may take
-    memory: float | None = None  # GiB a worker may allocate, or its share of the machine
 
-    def __post_init__(self) -> None:
-        if self.minutes is not None and not 0 < self.minutes < 1_000_000:  # nan, too, is not
-            raise InputError(f"--minutes: found {self.minutes}, expected a number of minutes")
-        if not 0 <= self.audit <= 1:
-            raise InputError(f"--audit: found {self.audit}, expected a share from 0 to 1")
+class Plan(BaseModel):
+    """What a person asks of a study, besides its space.
+
+    Its fields are the options of `study run` and the keyword arguments of `study.run`.
+
+    Raises:
+        InputError: if an option is unknown or not in its range.
+
+    Example:
+        >>> Plan(minutes=5, seeds=32).trials is None
+        True
+        >>> Plan(seeds=0)
+        Traceback (most recent call last):
+        ...
+        anchoring.errors.InputError: --seeds: found 0, expected greater than or equal to 1
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trials: Annotated[int | None, _option("Settings to try in all.", "60, unless minutes are given", ge=1)] = None
+    minutes: Annotated[
+        float | None, _option("How long to search; trials that run then are trained to the end.", ge=0.01, lt=1_000_000)
+    ] = None
+    seeds: Annotated[int, _option("Replicas, each with its own seed, that train together.", ge=1, le=50_000)] = 16
+    cpus: Annotated[int, _option("Trials at a time, one CPU each; 0 is every CPU, of all nodes.", ge=0)] = 0
+    address: Annotated[
+        str | None,
+        _option(
+            "Run on the Ray cluster that this machine is a node of: auto, or its head's host:port.",
+            "a Ray of its own on this machine",
+        ),
+    ] = None
+    seed: Annotated[int, _option("Fixes everything that is random.", ge=0, le=40_000)] = 0
+    steps: Annotated[
+        int | None, _option("Stretch or shrink the schedule to so many steps.", "its own", ge=1, le=10_000_000)
+    ] = None
+    rungs: Annotated[int, _option("How often replicas are measured and may be stopped.", ge=1, le=1000)] = 10
+    objectives: Annotated[
+        tuple[str, ...],
+        _option("The metric to search for; several make a Pareto front.", "the first that the experiment declares"),
+    ] = ()
+    aggregate: Annotated[
+        Aggregate, _option("A trial's value, over its replicas; lcb: the mean's lower confidence bound.")
+    ] = "mean"
+    constraints: Annotated[
+        tuple[str, ...], _option("What an answer must keep, such as 'utility >= 0.99'; there may be several.")
+    ] = ()
+    sampler: Annotated[SamplerName, _option("What proposes settings.")] = "tpe"
+    scheduler: Annotated[SchedulerName, _option("What stops hopeless trials early.")] = "asha"
+    audit: Annotated[
+        float, _option("Share of the trials to be stopped that run on, to see what was lost.", ge=0, le=1)
+    ] = 0.0
+    confirm: Annotated[
+        int, _option(f"How many of the best to train again on {HELD_OUT} held-out seeds; 0 skips it.", ge=0)
+    ] = 3
+    compiled: Annotated[bool | None, _option("Native training steps.", "where they pay")] = None
+    limit: Annotated[float, _option("Minutes a trial may take before it is ended, as failed.", ge=0.01)] = 60.0
+    memory: Annotated[float | None, _option("GiB a worker may allocate.", "its share of the machine's", ge=0.1)] = None
+    wandb: Annotated[
+        Literal["study", "trials"],
+        _option(
+            "What has a W&B run: the study, or each of its trials as well. Offline; WANDB_MODE=online sends them, "
+            "WANDB_MODE=disabled makes none."
+        ),
+    ] = "study"
+    tensorboard: Annotated[bool, _option("Write each trial's curves into the study's folder tensorboard/.")] = False
+
+    def __init__(self, **options: Any) -> None:
+        if options.get("trials") is None and options.get("minutes") is None:
+            options["trials"] = DEFAULT_TRIALS
+        try:
+            super().__init__(**options)
+        except ValidationError as error:
+            raise InputError(f"--{_problem(error)}") from None
 
     @classmethod
-    def of(cls, folder: StudyFolder) -> Plan:
+    def of_manifest(cls, manifest: Mapping[str, Any], where: str) -> Self:
         """The plan that a study was started, or last continued, with."""
-        names = {field.name for field in fields(cls)}
-        known: dict[str, Any] = {key: value for key, value in folder.manifest().items() if key in names}
+        known = {key: value for key, value in manifest.items() if key in cls.model_fields}
         try:
-            return TypeAdapter(cls).validate_python(known)
-        except ValidationError as error:
-            raise InputError(f"{folder.path / 'manifest.json'}: {first_problem(error)}") from None
+            return cls(**known)
+        except InputError as error:
+            raise InputError(f"{where}: {str(error).removeprefix('--')}") from None
 
-    def goal(self, metrics: Mapping[str, Metric]) -> Goal:
-        """What is searched for, among the metrics that an experiment declares. Raises InputError if they lack it."""
-        return Goal(metrics, self.objectives, self.aggregate, self.constraints)
+    def but(self, **options: Any) -> Self:
+        """The plan with other options, of which None keeps what the plan has.
+
+        Example:
+            >>> Plan(trials=20).but(trials=40, cpus=None).trials
+            40
+        """
+        return type(self)(**dict(self) | {name: value for name, value in options.items() if value is not None})
 
     @property
     def replica_seeds(self) -> list[int]:
@@ -103,118 +156,40 @@ class Plan:
         return self.cpus or None if self.address else self.workers
 
 
-def kinds_of(space: Space, setting: Any) -> set[str] | None:
-    """The kinds of native code that a setting's training runs; None if its experiment has no native code."""
-    step_kinds = getattr(space.experiment, "step_kinds", None)
-    return None if step_kinds is None else set(step_kinds(setting))
+def _problem(error: ValidationError) -> str:
+    """The first thing that is wrong with options, in one line."""
+    first = error.errors()[0]
+    if first["type"] == "extra_forbidden":
+        return f"{first['loc'][0]}: unknown option, expected one of {', '.join(Plan.model_fields)}"
+    return first_problem(error)
 
 
-def worth_compiling(space: Space, plan: Plan) -> bool:
-    """Whether the plan's trainings end sooner with compiled steps, even if those are yet to be made.
+def parameters(names: Iterable[str] = Plan.model_fields, as_before: bool = False) -> list[inspect.Parameter]:
+    """Options of a plan as keyword arguments of a function, with their types, help and defaults.
 
-    They do unless they are short, or different settings take different kinds of step, each to be compiled. Without
-    native code there is nothing to compile.
+    `as_before` makes None the default of all, for a study that goes on with the plan that it has.
     """
-    kinds: set[str] = set()
-    points = steps = new = 0
-    for point in space.corners():
-        setting = space.setting(point)
-        if (found := kinds_of(space, setting)) is None:
-            return False
-        points, steps, new = points + 1, len(setting.schedule), new + (not found <= kinds)
-        kinds |= found
-    trials = plan.trials or (plan.minutes or 0) * 60 * EAGER_SPEED * plan.workers / (plan.seeds * steps)
-    few = new <= max(1, points / 2)
-    return few and trials * plan.seeds * steps >= WORTH_COMPILING * len(kinds)
+    fields = {name: Plan.model_fields[name] for name in names}
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None if as_before else field.default,
+            annotation=Annotated[field.annotation | None if as_before else field.annotation, field],  # type: ignore[operator]
+        )
+        for name, field in fields.items()
+    ]
 
 
-def create(space: Space, plan: Plan, path: Path) -> StudyFolder:
-    """Make the folder of a new study. Raises InputError if it exists or cannot be made, or on a wrong goal."""
-    metrics = space.metrics()
-    plan = replace(plan, objectives=plan.goal(metrics).objectives)
-    manifest = {
-        "format": FORMAT,
-        "space": str(space.file),
-        "replica_seeds": plan.replica_seeds,
-        **_now(plan),
-        **asdict(plan),
-        "experiment": space.source.record,
-        "metrics": recorded(metrics),
-    }
-    return StudyFolder(Writer.create(path, space, manifest).path, space.source if space.source.file else None)
+def with_options(more: Sequence[inspect.Parameter]) -> Callable[[F], F]:
+    """Show `more` in the signature of a function that takes them as `**options`: in its help and in completion."""
 
+    def shown(function: F) -> F:
+        signature = inspect.signature(function, eval_str=True)
+        own = signature.parameters.values()
+        first = [p for p in own if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+        last = [p for p in own if p.kind is inspect.Parameter.KEYWORD_ONLY]
+        function.__signature__ = signature.replace(parameters=[*first, *more, *last])  # type: ignore[attr-defined]
+        return function
 
-def continued(folder: StudyFolder, space: Space, plan: Plan) -> Plan:
-    """The plan to go on with in a study's folder. Raises InputError if that was another kind of search."""
-    path = folder.path
-    before = Plan.of(folder)
-    if folder.source.name not in (space.source.name, DEFAULT):
-        found = f"is a study of experiment {folder.source.name!r}"
-        raise InputError(f"{path}: {found}, expected {space.source.name!r}, the space's, or a new name (--name)")
-    now = replace(plan, compiled=before.compiled, objectives=plan.goal(space.metrics()).objectives)
-    read, written = folder.space.template["schedule"]["rows"], space.template["schedule"]["rows"]
-    if (folder.path / "study.toml").read_bytes() != space.file.read_bytes() or read != written:
-        raise InputError(f"{path}: a study of another space has this name, expected a new name (--name)")
-    may_change = ("trials", "minutes", "cpus", "address", "limit", "memory")
-    fixed = [field.name for field in fields(Plan) if field.name not in may_change]
-    if changed := [name for name in fixed if getattr(before, name) != getattr(now, name)]:
-        raise InputError(f"{path}: a study with other {', '.join(changed)} has this name, expected a new name (--name)")
-    if plan.trials is not None and plan.trials <= len(folder.trials()):
-        raise InputError(f"{path}: has {len(folder.trials())} trials, expected more (--trials) or a new name (--name)")
-    return now
-
-
-def extend(folder: StudyFolder, plan: Plan) -> None:
-    """Write down that a study is continued, with a plan of more trials or minutes; keep how it was before."""
-    before = {key: folder.manifest().get(key) for key in ("started", "command", "commit", "trials", "minutes")}
-    history = [*folder.manifest().get("history", []), before]
-    _write(folder, {**folder.manifest(), **_now(plan), **asdict(plan), "history": history})
-
-
-def expect_same_experiment(folder: StudyFolder, changed: bool = False) -> None:
-    """See that a study's experiment is here, and still has the code that the study was made with.
-
-    Raises InputError if not, unless it may have `changed`: then the manifest records the new code, and in its history
-    the one before. A study of version 0.1 does not say what code it was made with.
-    """
-    source, before = folder.source, folder.manifest().get("experiment")
-    _ = folder.experiment  # says that it is not here
-    if before is None or before["digest"] == source.digest:
-        return
-    if not changed:
-        found = f"experiment {source.name} has changed since (digest {source.digest[:12]})"
-        expected = f"that of {folder.manifest()['started']} ({before['digest'][:12]})"
-        raise InputError(f"{folder.path}: {found}, expected {expected}; --changed-experiment goes on with the new one")
-    history = [*folder.manifest().get("history", []), {"started": folder.manifest()["started"], "experiment": before}]
-    _write(folder, {**folder.manifest(), "experiment": source.record, "history": history})
-
-
-def _write(folder: StudyFolder, manifest: dict[str, Any]) -> None:
-    Writer(folder.path).write_manifest(manifest)
-
-
-def _now(plan: Plan) -> dict[str, Any]:
-    """What there is to know about this process and machine."""
-    packages = ("torch", "ray", "lightning", "optuna", "numpy", "pandas")
-    return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": ["study", *(re.sub("://.*@", "://***@", argument) for argument in sys.argv[1:])],
-        "commit": _commit(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-        "machine": {"python": platform.python_version(), "system": platform.platform(), "cpus": os.cpu_count()},
-        "workers": plan.at_once,
-    }
-
-
-def _commit() -> str | None:
-    """The commit of the code that runs, with a + if it was changed since."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    return shown

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import optuna
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from study.experiment import Rung
@@ -21,35 +20,29 @@ from study.search.goal import Goal
 from study.search.plan import Plan
 from study.search.trial import Report, TrialRecord
 from study.space.space import Space
+from study.watch.screen import Screen
 
 
-def train_once(space: Space, plan: Plan, goal: Goal, console: Console, examine: bool) -> list[Report]:
+def train_once(space: Space, plan: Plan, goal: Goal, screen: Screen, examine: bool) -> list[Report]:
     """Train a space without ranges and return its reports, the last with the experiment's examination if asked for."""
-    torch.set_num_threads(1)  # as in a study's workers, so that a replayed trial is the same to the last bit
     experiment, setting = space.experiment, space.setting()
     start = time.perf_counter()
     reports: list[Report] = []
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f} steps"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
-        task = progress.add_task(f"training {plan.seeds} replicas", total=len(setting.schedule))
+    title = f"training {plan.seeds} replicas"
+    with _one_thread(), screen.progress(title, len(setting.schedule), "steps") as update:
 
         def on_rung(rung: Rung, model: nn.Module) -> None:
             report = Report.of(rung, model, plan.replica_seeds, time.perf_counter() - start, experiment, setting)
             reports.append(report)
             so_far = f"{goal.objectives[0]} {goal.values(report.replicas)[0]:.3f}"
-            progress.update(task, completed=rung.step, description=f"training {plan.seeds} replicas, {so_far}")
+            update(completed=rung.step, description=f"{title}, {so_far}")
 
         with space.source.located(str(space.file)) if space.source.file else nullcontext():
             model = experiment.train(
-                setting, plan.replica_seeds, rungs=plan.rungs, compiled=plan.compiled, on_rung=on_rung
+                setting, plan.replica_seeds, rungs=plan.rungs, compiled=bool(plan.compiled), on_rung=on_rung
             )
             if examine:
-                progress.update(task, description=f"examining {plan.seeds} replicas")
+                update(description=f"examining {plan.seeds} replicas")
                 last = reports[-1].replicas
                 more = examined(experiment, model, setting, plan.replica_seeds, last.diverged.to_numpy())
                 reports[-1] = replace(reports[-1], replicas=last.assign(**more))
@@ -64,3 +57,14 @@ def keep(reports: list[Report], folder: StudyFolder) -> None:
         trial.add(report)
     Recorder(folder.path, []).record(trial)
     trial.finish(search)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """PyTorch on one thread, as in a study's workers, so that a replayed trial is the same to the last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -41,7 +41,7 @@ def run_trial(config: dict[str, Any], space: Space, plan: Plan, goal: Goal) -> N
     try:
         limit_memory(plan.memory, plan.at_once)
         experiment, setting = space.experiment, space.setting(config["parameters"])
-        experiment.train(setting, seeds, rungs=plan.rungs, compiled=plan.compiled, on_rung=on_rung)
+        experiment.train(setting, seeds, rungs=plan.rungs, compiled=bool(plan.compiled), on_rung=on_rung)
     except _DivergedError:
         pass
     except Exception as error:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
+from contextlib import ExitStack
 from datetime import timedelta
 from types import TracebackType
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -19,6 +19,7 @@ from study.record.trial_state import TrialState
 from study.search.goal import Goal
 from study.search.plan import Plan
 from study.search.trial import Report, Row
+from study.watch.screen import Screen
 
 STYLES = {
     TrialState.COMPLETE: "green",
@@ -29,10 +30,13 @@ STYLES = {
 
 
 class StudyView:
-    """A live view on a terminal; elsewhere a line for the start and one for each trial that is the best so far."""
+    """How a search goes, while it goes: a live view on a terminal and in a notebook.
 
-    def __init__(self, console: Console, title: str, plan: Plan, goal: Goal, past: int = 0, best: Row | None = None):
-        self._console = console
+    Elsewhere it is lines: one for the start, one for each trial that is the best so far, and one every 25 seconds.
+    """
+
+    def __init__(self, screen: Screen, title: str, plan: Plan, goal: Goal, past: int = 0, best: Row | None = None):
+        self._screen = screen
         self._title = title
         self._goal = goal
         self._trials = None if plan.trials is None else plan.trials - past
@@ -41,18 +45,17 @@ class StudyView:
         self._start = time.monotonic()
         self._states: Counter[str] = Counter()
         self._best_row = best
-        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
+        self._shown = ExitStack()
 
     def __enter__(self) -> StudyView:
-        if self._console.is_interactive:
-            self._live.start()
-        else:
-            self._console.print(self._title, markup=False, highlight=False)
+        if not self._screen.is_live:
+            self._screen.print(self._title, markup=False, highlight=False)
+        self._shown.enter_context(self._screen.following(self._render, self._line))
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._live.stop()
-        self._console.print(f"{self._counts()} in {clock(time.monotonic() - self._start)}", highlight=False)
+        self._shown.close()
+        self._screen.print(f"{self._counts()} in {clock(time.monotonic() - self._start)}", highlight=False)
 
     def started(self, trial: int) -> None:
         """A trial has begun, perhaps anew."""
@@ -65,11 +68,11 @@ class StudyView:
         """A trial has ended."""
         self._states[row["state"]] += 1
         if row["state"] == TrialState.FAILED:
-            self._console.print(Text(f"trial {row['trial']} failed: {row['reason']}", style="logging.level.error"))
+            self._screen.print(Text(f"trial {row['trial']} failed: {row['reason']}", style="logging.level.error"))
         if row["state"] == TrialState.COMPLETE and row["feasible"] and self._is_best(row):
             self._best_row = row
-            if not self._console.is_interactive:
-                self._console.print(f"{self._of()}: {best_text(row, self._goal)}", highlight=False)
+            if not self._screen.is_live:
+                self._screen.print(f"{self._of()}: {best_text(row, self._goal)}", highlight=False)
 
     def _is_best(self, row: Row) -> bool:
         return self._goal.better(row["value"], self._best_row["value"] if self._best_row else None)
@@ -79,11 +82,19 @@ class StudyView:
         return self._states.total()
 
     def _counts(self) -> str:
-        counts = [f"{self._states[state]} {state}" for state in TrialState]
-        return f"{self._of()}: " + ", ".join(c for c in counts if not c.startswith("0 "))
+        counts = [f"{self._states[state]} {state.shown}" for state in TrialState if self._states[state]]
+        return f"{self._of()}: {', '.join(counts) or 'none has ended'}"
 
     def _of(self) -> str:
         return f"{self._done} trials" if self._trials is None else f"{self._done}/{self._trials} trials"
+
+    def _line(self) -> str:
+        """How far it is, for a pipe or a log."""
+        elapsed = time.monotonic() - self._start
+        _, seconds = self._left(elapsed)
+        left = "" if math.isnan(seconds) else f", about {clock(seconds)} left"
+        best = f"; best so far: {best_text(self._best_row, self._goal)}" if self._best_row else ""
+        return f"{self._counts()} after {clock(elapsed)}{left}{best}"
 
     def _left(self, elapsed: float) -> tuple[float, float]:
         """The share that is done and the seconds left, by the trials or by the minutes, whichever end comes first."""

@@ -56,7 +56,7 @@ class Status:
 def status(folder: StudyFolder, now: float | None = None) -> Status:
     """The status of a study at the time `now`, in seconds since the epoch."""
     now = now or time.time()
-    plan, trials = Plan.of(folder), folder.trials()
+    plan, trials = folder.plan(), folder.trials()
     in_optuna = folder.optuna().get_trials(deepcopy=False) if (folder.path / "optuna.journal").is_file() else []
     unfinished = sum(not trial.state.is_finished() for trial in in_optuna)
     running = sum(trial.state is OptunaState.RUNNING for trial in in_optuna)
@@ -90,7 +90,7 @@ def started(folder: StudyFolder) -> float:
 
 def minutes_left(folder: StudyFolder) -> float | None:
     """The minutes that the study had left when its last trial ended, at least 1. None if it has no limit of minutes."""
-    minutes = Plan.of(folder).minutes
+    minutes = folder.plan().minutes
     trials = folder.path / "trials.parquet"
     if minutes is None or not trials.is_file():
         return minutes

@@ -21,7 +21,7 @@ def test_held_out_seeds_are_no_searchs(hue):
     held_out = [plan.held_out_seeds(50_000) for plan in plans]
     assert not searched & {seed for seeds in held_out for seed in seeds}
     assert held_out[0][-1] < SEEDS_APART
-    assert set(hue.confirmation().seed) == set(Plan.of(hue).held_out_seeds(64))
+    assert set(hue.confirmation().seed) == set(hue.plan().held_out_seeds(64))
     assert not set(hue.confirmation().seed) & set(hue.seeds())
 
 

@@ -11,7 +11,6 @@ import pickle
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import jinja2
@@ -32,7 +31,6 @@ from anchoring import InputError
 from study import cli
 from study.record.recovery import reconcile
 from study.record.untrusted import expect_plain_state
-from study.search.plan import Plan
 from study.search.run import run
 
 TITLE = '<script>alert(1)</script> [bold]x[/bold] <img src="http://evil.example/x.png"> __import__("os")'
@@ -209,7 +207,7 @@ def test_a_state_of_cmaes_that_is_more_than_arrays_is_refused(copied, canary, ke
     folder = study.load(copied)
     folder.optuna().add_trial(state(pickle.dumps(Payload(canary))[:keep]))
     with pytest.raises(InputError, match=r"optuna\.journal: trial 14: the state of CMA-ES .*expected arrays"):
-        run(replace(Plan.of(folder), sampler="cmaes"), folder, [])
+        run(folder.plan().but(sampler="cmaes"), folder, [])
     assert not canary.exists()
 
 
@@ -322,7 +320,7 @@ def test_a_plan_of_wrong_types(copied, key):
     path = copied / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), key: "__import__('os')"}))
     with pytest.raises(InputError, match=rf"manifest\.json: {key}: found"):
-        Plan.of(study.load(copied))
+        study.load(copied).plan()
 
 
 def test_parameters_out_of_their_ranges(copied):

@@ -12,7 +12,8 @@ import pytest
 
 from anchoring import InputError
 from study.record.lock import driving
-from study.search.plan import Plan, create
+from study.record.manifest import create
+from study.search.plan import Plan
 from study.space.space import Space
 
 WORK = """

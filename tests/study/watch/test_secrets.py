@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from study.search.plan import Plan, create
+from study.record.manifest import create
+from study.search.plan import Plan
 from study.space.space import Space
 from tests.conftest import SECRETS
 

@@ -1,0 +1,269 @@
+"""What a notebook or a script calls: run, resume, confirm, train and report. The command line calls these, too.
+
+Each shows its progress (on a terminal, in a notebook, as lines in a log) and returns the study. `console.quiet = True`
+of `study.watch.screen` silences them. A study starts a Ray of its own on this machine and ends it; a Ray that the
+process is connected to already is used and left running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from anchoring.errors import FailedError, InputError
+from study.cluster.connect import cluster, joined
+from study.driving import confirm_on, decide_compiled, drive, mirrored, train_again, write
+from study.evidence.confirmation import candidates
+from study.evidence.confirmation import leave_one_out as without_each_term
+from study.evidence.ranking import ranking
+from study.record import lock
+from study.record.folder import StudyFolder
+from study.record.loading import load
+from study.record.manifest import create, expect_same_experiment, expect_same_search
+from study.record.mirror import fetch, names, working_folder
+from study.record.writer import new_path
+from study.search.examination import expect_examination
+from study.search.goal import Goal
+from study.search.plan import HELD_OUT, MAY_CHANGE, TRAINED_ONCE, Plan, parameters, with_options
+from study.search.rehearsal import rehearse
+from study.search.samplers import sampler
+from study.search.single import keep, train_once
+from study.space.space import Space
+from study.watch import summary
+from study.watch.screen import console
+from study.watch.status import minutes_left
+
+
+@with_options(parameters())
+def run(
+    space: str | Path,
+    *,
+    name: str = "",
+    out: str | Path = "runs",
+    experiment: str | Path | None = None,
+    changed_experiment: bool = False,
+    **options: Any,
+) -> StudyFolder:
+    """Search a space for the settings that isolate a concept best, confirm them on held-out seeds, and write a report.
+
+    A study of this name that searches the same space the same way is continued, if more is asked of it.
+
+    Args:
+        space: a search space: its TOML file, or the name of a shipped one.
+        name: the study's name; by default the space's, numbered.
+        out: the folder of studies, or a URL such as s3://bucket/prefix.
+        experiment: a Python file that holds the experiment, if it is not installed. It is executed.
+        changed_experiment: go on although the experiment's code has changed since the study began.
+        options: the fields of `study.Plan`.
+
+    Returns:
+        The study: what is on disk, to be read. Nothing is lost if this is interrupted; `resume` goes on.
+
+    Raises:
+        InputError: if what is asked cannot be done, before anything is written.
+        FailedError: if the search is interrupted, finds no answer, or cannot be written.
+
+    Example:
+        ```python
+        import study
+
+        found = study.run("hue", trials=20, seeds=8)
+        found.answer()  # the best confirmed setting
+        ```
+    """
+    plan = Plan(**options)
+    place = working_folder(out)
+    wanted = Space.read(space, plan.steps, experiment)
+    if not wanted.distributions:
+        raise InputError(f"{space}: found no range, expected one to search (`study train` trains a fixed setting)")
+    plan = plan.but(objectives=Goal.of(plan, wanted.metrics()).objectives)
+    sampler(plan, 0)  # raises InputError if it cannot do what is asked
+    if wanted.source.file:
+        rehearse(wanted)
+    with joined(plan.address, wanted.source.packages()):
+        elsewhere = names(place)
+        if name in elsewhere:
+            fetch(place / name)
+        known = bool(name) and (place / name).exists()
+        if known:
+            folder = load(place / name, experiment and wanted.source)
+            expect_same_search(folder, wanted, plan)
+            plan = plan.but(compiled=bool(folder.plan().compiled))
+        else:
+            plan = decide_compiled(plan, wanted)
+            folder = create(wanted, plan, new_path(place, name, wanted.file.stem, elsewhere))
+        drive(folder, plan, known, changed_experiment)
+    return folder
+
+
+@with_options(parameters(MAY_CHANGE, as_before=True))
+def resume(
+    study: StudyFolder | str | Path,
+    *,
+    experiment: str | Path | None = None,
+    changed_experiment: bool = False,
+    **options: Any,
+) -> StudyFolder:
+    """Go on with a study that was interrupted, or that is to have more trials. No trial that has ended is repeated.
+
+    Args:
+        study: the study, its folder, or its URL.
+        experiment: a Python file that holds the experiment, if it is not installed. It is executed.
+        changed_experiment: go on although the experiment's code has changed since the study began.
+        options: those of `run` that may change; by default they are as before. `trials` is how many in all.
+
+    Returns:
+        The study.
+
+    Raises:
+        InputError: if the study cannot be continued so.
+        FailedError: as `run` does.
+    """
+    folder = _open(study, experiment)
+    before, trials, minutes = folder.plan(), options.get("trials"), options.get("minutes")
+    if trials is not None and trials < (done := len(folder.trials())):
+        raise InputError(f"{folder.path}: has {done} trials, expected more (--trials)")
+    if trials is None and minutes is None:
+        budget = {"trials": before.trials, "minutes": minutes_left(folder)}
+    else:
+        budget = {"trials": trials, "minutes": minutes}
+    kept = before.but(**{name: value for name, value in options.items() if name not in budget})
+    plan = Plan(**dict(kept) | {"address": options.get("address")} | budget)
+    _ = folder.experiment  # raises InputError if it is not here
+    with joined(plan.address, folder.source.packages()):
+        drive(folder, plan, True, changed_experiment)
+    return folder
+
+
+def confirm(
+    study: StudyFolder | str | Path,
+    *,
+    top: int = 3,
+    seeds: int = HELD_OUT,
+    against: Sequence[str | Path] | None = None,
+    examine: bool = False,
+    leave_one_out: bool = False,
+    cpus: int = 0,
+    address: str | None = None,
+    experiment: str | Path | None = None,
+    changed_experiment: bool = False,
+) -> StudyFolder:
+    """Train a study's best settings again on held-out seeds, beside the settings to compare them with.
+
+    Args:
+        study: the study, its folder, or its URL.
+        top: how many of the best settings.
+        seeds: how many seeds that no search has seen.
+        against: fixed settings to compare with; by default the references of the experiment.
+        examine: measure the experiment's dearer metrics, too.
+        leave_one_out: train the best of them without each of its terms, too.
+        cpus: trainings at a time; 0 is every CPU.
+        address: of a Ray cluster that this machine is a node of.
+        experiment: a Python file that holds the experiment, if it is not installed. It is executed.
+        changed_experiment: go on although the experiment's code has changed since the study began.
+
+    Returns:
+        The study, whose `confirmation()` and `answer()` are new.
+
+    Raises:
+        InputError: if there is nothing to confirm, or a setting to compare with does not fit the study.
+        FailedError: if a training fails.
+    """
+    folder = _open(study, experiment)
+    _ = folder.experiment  # raises InputError if it is not here
+    if folder.best().empty:
+        raise InputError(f"{folder.path}: found no {folder.goal.answer}, expected at least one to confirm")
+    if examine:
+        expect_examination(folder.experiment)
+    chosen = candidates(folder, top, seeds, None if against is None else [Path(file) for file in against])
+    plan = folder.plan().but(cpus=cpus)
+    with lock.driving(folder.path), mirrored(folder):
+        expect_same_experiment(folder, changed_experiment)
+        with cluster(plan.workers, address, folder.source.packages()):
+            confirm_on(folder, chosen, seeds, examine)
+            best = ranking(folder.confirmation(), folder).trial.dropna().head(1)
+            for trial in best if leave_one_out else ():
+                train_again(folder, without_each_term(folder, int(trial)), seeds, "leave-one-out.parquet")
+                console.print(summary.worths(folder))
+        write(folder)
+    return folder
+
+
+@with_options(parameters(TRAINED_ONCE))
+def train(
+    setting: str | Path,
+    *,
+    examine: bool = False,
+    name: str = "",
+    out: str | Path = "runs",
+    experiment: str | Path | None = None,
+    **options: Any,
+) -> StudyFolder:
+    """Train a fixed setting on many seeds at once, here and without Ray, and ablate it.
+
+    Args:
+        setting: a setting without ranges: its TOML file, or the name of a shipped one.
+        examine: measure the experiment's dearer metrics, too.
+        name: the study's name; by default the setting's, numbered.
+        out: the folder of studies, or a URL such as s3://bucket/prefix.
+        experiment: a Python file that holds the experiment, if it is not installed. It is executed.
+        options: seeds, seed, steps, rungs and compiled, as of `study.Plan`.
+
+    Returns:
+        A study of one trial.
+
+    Raises:
+        InputError: if the setting has ranges, or something else is wrong with what is asked.
+        FailedError: if the training fails.
+    """
+    plan = Plan(trials=1, cpus=1, confirm=0, **options)
+    place = working_folder(out)
+    space = Space.read(setting, plan.steps, experiment)
+    if space.distributions:
+        ranges = ", ".join(space.distributions)
+        raise InputError(f"{setting}: found ranges ({ranges}), expected a fixed setting (`study run` searches ranges)")
+    if examine:
+        expect_examination(space.experiment)
+    goal = Goal.of(plan, space.metrics())
+    path = new_path(place, name, space.file.stem, names(place))
+    plan = decide_compiled(plan, space)
+    try:
+        reports = train_once(space, plan, goal, console, examine)
+    except (MemoryError, RuntimeError, ValueError) as error:
+        raise FailedError(f"{setting}: {type(error).__name__}: {error}") from error
+    folder = create(space, plan, path)
+    with mirrored(folder):
+        keep(reports, folder)
+    return folder
+
+
+def report(
+    study: StudyFolder | str | Path,
+    *,
+    notebook: str = "report",
+    figures: Path | None = None,
+    experiment: str | Path | None = None,
+) -> Path:
+    """Execute a notebook, the report's or another, on a study and write it as HTML into the study's folder.
+
+    Args:
+        study: the study, its folder, or its URL.
+        notebook: report, early-stopping, controls, experiment, or a notebook's file.
+        figures: a folder that gets the figures, too, each as SVG and PDF.
+        experiment: a Python file that holds the experiment, if it is not installed. It is executed.
+
+    Returns:
+        The page's file.
+
+    Raises:
+        InputError: if there is nothing to report, or no such notebook.
+        FailedError: if the notebook cannot be executed.
+    """
+    folder = _open(study, experiment)
+    with mirrored(folder):
+        return write(folder, notebook, figures)
+
+
+def _open(study: StudyFolder | str | Path, experiment: str | Path | None) -> StudyFolder:
+    return study if isinstance(study, StudyFolder) else load(study, experiment)

@@ -1,0 +1,117 @@
+"""How a study is driven: held, searched, confirmed, reported, and uploaded if it has a URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from anchoring.errors import FailedError
+from study.cluster.connect import cluster
+from study.evidence.confirmation import Candidate, candidates, confirm
+from study.record import lock
+from study.record.folder import StudyFolder
+from study.record.manifest import expect_same_experiment, extend
+from study.record.mirror import Mirror, url_of
+from study.record.recorder import Listener
+from study.record.writer import Writer
+from study.search.compiling import decided
+from study.search.interrupt import interruptible
+from study.search.plan import HELD_OUT, Plan
+from study.search.run import run
+from study.space.space import Space
+from study.watch import summary
+from study.watch.live import StudyView
+from study.watch.report import write_report
+from study.watch.screen import console
+from study.watch.tensorboard import Curves
+from study.watch.tracking import Tracker
+
+
+def decide_compiled(plan: Plan, space: Space) -> Plan:
+    """Decide whether steps are compiled. Say so if they should be but there is no compiler."""
+    plan, missing = decided(plan, space)
+    if missing:
+        console.print(f"{missing}: training runs eagerly, several times slower")
+    return plan
+
+
+def drive(folder: StudyFolder, plan: Plan, known: bool, changed: bool) -> None:
+    """Hold a study, run its trials, confirm its best and report. Raises FailedError if something cannot be written."""
+    try:
+        with lock.driving(folder.path), interruptible():
+            if known:
+                expect_same_experiment(folder, changed)
+                extend(folder, plan)
+            with mirrored(folder) as mirrors, Tracker(folder, console, plan.wandb) as tracker:
+                listeners: list[Listener] = [tracker, *mirrors, *([Curves(folder)] if plan.tensorboard else [])]
+                _search(folder, plan, listeners)
+    except OSError as error:
+        then = f"`study resume {folder.path}` goes on" if folder.path.is_dir() else "the study's folder is gone"
+        raise FailedError(f"{error.filename or folder.path}: {error.strerror or error}; {then}") from None
+
+
+def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
+    """Run a study's trials, confirm its best, write the report, and print what came of it."""
+    interrupted = False
+    past, best = len(folder.trials()), folder.best()
+    row = {str(key): value for key, value in best.iloc[0].items()} if len(best) else None
+    budget = f"{plan.minutes:g} minutes" if plan.trials is None else f"{plan.trials} trials"
+    try:
+        with cluster(plan.workers, plan.address, folder.source.packages()) as where:
+            manifest = folder.manifest()
+            Writer(folder.path).write_manifest({**manifest, "cluster": where})
+            at_once = plan.at_once or f"on {where['cpus']} CPUs of {where['nodes']} nodes, as many"
+            title = f"{folder.path}: {budget} of {manifest['space']}, {plan.seeds} seeds each, {at_once} at a time"
+            with StudyView(console, title, plan, folder.goal, past, row) as view:
+                run(plan, folder, [view, *listeners])
+            if plan.confirm and not folder.best().empty:
+                confirm_on(folder, candidates(folder, plan.confirm, HELD_OUT), HELD_OUT)
+    except KeyboardInterrupt:
+        interrupted = True
+        console.print("interrupted: once more (Ctrl-C) leaves at once")
+    if not folder.best().empty:
+        console.print(summary.best_settings(folder))
+        write(folder)
+    if interrupted:
+        kept = f"interrupted after {len(folder.trials())} trials, which are kept"
+        raise FailedError(f"{folder.path}: {kept}; `study resume {folder.path}` goes on")
+    if folder.best().empty:
+        raise FailedError(f"{folder.path}: found no {folder.goal.answer}; `study show {folder.path} TRIAL` says why")
+
+
+def confirm_on(folder: StudyFolder, chosen: list[Candidate], seeds: int, examine: bool = False) -> None:
+    """Train settings on held-out seeds, on the Ray at hand, and print how they did."""
+    train_again(folder, chosen, seeds, "confirmation.parquet", examine)
+    console.print(summary.confirmed(folder))
+
+
+def train_again(folder: StudyFolder, chosen: list[Candidate], seeds: int, file: str, examine: bool = False) -> None:
+    """Train settings on held-out seeds into one of the folder's files."""
+    held_out = folder.plan().held_out_seeds(seeds)
+    with console.progress(f"training {len(chosen)} settings on {seeds} held-out seeds", unit="parts") as update:
+        confirm(chosen, folder, held_out, lambda done, of: update(completed=done, total=of), examine, file)
+
+
+def write(folder: StudyFolder, notebook: str = "report", figures: Path | None = None) -> Path:
+    """Write a study's report, or another notebook's page, and say where it is."""
+    # on a thread of its own, since a notebook's kernel has an event loop, and Ctrl-C is for this one
+    with console.progress(f"writing {notebook}"), ThreadPoolExecutor(1) as aside:
+        page = aside.submit(write_report, folder, notebook, figures).result()
+    console.print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)
+    return page
+
+
+@contextmanager
+def mirrored(folder: StudyFolder) -> Iterator[list[Mirror]]:
+    """Upload what is done to a study to its URL, if it has one; yields the listener that does."""
+    url = url_of(folder.path.parent)
+    if url is None:
+        yield []
+        return
+    with Mirror(folder, url, console) as mirror:
+        yield [mirror]
+    if mirror.failed:
+        kept = f"the study is in {folder.path}, and `study report {folder.path}` tries again"
+        raise FailedError(f"{mirror.url}: could not be uploaded ({mirror.failed}); {kept}")

@@ -1,0 +1,126 @@
+"""A study's manifest: what it was asked, by what code, and where it ran; written when it starts and when it goes on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from anchoring.errors import InputError
+from study.record.folder import StudyFolder, recorded
+from study.record.untrusted import FORMAT
+from study.record.writer import Writer
+from study.registry import DEFAULT
+from study.search.goal import Goal
+from study.search.plan import MAY_CHANGE, Plan
+from study.space.space import Space
+
+
+def create(space: Space, plan: Plan, path: Path) -> StudyFolder:
+    """Make the folder of a new study. Raises InputError if it exists or cannot be made, or on a wrong goal."""
+    metrics = space.metrics()
+    plan = plan.but(objectives=Goal.of(plan, metrics).objectives)
+    manifest = {
+        "format": FORMAT,
+        "space": str(space.file),
+        "replica_seeds": plan.replica_seeds,
+        **_now(plan),
+        **plan.model_dump(),
+        "experiment": space.source.record,
+        "metrics": recorded(metrics),
+    }
+    return StudyFolder(Writer.create(path, space, manifest).path, space.source if space.source.file else None)
+
+
+def expect_same_search(folder: StudyFolder, space: Space, plan: Plan) -> None:
+    """Raise InputError unless a plan of a space goes on with the search in a study's folder."""
+    path, before = folder.path, folder.plan()
+    if folder.source.name not in (space.source.name, DEFAULT):
+        found = f"is a study of experiment {folder.source.name!r}"
+        raise InputError(f"{path}: {found}, expected {space.source.name!r}, the space's, or a new name (--name)")
+    now = plan.but(objectives=Goal.of(plan, space.metrics()).objectives)
+    read, written = folder.space.template["schedule"]["rows"], space.template["schedule"]["rows"]
+    if (folder.path / "study.toml").read_bytes() != space.file.read_bytes() or read != written:
+        raise InputError(f"{path}: a study of another space has this name, expected a new name (--name)")
+    fixed = [name for name in Plan.model_fields if name not in (*MAY_CHANGE, "compiled")]
+    if changed := [name for name in fixed if getattr(before, name) != getattr(now, name)]:
+        raise InputError(f"{path}: a study with other {', '.join(changed)} has this name, expected a new name (--name)")
+    if plan.trials is not None and plan.trials <= (done := len(folder.trials())):
+        raise InputError(f"{path}: has {done} trials, expected more (--trials) or a new name (--name)")
+
+
+def extend(folder: StudyFolder, plan: Plan) -> None:
+    """Write down that a study is continued, with a plan of more trials or minutes; keep how it was before."""
+    manifest = folder.manifest()
+    before = {key: manifest.get(key) for key in ("started", "command", "commit", "trials", "minutes")}
+    history = [*manifest.get("history", []), before]
+    _write(folder, {**manifest, **_now(plan), **plan.model_dump(), "history": history})
+
+
+def expect_same_experiment(folder: StudyFolder, changed: bool = False) -> None:
+    """Check that a study's experiment is here and that its code has not changed since the study was made.
+
+    A study of version 0.1 does not record its experiment's code.
+
+    Args:
+        folder: the study.
+        changed: accept changed code; the manifest then records it, and keeps the record of the old code in its history.
+
+    Raises:
+        InputError: if the experiment is not here, or has changed.
+    """
+    source, manifest = folder.source, folder.manifest()
+    before = manifest.get("experiment")
+    _ = folder.experiment  # says that it is not here
+    if before is None or before["digest"] == source.digest:
+        return
+    if not changed:
+        found = f"experiment {source.name} has changed since (digest {source.digest[:12]})"
+        expected = f"that of {manifest['started']} ({before['digest'][:12]})"
+        raise InputError(f"{folder.path}: {found}, expected {expected}; --changed-experiment goes on with the new one")
+    history = [*manifest.get("history", []), {"started": manifest["started"], "experiment": before}]
+    _write(folder, {**manifest, "experiment": source.record, "history": history})
+
+
+def _write(folder: StudyFolder, manifest: dict[str, Any]) -> None:
+    Writer(folder.path).write_manifest(manifest)
+
+
+def _now(plan: Plan) -> dict[str, Any]:
+    """What there is to know about this process and machine."""
+    packages = ("torch", "ray", "lightning", "optuna", "numpy", "pandas")
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": _command(),
+        "commit": _commit(),
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "machine": {"python": platform.python_version(), "system": platform.platform(), "cpus": os.cpu_count()},
+        "workers": plan.at_once,
+    }
+
+
+def _command() -> list[str]:
+    """The command line, without passwords in URLs; of a study run from Python, `python` alone."""
+    if Path(sys.argv[0]).stem not in ("study", "__main__"):
+        return ["python"]
+    return ["study", *(re.sub("://.*@", "://***@", argument) for argument in sys.argv[1:])]
+
+
+def _commit() -> str | None:
+    """The commit of the code that runs, with a + if it was changed since."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
