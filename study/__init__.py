@@ -9,23 +9,39 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from study.api import confirm, report, resume, run, train
     from study.record.folder import StudyFolder
     from study.record.loading import load
+    from study.search.plan import Plan
     from study.space.space import Space, read
 
 __version__ = "0.2.0.dev0"
 
-__all__ = ["Space", "StudyFolder", "__version__", "load", "read"]
+__all__ = [
+    "Plan",
+    "Space",
+    "StudyFolder",
+    "__version__",
+    "confirm",
+    "load",
+    "read",
+    "report",
+    "resume",
+    "run",
+    "train",
+]
 
 _HOMES = {
-    "Space": "study.space.space",
-    "StudyFolder": "study.record.folder",
-    "load": "study.record.loading",
-    "read": "study.space.space",
+    "api": ("confirm", "report", "resume", "run", "train"),
+    "record.folder": ("StudyFolder",),
+    "record.loading": ("load",),
+    "search.plan": ("Plan",),
+    "space.space": ("Space", "read"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'study' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"study.{module}"), name)
+    raise AttributeError(f"module 'study' has no attribute {name!r}")
