@@ -107,6 +107,25 @@ class StudyFolder:
         """What the study was asked when it was started, or last continued."""
         return Plan.of_manifest(self.manifest(), f"{self.path}: manifest.json")
 
+    def _repr_html_(self) -> str:
+        """The study in a notebook: a small table of how far it is, what is best, and where it is."""
+        trials, best, name = self.trials(), self.best(), self.goal.objectives[0]
+        states = ", ".join(f"{count} {TrialState(state).shown}" for state, count in trials.state.value_counts().items())
+        facts = {
+            "study": str(self.path),
+            "space": self.manifest()["space"],
+            "trials": f"{len(trials)}: {states}" if states else "0",
+            "found by the search": "",
+            "answer": "not confirmed yet",
+        }
+        for _, row in best.iterrows():
+            facts["found by the search"] = f"trial {row.trial}, {name} {row[f'{name}.mean']:.3f}"
+        if self.confirmation().trial.notna().any():
+            top = self.answer()
+            interval = f"{top['mean']:.3f} [{top['mean.low']:.3f}, {top['mean.high']:.3f}]"
+            facts["answer"] = f"{top.setting}, {name} {interval}, worst seed {top['min']:.3f}, on held-out seeds"
+        return pd.Series(facts).to_frame().to_html(header=False)
+
     # Tables
 
     def trials(self) -> pd.DataFrame:

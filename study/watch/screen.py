@@ -62,15 +62,17 @@ class Screen(Console):
     @contextmanager
     def progress(self, title: str, total: float | None = None, unit: str = "") -> Iterator[Callable[..., None]]:
         """Show a progress bar meanwhile. Yields `update(completed=, total=, description=)`, all of them optional."""
-        amount = TextColumn("{task.completed:,.0f} " + unit)
-        bar = Progress(TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn(), console=self)
+        columns = [TextColumn("{task.description}"), BarColumn()]
+        if unit:
+            columns += [TextColumn("{task.completed:,.0f} " + unit), TimeRemainingColumn()]
+        bar = Progress(*columns, console=self)
         task = bar.add_task(title, total=total)
 
         def line() -> str:
             now = bar.tasks[0]
-            of = "" if now.total is None else f" of {now.total:,.0f}"
-            left = "" if now.time_remaining is None else f", about {now.time_remaining:,.0f} s left"
-            return f"{now.description}: {now.completed:,.0f}{of} {unit}{left}"
+            done = f", {now.completed:,.0f} of {now.total:,.0f} {unit}" if now.total else ""
+            left = f", about {now.time_remaining:,.0f} s left" if now.time_remaining else ""
+            return f"{now.description}{done}, after {now.elapsed or 0:,.0f} s{left}"
 
         with self.following(bar.get_renderable, line):
             yield partial(bar.update, task)
