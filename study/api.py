@@ -68,7 +68,7 @@ def run(
         ```python
         import study
 
-        found = study.run("hue", trials=20, seeds=8)
+        found = study.run("search_spaces/mine.toml", trials=20, seeds=8)
         found.answer()  # the best confirmed setting
         ```
     """

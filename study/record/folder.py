@@ -110,7 +110,9 @@ class StudyFolder:
     def _repr_html_(self) -> str:
         """The study in a notebook: a small table of how far it is, what is best, and where it is."""
         trials, best, name = self.trials(), self.best(), self.goal.objectives[0]
-        states = ", ".join(f"{count} {TrialState(state).shown}" for state, count in trials.state.value_counts().items())
+        states = ", ".join(
+            f"{count} {TrialState(str(state)).shown}" for state, count in trials.state.value_counts().items()
+        )
         facts = {
             "study": str(self.path),
             "space": self.manifest()["space"],

@@ -26,10 +26,8 @@ ENOUGH = 10  # complete trials needed to say which parameters matter
 def best_settings(folder: StudyFolder, n: int = 3) -> Table:
     """The n best settings side by side: the objective, two more metrics, and the parameters by importance."""
     best = folder.best(n)
-    table = Table(
-        title=f"The best {'setting' if len(best) == 1 else f'{len(best)} settings'} of {folder.name}",
-        title_justify="left",
-    )
+    title = f"The best {'setting' if len(best) == 1 else f'{len(best)} settings'} of {folder.name}"
+    table = Table(title=title, title_justify="left")
     table.add_column("", overflow="fold")
     table.add_column("importance", justify="right", min_width=10)
     for trial in best.trial:

@@ -7,6 +7,7 @@ from study.experiment import Metric
 from study.search.goal import Goal
 from study.search.plan import Plan
 from study.watch.live import StudyView
+from study.watch.screen import Screen
 
 
 def row(trial, state, isolation):
@@ -26,7 +27,7 @@ def row(trial, state, isolation):
 def test_the_view_tells_how_far_it_is_and_what_is_best(terminal):
     text = io.StringIO()
     with StudyView(
-        Console(file=text, width=100, force_terminal=terminal, _environ={"TERM": "xterm"}),
+        Screen(file=text, width=100, force_terminal=terminal, _environ={"TERM": "xterm"}),
         "my study",
         Plan(trials=5),
         Goal({"isolation": Metric("the objective", diverged=0.0)}),
@@ -44,7 +45,7 @@ def test_the_view_tells_how_far_it_is_and_what_is_best(terminal):
                 assert part in frame.getvalue()
             assert "0.700 ± 0.010" in frame.getvalue()
     said = text.getvalue()
-    assert "4/5 trials: 2 complete, 1 stopped, 1 failed in 0:00:0" in said
+    assert "4/5 trials: 2 complete, 1 stopped early, 1 failed in 0:00:0" in said
     assert "trial 3 failed: no memory" in said
     if not terminal:
         assert said.splitlines()[0] == "my study"

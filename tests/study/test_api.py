@@ -1,0 +1,115 @@
+"""A study from Python: the functions return it, the command line calls them, and one object holds the options."""
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import study
+from anchoring import InputError
+from study import cli
+from study.search.plan import MAY_CHANGE, TRAINED_ONCE, Plan
+
+OPTIONS = set(Plan.model_fields)
+BOWL = Path(__file__).parent / "experiments"
+
+
+@pytest.mark.parametrize(
+    ("function", "names"), [(study.run, OPTIONS), (study.resume, set(MAY_CHANGE)), (study.train, set(TRAINED_ONCE))]
+)
+def test_a_function_names_its_options_for_help_and_completion(function, names):
+    shown = inspect.signature(function).parameters
+    assert names <= set(shown)
+    assert not (OPTIONS - names) & set(shown)
+    assert "options" not in shown
+
+
+@pytest.mark.parametrize("command", ["run", "resume", "train"])
+def test_a_command_has_the_options_of_its_function(command):
+    flags = set(
+        re.findall(r"--([a-z-]+)", CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "200"}).output)
+    )
+    renamed = {"objectives": "objective", "constraints": "constraint", "compiled": "compile"}
+    named = {
+        renamed.get(name, name).replace("_", "-") for name in inspect.signature(getattr(study, command)).parameters
+    }
+    missing = named - flags - {"space", "study", "setting"}
+    assert not missing
+
+
+WRONG = {
+    "an option out of range": ({"seeds": 0}, "--seeds: found 0, expected greater than or equal to 1"),
+    "an unknown option": ({"sedes": 3}, "--sedes: unknown option, expected one of trials, minutes, seeds"),
+    "an unknown sampler": ({"sampler": "tea"}, "--sampler: found 'tea', expected 'tpe', 'gp'"),
+    "no number": ({"minutes": float("nan")}, "--minutes: found nan, expected less than"),
+    "an unknown objective": ({"objectives": ["beauty"]}, "--objective: found 'beauty', expected one of"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), WRONG.values(), ids=WRONG.keys())
+def test_wrong_options_are_errors_before_anything_is_written(spaces, tmp_path, options, message):
+    with pytest.raises(InputError) as error:
+        study.run(spaces / "hue.toml", out=tmp_path / "runs", **options)
+    assert str(error.value).startswith(message)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_space_is_not_trained_and_a_setting_is_not_searched(spaces):
+    with pytest.raises(InputError, match="found ranges"):
+        study.train(spaces / "hue.toml")
+    with pytest.raises(InputError, match="found no range"):
+        study.run(spaces / "unregularized.toml")
+
+
+def test_a_training_is_a_study_of_one_trial(spaces, tmp_path):
+    trained = study.train(spaces / "unregularized.toml", seeds=2, steps=20, rungs=2, out=tmp_path, compiled=False)
+    assert trained.path == tmp_path / "unregularized-001"
+    assert trained.final(0).seed.tolist() == [0, 1]
+    assert trained.plan().steps == 20
+    page = trained._repr_html_()
+    for part in (str(trained.path), "1: 1 complete", "trial 0, isolation", "not confirmed yet"):
+        assert part in page
+
+
+def test_a_confirmed_study_says_its_answer_in_a_notebook(hue):
+    answer = hue.answer()
+    assert f"{answer.setting}, isolation {answer['mean']:.3f}" in hue._repr_html_()
+
+
+def test_a_plan_keeps_what_is_not_given():
+    plan = Plan(minutes=5, objectives=["speed"])
+    assert plan.trials is None
+    assert plan.but(minutes=None, cpus=3) == Plan(minutes=5, objectives=("speed",), cpus=3)
+    assert Plan().trials == 60
+
+
+SCRIPT = """
+import study
+from study.watch.screen import console
+
+console.quiet = True
+found = study.run({space!r}, experiment={experiment!r}, trials=3, seeds=2, rungs=2, cpus=1, confirm=1, out={out!r})
+more = study.resume(found, trials=4, confirm=0)
+print(len(more.trials()), more.plan().confirm, found.answer().setting, *sorted(file.name for file in found.path.glob("*.html")))
+"""
+
+
+def test_a_script_runs_a_study_and_goes_on_with_it(tmp_path):
+    space, experiment = (str(BOWL / name) for name in ("bowl.toml", "bowl.py"))
+    script = SCRIPT.format(space=space, experiment=experiment, out=str(tmp_path / "runs"))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"4 0 trial \d report.html\n", done.stdout)
+    assert study.load(tmp_path / "runs" / "bowl-001").manifest()["command"] == ["python"]
+
+
+def test_help_and_errors_need_neither_pytorch_nor_ray():
+    script = (
+        "import sys, study.cli; print([name for name in ('torch', 'ray', 'optuna', 'pandas') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
