@@ -159,7 +159,7 @@ def confirm(
         examine: measure the experiment's dearer metrics, too.
         leave_one_out: train the best of them without each of its terms, too.
         cpus: trainings at a time; 0 is every CPU.
-        address: of a Ray cluster that this machine is a node of.
+        address: a Ray cluster that this machine is a node of: auto, or its head's host:port.
         experiment: a Python file that holds the experiment, if it is not installed. It is executed.
         changed_experiment: go on although the experiment's code has changed since the study began.
 

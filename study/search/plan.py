@@ -75,7 +75,7 @@ class Plan(BaseModel):
     ] = None
     seed: Annotated[int, _option("Fixes everything that is random.", ge=0, le=40_000)] = 0
     steps: Annotated[
-        int | None, _option("Stretch or shrink the schedule to so many steps.", "its own", ge=1, le=10_000_000)
+        int | None, _option("Stretch or shrink the schedule to this many steps.", "its own", ge=1, le=10_000_000)
     ] = None
     rungs: Annotated[int, _option("How often replicas are measured and may be stopped.", ge=1, le=1000)] = 10
     objectives: Annotated[
@@ -126,7 +126,7 @@ class Plan(BaseModel):
             raise InputError(f"{where}: {str(error).removeprefix('--')}") from None
 
     def but(self, **options: Any) -> Self:
-        """The plan with other options, of which None keeps what the plan has.
+        """The plan with other options. None keeps what the plan has.
 
         Example:
             >>> Plan(trials=20).but(trials=40, cpus=None).trials
