@@ -92,7 +92,7 @@ def exempted_table(folder: StudyFolder, ended: pd.DataFrame, n: int = 5) -> pd.D
     ended, metric = ended[ended.feasible], folder.goal.objectives[0]
     best = ended[~ended.audited].value.max()
     exempted = ended[ended.audited].sort_values("value", ascending=False).head(n)
-    sign = 1 if folder.goal.directions[0] == "maximize" else -1
+    sign = folder.goal.sign
     return pd.DataFrame(
         {
             "would have been stopped after": exempted.steps.map("{:,} steps".format),

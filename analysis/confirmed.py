@@ -7,7 +7,7 @@ import tomllib
 
 import pandas as pd
 
-from analysis.words import aggregate, listed, parts, percentile, plain, reference_files, sentence, sign
+from analysis.words import aggregate, listed, parts, percentile, plain, reference_files, sentence
 from study import StudyFolder
 from study.evidence.ranking import ranking
 
@@ -66,7 +66,7 @@ def _safest(ranked: pd.DataFrame, seeds: pd.Series, folder: StudyFolder) -> str:
     """Which setting fails least and, of those that fail as little, has the best tail of seeds."""
     if len(ranked) < 2:
         return ""
-    up, top = sign(folder), ranked.iloc[0]
+    up, top = folder.goal.sign, ranked.iloc[0]
     order = ranked.assign(tail=up * ranked.p10).sort_values(["failures", "tail"], ascending=[True, False])
     safest, end = order.iloc[0], "p10.low" if up > 0 else "p10.high"
     measurably = safest.failures < top.failures or up * safest[end] > up * top.p10  # NaN, of one seed, is not

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.words import aggregate, parts, percentile, sign
+from analysis.words import aggregate, parts, percentile
 from study import StudyFolder
 from study.watch.live import format_figure, format_value
 
@@ -20,7 +20,7 @@ def best(folder: StudyFolder, n: int = 5) -> pd.DataFrame:
         measured = [name for name in folder.metrics if f"{name}.mean" in row]
         means = {name: (row[f"{name}.mean"], row[f"{name}.sd"]) for name in measured}
         column = {name: f"{format_figure(mean)} ± {format_figure(sd, mean)}" for name, (mean, sd) in means.items()}
-        if sign(folder) > 0:  # or these are of the best seeds
+        if folder.goal.sign > 0:  # or these are of the best seeds
             column[f"{metric}, {percentile(folder)}"] = format_figure(row[f"{metric}.p10"])
             column[f"{metric}, worst seed"] = format_figure(row[f"{metric}.min"])
         column |= {name: format_value(row[f"param.{name}"]) for name in folder.space.distributions}
@@ -78,7 +78,7 @@ def tooltips(trials: pd.DataFrame, folder: StudyFolder, names: Sequence[str]) ->
 
     def tooltip(row: pd.Series) -> str:
         figures = [f"{metric} {format_figure(row[f'{metric}.mean'])}"]
-        figures += [f"worst seed {format_figure(row[f'{metric}.min'])}"] if sign(folder) > 0 else []
+        figures += [f"worst seed {format_figure(row[f'{metric}.min'])}"] if folder.goal.sign > 0 else []
         figures += [f"{name} {format_figure(row[f'{name}.mean'])}" for name in others]
         lines = [f"{name} = {format_value(row[f'param.{name}'])}" for name in names]
         return "\n".join([f"trial {row.trial}: {', '.join(figures)}", *lines])

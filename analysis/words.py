@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 from analysis.publish import PUBLISHED
@@ -50,29 +49,24 @@ def name_of(folder: StudyFolder) -> str:
 def score_of(folder: StudyFolder) -> str:
     """What a study's scores are, of which more is better: its first objective, or that with the sign turned."""
     metric = folder.goal.objectives[0]
-    return f"minus {metric}" if sign(folder) < 0 else metric
-
-
-def sign(folder: StudyFolder) -> int:
-    """1 if more of the objective is better, else -1."""
-    return 1 if folder.goal.directions[0] == "maximize" else -1
+    return f"minus {metric}" if folder.goal.sign < 0 else metric
 
 
 def aggregate(folder: StudyFolder) -> str:
     """What of the objective, over replicas, trials are compared by."""
-    return _AGGREGATES[sign(folder)][folder.goal.aggregate]
+    return _AGGREGATES[folder.goal.sign][folder.goal.aggregate]
 
 
 def percentile(folder: StudyFolder) -> str:
     """The percentile of the objective that a tenth of the replicas are worse than."""
-    return _AGGREGATES[sign(folder)]["p10"]
+    return _AGGREGATES[folder.goal.sign]["p10"]
 
 
 def failures(folder: StudyFolder) -> str:
     """What counts as a failed replica."""
     name = folder.goal.objectives[0]
     failure = folder.metrics[name].failure
-    worse = "" if failure is None else f", or had {name} {'below' if sign(folder) > 0 else 'above'} {failure:g}"
+    worse = "" if failure is None else f", or had {name} {'below' if folder.goal.sign > 0 else 'above'} {failure:g}"
     return f"diverged{worse}"
 
 
@@ -94,7 +88,7 @@ def favourite(folder: StudyFolder) -> str:
         else f", by the {aggregate(folder)} of {metric}, {format_figure(top['value'])},"
     )
     worst = f", {percentile(folder)} {top[f'{metric}.p10']:.3f}, worst seed {top[f'{metric}.min']:.3f}"
-    worst = worst if sign(folder) > 0 else ""  # these are of the best seeds
+    worst = worst if folder.goal.sign > 0 else ""  # these are of the best seeds
     figures = (
         f"mean {metric} {format_figure(top[f'{metric}.mean'])} ± {format_figure(top[f'{metric}.sd'])} "
         f"(sd over {seeds} seeds){worst}.**"
@@ -150,7 +144,7 @@ def tied_with_best(folder: StudyFolder, level: float = 0.05) -> list[int]:
     order = folder.best(len(folder.trials())).trial.tolist()
     final = folder.final()
     final = final[final.trial.isin(order)]
-    final = final.assign(score=_scores(final, folder), failed=failed(final, folder))
+    final = final.assign(score=folder.goal.scores(final), failed=folder.goal.failed(final))
     values = final.pivot_table(index="seed", columns="trial", values="score").dropna()
     if len(values) < 2:
         return order[1:]
@@ -164,19 +158,6 @@ def tied_with_best(folder: StudyFolder, level: float = 0.05) -> list[int]:
             or stats.ttest_rel(best, values[t], alternative="greater").pvalue > level / 2  # of two sides
         )
     ]
-
-
-def failed(replicas: pd.DataFrame, folder: StudyFolder) -> pd.Series:
-    """Which replicas diverged, or are worse in the objective than its declared failure."""
-    diverged, name = replicas["diverged"].astype(bool), folder.goal.objectives[0]
-    failure = folder.metrics[name].failure
-    return diverged if failure is None else diverged | (sign(folder) * replicas[name] < sign(folder) * failure)
-
-
-def _scores(replicas: pd.DataFrame, folder: StudyFolder) -> pd.Series:
-    """The objective of each replica, of which more is better; a diverged one counts as a useless model."""
-    name = folder.goal.objectives[0]
-    return sign(folder) * replicas[name].where(~replicas["diverged"].astype(bool), folder.metrics[name].diverged)
 
 
 def plain(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Confirming a study: its best settings, and fixed ones to compare with, trained on seeds that no search has seen."""
+"""Confirming a study: its best settings, and fixed ones to compare with, are trained on seeds that no search used."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Candidate:
 def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path] | None = None) -> list[Candidate]:
     """The study's best settings and those to compare them with, by default the references of its experiment.
 
-    Raises InputError if one to compare with has ranges or another concept, or is not measured as the study is.
+    Raises InputError if a setting to compare with has ranges, has another concept, or lacks the study's metrics.
     """
     plan = folder.plan()
     best = [
@@ -78,7 +78,7 @@ def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path
 
 
 def _concept(space: Space) -> Any:
-    """What a space's settings are to isolate, if their experiment says so in the setting."""
+    """The concept that a space's settings isolate, if they name it."""
     return getattr(space.setting(next(space.corners())), "concept", None)
 
 
@@ -91,7 +91,7 @@ def leave_one_out(folder: StudyFolder, trial: int) -> list[Candidate]:
 def _trained(whole: Candidate) -> list[str]:
     """The terms that act in training. Raises InputError if the experiment's settings do not say which."""
     if (trained := getattr(whole.setting, "trained", None)) is None:
-        raise InputError("--leave-one-out: found settings without `trained`, their terms by name, expected some")
+        raise InputError("--leave-one-out: the experiment's settings have no `trained`, expected their terms by name")
     return list(trained)
 
 
@@ -103,10 +103,18 @@ def confirm(
     examine: bool = False,
     file: str = "confirmation.parquet",
 ) -> None:
-    """Train every candidate on the seeds, on the Ray at hand, and write a table, by default confirmation.parquet: a row
-    for each candidate and seed, with the experiment's dearer metrics if `examine`.
+    """Train every candidate on the seeds, on the running Ray, and write a table with a row per candidate and seed.
 
-    `on_progress` is called with the numbers of finished and of all tasks. Raises FailedError if one of them fails.
+    Args:
+        chosen: what to train.
+        folder: the study.
+        seeds: the held-out seeds.
+        on_progress: called with the number of finished tasks and of all tasks.
+        examine: whether to measure the experiment's costlier metrics, too.
+        file: the name of the table.
+
+    Raises:
+        FailedError: if a task fails, or none ends within the plan's `limit`.
     """
     plan = folder.plan()
     parts = [seeds[start : start + AT_ONCE] for start in range(0, len(seeds), AT_ONCE)]
@@ -127,7 +135,7 @@ def confirm(
 
 
 def _fetch(part: Any, rows: dict[Any, pd.DataFrame]) -> str:
-    """Add the rows that a task has made, or return why it failed."""
+    """Add a finished task's rows, or return why it failed."""
     try:
         answer = ray.get(part)
     except RayError as error:  # the worker died
@@ -139,10 +147,10 @@ def _fetch(part: Any, rows: dict[Any, pd.DataFrame]) -> str:
 
 
 def _train(candidate: Candidate, seeds: list[int], examine: bool, memory: float | None) -> pd.DataFrame | str:
-    """One task: the rows of confirmation.parquet of a candidate and some of the seeds, or why there are none."""
+    """One task: a candidate's rows for some of the seeds, or the error that prevented them."""
     try:
         return _rows(candidate, seeds, examine, memory)
-    except Exception as error:  # which Ray would log, too
+    except Exception as error:  # raised, Ray would log it as well
         where = candidate.space.source.where(error) if candidate.space.source.file else ""
         return f"{where}: {type(error).__name__}: {error}" if where else f"{type(error).__name__}: {error}"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from study.search.goal import Goal, counted
+from study.search.goal import Goal
 
 
 class RankedStudy(Protocol):
@@ -93,14 +93,9 @@ def ranking(confirmed: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
         1    usual    0.6      0.33       NaN            0.50  False
     """
     goal = folder.goal
-    metric, declared = goal.objectives[0], goal.first
-    usual = reference(confirmed, folder)
-    sign = 1.0 if goal.directions[0] == "maximize" else -1.0
+    sign, usual = goal.sign, reference(confirmed, folder)
     searched = folder.trials().set_index("trial")["value"]
-    scores = {
-        str(name): sign * counted(rows.set_index("seed"), metric, declared).sort_index()
-        for name, rows in confirmed.groupby("setting", sort=False)
-    }
+    scores = _scores(confirmed, goal)
     table = []
     for name, rows in confirmed.groupby("setting", sort=False):
         row: dict[str, Any] = {"setting": name, "trial": rows.trial.iloc[0], "value": goal.values(rows)[0]}
@@ -111,8 +106,7 @@ def ranking(confirmed: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
                 value, low, high = -value, -high, -low
             row |= {statistic: value, f"{statistic}.low": low, f"{statistic}.high": high}
         row["min"] = sign * own.min()
-        worse = False if declared.failure is None else sign * rows[metric] < sign * declared.failure
-        failed = int((rows.diverged | worse).sum())
+        failed = int(goal.failed(rows).sum())
         likely = stats.binomtest(failed, len(rows)).proportion_ci(method="wilson")
         row |= {"failures": failed / len(rows), "failures.low": likely.low, "failures.high": likely.high}
         row["searched"] = searched.get(row["trial"], np.nan) if pd.notna(row["trial"]) else np.nan
@@ -154,18 +148,20 @@ def worths(rows: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
            term  mean  worth
         0  norm   0.7    0.2
     """
-    sign = 1.0 if folder.goal.directions[0] == "maximize" else -1.0
-    scores = {
-        str(name): counted(part.set_index("seed"), folder.goal.objectives[0], folder.goal.first).sort_index()
-        for name, part in rows.groupby("setting", sort=False)
-    }
+    scores = _scores(rows, folder.goal)
     whole, *without = scores
     table = []
     for name in without:
-        worth, low, high = _with_interval(np.mean, (sign * (scores[whole] - scores[name])).dropna().to_numpy())
-        term, mean = name.removeprefix("without "), scores[name].mean()
+        worth, low, high = _with_interval(np.mean, (scores[whole] - scores[name]).dropna().to_numpy())
+        term, mean = name.removeprefix("without "), folder.goal.sign * scores[name].mean()
         table.append({"term": term, "mean": mean, "worth": worth, "worth.low": low, "worth.high": high})
     return pd.DataFrame(table).sort_values("worth", ascending=False, kind="stable", ignore_index=True)
+
+
+def _scores(rows: pd.DataFrame, goal: Goal) -> dict[str, pd.Series]:
+    """The scores of each setting's replicas, by seed."""
+    settings = rows.set_index("seed").groupby("setting", sort=False)
+    return {str(name): goal.scores(part).sort_index() for name, part in settings}
 
 
 _STATISTICS: dict[str, Callable[..., Any]] = {

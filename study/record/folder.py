@@ -199,7 +199,7 @@ class StudyFolder:
         if "value" not in trials:
             return trials.head(0)
         answers = trials[(trials.state == TrialState.COMPLETE) & trials.feasible]
-        return answers.sort_values("value", ascending=self.goal.directions[0] == "minimize", kind="stable").head(n)
+        return answers.sort_values("value", ascending=self.goal.sign < 0, kind="stable").head(n)
 
     def answer(self) -> pd.Series:
         """The study's answer: the trial that is best on held-out seeds.

@@ -1,4 +1,4 @@
-"""A study whose `--out` is a URL, such as s3://bucket/prefix: a working copy on this machine, uploaded as it grows."""
+"""Studies whose `--out` is a URL, such as s3://bucket/prefix: each has a local working copy, uploaded as it grows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVERY = 5  # seconds, at most
 
 
 def locate(url: str) -> Path:
-    """The local folder that stands for a URL of studies: one in the user's cache that remembers it."""
+    """The local folder for a URL of studies. It is in the user's cache and remembers the URL."""
     url = url.rstrip("/")
     if "://" not in url:
         raise InputError("--out: found a URL without a bucket, expected one such as s3://bucket/prefix")
@@ -44,13 +44,13 @@ def working_folder(out: str | Path) -> Path:
 
 
 def url_of(out: Path) -> str | None:
-    """The URL that a local folder of studies stands for, if `locate` made it."""
+    """The URL that `locate` made a local folder of studies for, if it did."""
     made = out.parent == _working_copies() and (out / ".url").is_file()
     return (out / ".url").read_text(encoding="utf-8") if made else None
 
 
 def names(out: Path) -> set[str]:
-    """The studies at the URL that a folder of studies stands for. Raises InputError if it cannot be written to."""
+    """The names of the studies at a folder's URL. Raises InputError if the URL cannot be written to."""
     url = url_of(out)
     if url is None:
         return set()
@@ -65,10 +65,10 @@ def names(out: Path) -> set[str]:
 
 
 def fetch(path: Path) -> None:
-    """Bring the working copy of a study up to date, if its folder stands for a URL and the study there is further on.
+    """Update the working copy of a study at a URL, if the study there is further on.
 
-    A journal only grows, so of two copies the one whose journal begins with the other's is further on. Raises
-    InputError if neither does, or the URL cannot be read.
+    A journal only grows, so the copy whose journal begins with the other's is further on. Raises InputError if neither
+    journal begins with the other, or the URL cannot be read.
     """
     url = url_of(path.parent)
     if url is None:
@@ -97,12 +97,11 @@ def fetch(path: Path) -> None:
 
 
 class Mirror:
-    """Uploads what changed in a study's working copy: at once, now and then as trials begin, and at the end.
+    """Uploads what changed in a study's working copy: at once, every few seconds as trials begin, and at the end.
 
-    A study does not wait for it. The copy is always one to go on from: the journal and the table of trials are taken
-    when every trial in the one is in the other, and uploaded after what they speak of. Nothing is uploaded over a study
-    that has gone on elsewhere, or gone another way. What fails is said once and tried again; `failed` is why the last
-    time failed, if it did.
+    The study does not wait for uploads. The copy at the URL can always be resumed: the journal and the table of trials
+    are read when they agree, and uploaded after the files that they refer to. A study that has gone on elsewhere is not
+    overwritten. A failure is printed once, and the next upload tries again. `failed` is why the last upload failed.
     """
 
     def __init__(self, folder: StudyFolder, url: str, console: Console):
@@ -125,7 +124,7 @@ class Mirror:
         self._thread.shutdown()
 
     def started(self, trial: int) -> None:
-        """A trial has begun: each that has ended is now in both tables, and it is time to upload, if none goes on."""
+        """A trial has begun. Every finished trial is now in both tables, so an upload may begin if none runs."""
         if self._upload.done() and time.monotonic() >= self._next:
             self._next = time.monotonic() + EVERY
             self._upload = self._thread.submit(self._sync, self._tables())
@@ -160,7 +159,7 @@ class Mirror:
             self._warn(f"the study goes on without its copy at {self.url}: {self.failed}")
 
     def _begin(self, store: Store) -> dict[str, object]:
-        """Make the folders at the URL; returns what of the working copy is there already, as it is."""
+        """Make the folders at the URL. Returns the state of each file that is there already."""
         for part in ("", *FOLDERS):
             store.make(part)
         there = store.files()
@@ -186,13 +185,13 @@ def _working_copies() -> Path:
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a relative path is a study's file, W&B's and Ray's own apart, not hidden, not out of the folder."""
+    """Whether a relative path is one of the study's own files: not hidden, and not in W&B's or Ray's folders."""
     *folders, file = name.split("/")
     return not file.startswith(".") and (not folders or "/".join(folders) in FOLDERS)
 
 
 def _is_new(there: int | None, here: Path) -> bool:
-    """Whether a file at the URL of a study that is no further on is yet to be fetched: a trial's files never change."""
+    """Whether to fetch a file although the study at the URL is no further on. A trial's files never change."""
     if not here.is_file():
         return True
     changes = here.parent.name not in FOLDERS and here.name not in TABLES
@@ -200,19 +199,19 @@ def _is_new(there: int | None, here: Path) -> bool:
 
 
 def _goes_on_from(journal: bytes, other: bytes) -> bool:
-    """Whether a journal begins with all whole lines of another."""
+    """Whether a journal begins with all complete lines of another."""
     return journal.startswith(other[: other.rfind(b"\n") + 1])
 
 
 def _expect_one_way(ours: bytes, theirs: bytes, url: str, path: Path) -> None:
-    """Raises InputError if neither journal goes on from the other: two drivers have worked at once."""
+    """Raise InputError if neither journal goes on from the other, because two drivers worked at once."""
     if not (_goes_on_from(ours, theirs) or _goes_on_from(theirs, ours)):
         expected = f"one to go on from the other (remove {path} to take the URL's, or rename it to keep both)"
         raise InputError(f"{url} and its working copy {path} have gone different ways, expected {expected}")
 
 
 def _expect_lines(journal: bytes, url: str) -> None:
-    """Raises InputError if a study's journal at its URL is damaged, before that comes here."""
+    """Raise InputError if a journal at a URL is damaged, so that it is not fetched."""
     try:
         for line in journal[: journal.rfind(b"\n") + 1].splitlines():
             json.loads(line)

@@ -1,5 +1,4 @@
-"""Going on with a study whose driver was killed, or of whose files one was lost: trials.parquet and Optuna's journal
-are each mended from the other."""
+"""Resuming a study whose driver was killed or that lost a file: trials.parquet and the journal mend each other."""
 
 from __future__ import annotations
 
@@ -22,8 +21,8 @@ from study.search.trial import Report, Row, TrialRecord
 
 
 def clean(folder: StudyFolder) -> None:
-    """Remove what was being written when the driver ended: files not yet in their place, Optuna's lock on its journal,
-    and the last line of that if it has no end. Nobody else may be writing to the folder."""
+    """Remove what a killed driver left half-written: partial files, Optuna's lock, and an unfinished last line of the
+    journal. Nobody else may be writing to the folder."""
     journal = folder.path / "optuna.journal"
     for pattern in (".*.partial", "*/.*.partial", f"{journal.name}.lock*"):
         for leftover in folder.path.glob(pattern):
@@ -35,10 +34,10 @@ def clean(folder: StudyFolder) -> None:
 
 
 def reconcile(study: optuna.Study, folder: StudyFolder) -> None:
-    """Tell Optuna how recorded trials ended that it does not know to have ended, and record those that only it knows.
+    """Bring Optuna and trials.parquet into agreement: each learns of finished trials that only the other knows.
 
-    A trial that nobody knows to have ended is WAITING afterwards, to be the next that is asked for. Raises InputError
-    if the journal holds what Optuna must not unpickle.
+    A trial that neither knows to have finished is WAITING afterwards, so it is asked for next. Raises InputError if the
+    journal holds a pickle that Optuna must not load.
     """
     _fail_if_cut_short(study, folder)
     rows: dict[int, Row] = {row["trial"]: row for row in trials_table(folder.path).to_pylist()}
@@ -64,7 +63,7 @@ def reconcile(study: optuna.Study, folder: StudyFolder) -> None:
 
 
 def _fail_if_cut_short(study: optuna.Study, folder: StudyFolder) -> None:
-    """Have those trials failed whose driver was killed while Optuna wrote the state of CMA-ES, in parts, into them."""
+    """Fail the trials in which a killed driver left only part of the state of CMA-ES, which Optuna writes in parts."""
     for trial in study.get_trials(deepcopy=False):
         try:
             expect_plain_state(trial, folder.path / "optuna.journal")

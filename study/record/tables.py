@@ -1,4 +1,4 @@
-"""The tables of a study: what their columns are, how they are read, and what replicas' rows say in a row of a trial."""
+"""A study's tables: their columns, how they are read, and how replicas' rows are summarised in a trial's row."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATISTICS: dict[str, Callable[[pd.Series], Any]] = {
 
 
 def trials_table(folder: Path) -> pa.Table:
-    """The folder's trials.parquet as it is on disk; empty if there is none."""
+    """The folder's trials.parquet, or an empty table."""
     path = folder / "trials.parquet"
     try:
         return pq.read_table(path) if path.is_file() else pa.table({})
@@ -36,15 +36,15 @@ def trials_table(folder: Path) -> pa.Table:
 
 
 def replicas_of(folder: Path, trial: int) -> pd.DataFrame:
-    """The rows of replicas.parquet of one trial; empty if there are none."""
+    """One trial's rows of replicas.parquet."""
     path = folder / "replicas.parquet" / f"{trial:05d}.parquet"
     return read_frame(path, ("seed", "step")) if path.is_file() else pd.DataFrame({"seed": [], "step": []})
 
 
 def summarise(replicas: pd.DataFrame) -> dict[str, float]:
-    """`<metric>.<statistic>` of each metric over replicas, of rows that are one trial's at one rung.
+    """Statistics of one trial's rows at one rung, as `<metric>.<statistic>`.
 
-    NaN, as most metrics of diverged replicas are, is left out. sd: NaN of one.
+    NaN, such as most metrics of diverged replicas, is left out. The sd of a single replica is NaN.
     """
     return {
         f"{metric}.{name}": float(statistic(replicas[metric].dropna()))
@@ -54,7 +54,7 @@ def summarise(replicas: pd.DataFrame) -> dict[str, float]:
 
 
 def metric_means(replicas: pd.DataFrame) -> dict[str, float]:
-    """Each metric's mean over replicas that are one trial's at one rung, where there is one."""
+    """The mean of each metric over one trial's rows at one rung. Metrics that are NaN in all rows are left out."""
     means = {name: float(replicas[name].mean()) for name in metric_names(replicas)}
     return {name: mean for name, mean in means.items() if not math.isnan(mean)}
 

@@ -1,4 +1,4 @@
-"""Reading what others wrote: a study's folder may come from anyone, and is nothing but data."""
+"""Reading files that a stranger may have written: they are data, and nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -64,10 +64,9 @@ class _Manifest(BaseModel):
 
 
 def expect_own_files(folder: Path) -> None:
-    """Raise InputError if something in a folder leads out of it, as a link may, or is no file, as a pipe is not.
+    """Raise InputError if a link leads out of a folder, or something in it is neither file nor folder, such as a pipe.
 
-    Then nothing outside is read, and nothing outside is overwritten. What is in `wandb/` is W&B's, which links to its
-    logs, and is not read.
+    So nothing outside is read or overwritten. `wandb/` is exempt: W&B links to its logs, and the folder is not read.
     """
     root = folder.resolve()
     for directory, folders, files in os.walk(root):
@@ -81,7 +80,7 @@ def expect_own_files(folder: Path) -> None:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """A study's manifest.json. Raises InputError if it is none."""
+    """Read a study's manifest.json. Raises InputError if it is damaged."""
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         _expect_known_format(manifest, path)
@@ -101,7 +100,7 @@ def _expect_known_format(manifest: Any, path: Path) -> None:
 
 
 def read_frame(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A Parquet file, or a folder of them, as a data frame. Raises InputError if it is none, or lacks columns."""
+    """Read a Parquet file, or a folder of them. Raises InputError if it cannot be read or a column is missing."""
     try:
         frame = pd.read_parquet(path)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
@@ -115,7 +114,7 @@ _STATE = {
     *(("cmaes._cma", "CMA"), ("numpy", "ndarray"), ("numpy", "dtype")),
     *(("numpy._core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "scalar")),
 }
-"""What the pickle of a CMA-ES optimizer is made of: arrays."""
+"""The classes in the pickle of a CMA-ES optimizer: it consists of arrays."""
 
 
 class _StateUnpickler(pickle.Unpickler):
@@ -126,7 +125,7 @@ class _StateUnpickler(pickle.Unpickler):
 
 
 def expect_plain_state(trial: FrozenTrial, journal: Path) -> None:
-    """Raise InputError if the state of CMA-ES in a trial, which Optuna unpickles to go on, is more than arrays."""
+    """Raise InputError if a trial's state of CMA-ES, which Optuna would unpickle, contains anything but arrays."""
     parts = {key: part for key, part in trial.system_attrs.items() if key.startswith("cma:optimizer")}
     try:
         text = "".join(parts[f"cma:optimizer:{i}"] for i in range(len(parts)))

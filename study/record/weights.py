@@ -1,4 +1,4 @@
-"""Loading stored weights into a model. Neither can be trusted: the model is made as the folder's setting says."""
+"""Loading stored weights into a model. Neither the weights nor the setting that the model is made from are trusted."""
 
 from __future__ import annotations
 
@@ -22,11 +22,18 @@ Weights = Mapping[str, Tensor]
 def load_weights(
     path: Path, make: Callable[[], nn.Module], upgraded: Callable[[Weights], Weights] | None = None
 ) -> nn.Module:
-    """The model that `make` makes, with the weights of a safetensors file, which an experiment may have `upgraded`.
+    """Make a model and load the weights of a safetensors file into it.
 
-    The file is read first, which checks its header against its size. The model is then made within the memory that so
-    many weights need: a stranger's setting may describe a gigantic one. Raises InputError if the file is no safetensors
-    file, or its tensors are not those of the model.
+    The file is read first, since that checks its header against its size. The model is then made within the memory
+    that so many weights need, since a stranger's setting may describe a gigantic model.
+
+    Args:
+        path: the safetensors file.
+        make: makes the model.
+        upgraded: renames weights that an older version of the experiment stored.
+
+    Raises:
+        InputError: if the file is not a safetensors file, or its tensors do not fit the model.
     """
     try:
         weights = safetensors.torch.load_file(path)
@@ -54,7 +61,7 @@ def load_weights(
 
 @contextmanager
 def _at_most(more: int) -> Iterator[None]:
-    """Let this process allocate so many bytes more within, where the system says how many it has allocated."""
+    """Limit how much more this process may allocate, in bytes, on systems that report what it has allocated."""
     status = Path("/proc/self/status")
     if not status.is_file():
         yield

@@ -1,4 +1,4 @@
-"""How a study's folder is written: every file is replaced whole or not at all."""
+"""Writing a study's folder: every file is replaced whole or not at all."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from study.space.space import Space
 
 @dataclass(frozen=True)
 class Writer:
-    """Writes a study's folder, for whoever drives the study."""
+    """Writes a study's folder. Only the study's driver may use it."""
 
     path: Path
 
     @classmethod
     def create(cls, path: Path, space: Space, manifest: Mapping[str, Any]) -> Writer:
-        """Make the folder and write what is known before the first trial: the space as read and the manifest.
+        """Make the folder and write the space and the manifest.
 
         Raises InputError if the folder exists or cannot be made.
         """
@@ -50,11 +50,11 @@ class Writer:
             ) from None
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Write what the study was asked and where it ran."""
+        """Write manifest.json: what was asked of the study and where it ran."""
         self.write("manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
 
     def add_replicas(self, trial: int, rows: pd.DataFrame) -> None:
-        """Write a finished trial's part of replicas.parquet: a row per seed and rung."""
+        """Write a finished trial's part of replicas.parquet, a row per seed and rung."""
         rows = rows.assign(trial=trial)[["trial", *rows.columns]]
         self.write(f"replicas.parquet/{trial:05d}.parquet", rows.to_parquet(index=False))
 
@@ -63,13 +63,13 @@ class Writer:
         self.write(f"models/{trial:05d}.safetensors", state)
 
     def write_trials(self, trials: pa.Table) -> None:
-        """Write trials.parquet anew: a row per trial."""
+        """Write trials.parquet, a row per trial."""
         content = pa.BufferOutputStream()
         pq.write_table(trials.sort_by("trial"), content)
         self.write("trials.parquet", content.getvalue())
 
     def write(self, name: str, content: bytes | pa.Buffer) -> Path:
-        """Replace one of the folder's files, whole or not at all; return its path. Raises OSError, which names it."""
+        """Replace one of the folder's files, whole or not at all, and return its path. Raises OSError with its path."""
         path = self.path / name
         partial = path.with_name(f".{path.name}.partial")
         try:
@@ -85,10 +85,9 @@ class Writer:
 
 
 def new_path(out: Path, name: str, stem: str, taken: Collection[str] = ()) -> Path:
-    """Where a new study goes: out/name or, without a name, the first of out/stem-001, out/stem-002, ... that is free,
-    and not taken elsewhere.
+    """The folder of a new study: out/name or, without a name, the first free one of out/stem-001, out/stem-002, ...
 
-    Raises InputError if the name cannot be a study's, or is one's.
+    `taken` are names that are taken elsewhere. Raises InputError if the name is invalid or taken.
     """
     if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise InputError(f"--name: found {name!r}, expected letters, digits, '.', '_' and '-', and no '.' first")

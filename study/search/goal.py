@@ -71,6 +71,11 @@ class Goal:
         return self.metrics[self.objectives[0]]
 
     @property
+    def sign(self) -> int:
+        """1 if more of the first objective is better, -1 if less is."""
+        return 1 if self.first.higher_is_better else -1
+
+    @property
     def directions(self) -> list[Literal["maximize", "minimize"]]:
         """Whether to maximize or minimize each objective, in Optuna's words."""
         return ["maximize" if self.metrics[name].higher_is_better else "minimize" for name in self.objectives]
@@ -87,10 +92,19 @@ class Goal:
             for name, metric in chosen.items()
         ]
 
+    def scores(self, replicas: pd.DataFrame) -> pd.Series:
+        """Each replica's first objective, its sign turned if less of it is better."""
+        return self.sign * counted(replicas, self.objectives[0], self.first)
+
+    def failed(self, replicas: pd.DataFrame) -> pd.Series:
+        """Which replicas diverged, or are worse in the first objective than its `Metric.failure`."""
+        failure = self.first.failure
+        worse = failure is not None and self.sign * replicas[self.objectives[0]] < self.sign * failure
+        return replicas["diverged"].astype(bool) | worse
+
     def score(self, replicas: pd.DataFrame) -> float:
         """The first objective's value, negated if smaller values are better. Schedulers compare trials by it."""
-        value = self.values(replicas)[0]
-        return value if self.first.higher_is_better else -value
+        return self.sign * self.values(replicas)[0]
 
     @property
     def answer(self) -> str:
@@ -99,7 +113,7 @@ class Goal:
 
     def better(self, value: float, than: float | None) -> bool:
         """Whether a value of the first objective is better than another one. Any value is better than None."""
-        return than is None or (value > than if self.first.higher_is_better else value < than)
+        return than is None or self.sign * value > self.sign * than
 
     def violations(self, replicas: pd.DataFrame) -> dict[str, float]:
         """How far the replicas' mean is beyond each constraint's bound, by constraint.
@@ -141,7 +155,7 @@ def counted(replicas: pd.DataFrame, name: str, metric: Metric) -> pd.Series:
     """
     if metric.diverged is None:
         return replicas[name].dropna()
-    return replicas[name].where(~replicas["diverged"], metric.diverged)
+    return replicas[name].where(~replicas["diverged"].astype(bool), metric.diverged)
 
 
 def _aggregate(values: pd.Series, aggregate: Aggregate, more_is_better: bool) -> float:

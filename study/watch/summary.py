@@ -17,7 +17,6 @@ from study.evidence.ranking import worths as ranked_worths
 from study.experiment import Metric
 from study.record.folder import StudyFolder
 from study.record.tables import STATISTICS, metric_names, summarise
-from study.search.goal import counted
 from study.watch.live import format_figure, format_value
 
 ENOUGH = 10  # complete trials needed to say which parameters matter
@@ -49,9 +48,8 @@ def best_settings(folder: StudyFolder, n: int = 3) -> Table:
 
 def _worst(folder: StudyFolder, best: pd.DataFrame) -> list[float]:
     """The first objective of each trial's worst replica."""
-    objective, final = folder.goal.objectives[0], folder.final()
-    ends = [counted(final[final.trial == trial], objective, folder.goal.first) for trial in best.trial]
-    return [float(end.min() if folder.goal.first.higher_is_better else end.max()) for end in ends]
+    goal, final = folder.goal, folder.final()
+    return [float(goal.sign * goal.scores(final[final.trial == trial]).min()) for trial in best.trial]
 
 
 def importances(folder: StudyFolder) -> dict[str, float]:

@@ -25,9 +25,9 @@ def test_a_favourite_by_another_aggregate_says_by_which(hue, monkeypatch):
 
 
 def test_of_a_metric_of_which_less_is_better_the_worst_tenth_is_above(hue, monkeypatch):
-    assert (words.sign(hue), words.percentile(hue), words.score_of(hue)) == (1, "10th percentile", "isolation")
+    assert (hue.goal.sign, words.percentile(hue), words.score_of(hue)) == (1, "10th percentile", "isolation")
     monkeypatch.setitem(hue.__dict__, "goal", Goal(hue.metrics, objectives=("hue_residual",), aggregate="lcb"))
-    assert (words.sign(hue), words.percentile(hue), words.score_of(hue)) == (
+    assert (hue.goal.sign, words.percentile(hue), words.score_of(hue)) == (
         -1,
         "90th percentile",
         "minus hue_residual",
@@ -64,7 +64,7 @@ def test_one_failed_seed_ends_a_tie(hue, monkeypatch):
 def test_failed_is_diverged_or_worse_than_declared(hue):
     final = hue.final()
     expected = final.diverged | (final.isolation < 0.5)
-    assert words.failed(final, hue).tolist() == expected.tolist()
+    assert hue.goal.failed(final).tolist() == expected.tolist()
     assert words.failures(hue) == "diverged, or had isolation below 0.5"
 
 
