@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from anchoring.data import Data
+from anchoring.errors import reason
 from anchoring.native import Unsupported, compile_steps
-from anchoring.replicas import Draws, Replicas, Run, eager
+from anchoring.replicas import Draws, Replicas, Run, Tensors, eager
 from anchoring.step import Step, controls
 
 
@@ -54,16 +57,27 @@ def fitting(
     draws = Draws(data, {}, seeds, batch)
     step = Step(model.one(), task, (), (), data.targets is not None)
     flat = model.flat()
-    state: Sequence[Tensor] = [flat, torch.zeros_like(flat), torch.zeros_like(flat)]
+    state: Tensors = [flat, torch.zeros_like(flat), torch.zeros_like(flat)]
     moves = controls(np.arange(len(rates)), rates, np.empty((len(rates), 0)))
     run: Run | None = None
     for start in range(0, len(rates), every):
         drawn = draws.next(min(every, len(rates) - start))
         if run is None:
-            try:
-                run = compile_steps(step, [s[0] for s in state], [part[0, 0] for part in drawn], moves[0])
-            except (Unsupported, OSError):
-                run = eager(step, state, [part[0] for part in drawn], moves[0])
+            run = native(step, state, drawn, moves) or eager(step, state, [part[0] for part in drawn], moves[0])
         state = run(state, drawn, moves[start : start + every])
         model.set_flat(state[0])
         yield min(start + every, len(rates))
+
+
+def native(step: Step, state: Tensors, batch: Tensors, moves: Tensor, name: str = "") -> Run | None:
+    """Steps as native code for tensors like these, [R, ...], [S, R, B, ...] and [S, C]; None if that cannot be made."""
+    try:
+        return compile_steps(step, [part[0] for part in state], [part[0, 0] for part in batch], moves[0], name)
+    except (Unsupported, OSError) as error:
+        _warn_once(reason(error))
+        return None
+
+
+@cache
+def _warn_once(why: str) -> None:
+    warnings.warn(f"training continues without compilation, several times slower: {why}", RuntimeWarning, stacklevel=3)

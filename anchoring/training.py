@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -19,11 +19,11 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
 from anchoring.authored import Authored
-from anchoring.errors import InputError, reason
+from anchoring.errors import InputError
+from anchoring.fitting import native
 from anchoring.kinds import step_kind
 from anchoring.layers import activations
 from anchoring.motion import Motion
-from anchoring.native import Unsupported, compile_steps
 from anchoring.replicas import Draws, Replicas, Run, Tensors, eager
 from anchoring.step import Step, controls
 from anchoring.terms import Seen
@@ -178,8 +178,10 @@ class Training(lightning.LightningModule):
         if acting not in self._runs:
             kind = self.experiment, step_kind(self.setting, acting)
             compiled = self._compiled and self.device.type == "cpu"
-            native = compiled and _made((*kind, "native"), lambda: self._native(acting, state, batch, moves))
-            self._runs[acting] = native or _made(
+            run = compiled and _made(
+                (*kind, "native"), lambda: native(self._step(acting), state, batch, moves, kind[1])
+            )
+            self._runs[acting] = run or _made(
                 (*kind, len(state[0]), self.device), lambda: self._eager(acting, state, batch, moves)
             )
         return self._runs[acting]
@@ -197,15 +199,6 @@ class Training(lightning.LightningModule):
         except RuntimeError as error:
             where = f"experiment {self.experiment.name}: a step of training"
             raise InputError(f"{where}: found an error, expected a pure function of tensors: {error}") from error
-
-    def _native(self, acting: tuple[bool, ...], state: Tensors, batch: Tensors, moves: Tensor) -> Run | None:
-        """The steps as native code, or None if they cannot be compiled."""
-        try:
-            own = [part[0] for part in state], [part[0, 0] for part in batch]
-            return compile_steps(self._step(acting), *own, moves[0], name=step_kind(self.setting, acting))
-        except (Unsupported, OSError) as error:
-            _say_once(reason(error))
-            return None
 
     @torch.no_grad()
     def validation_losses(self, model: Replicas) -> dict[str, Tensor]:
@@ -327,8 +320,3 @@ def _made(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
             _MADE.pop(next(iter(_MADE)))
         _MADE[key] = make()
     return _MADE[key]
-
-
-@cache
-def _say_once(why: str) -> None:
-    warnings.warn(f"training continues without compilation, several times slower: {why}", RuntimeWarning, stacklevel=3)

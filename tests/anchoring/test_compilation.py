@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from anchoring import training
+from anchoring import fitting, training
 from anchoring.dopesheet import Dopesheet
 from anchoring.kinds import step_kinds
 from anchoring.native import Unsupported, compiler
@@ -20,7 +20,7 @@ def cache(tmp_path_factory, monkeypatch):
     """Empty the caches of compiled code and of warnings."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    training._say_once.cache_clear()
+    fitting._warn_once.cache_clear()
     training._MADE.clear()
     return folder
 
@@ -75,8 +75,8 @@ def test_a_step_that_cannot_be_native_is_said_once_and_trained_eagerly(everythin
     def unsupported(*arguments, **named):
         raise Unsupported("no such operator")
 
-    monkeypatch.setattr(training, "compile_steps", unsupported)
-    with pytest.warns(RuntimeWarning, match="uncompiled, several times slower: no such operator") as warned:
+    monkeypatch.setattr(fitting, "compile_steps", unsupported)
+    with pytest.warns(RuntimeWarning, match="without compilation, several times slower: no such operator") as warned:
         model, _ = train(experiment, everything, [0, 1], rungs=2, compiled=True)
     assert len(warned) == 1
     eager, _ = train(experiment, everything, [0, 1], rungs=2)
