@@ -8,15 +8,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.style import INK, PALETTE, legend, plain
+from analysis.style import INK, PALETTE, drawing, legend
 
 
 def compared(rows: pd.DataFrame) -> Figure:
     """Isolation of every replica under each control (`baselines.compared`) and their mean; a colour for each model."""
     groups = {f"{m}: {c}": part for (m, c), part in rows.groupby(["model", "control"], sort=False)}
     colors = dict(zip(rows.model.unique(), PALETTE, strict=False))
-    figure = Figure(figsize=(9, 0.9 + 0.42 * len(groups)), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = drawing(9, 0.9 + 0.42 * len(groups))
     random = np.random.default_rng(0)
     for place, part in enumerate(groups.values()):
         color = colors[part.model.iloc[0]]
@@ -29,7 +28,6 @@ def compared(rows: pd.DataFrame) -> Figure:
         xlabel="isolation, a dot for each replica; diamonds: means", xlim=(-0.02, 1.02), ylim=(len(groups) - 0.4, -0.6)
     )
     axis.grid(axis="x", color="#ddd", linewidth=0.6)
-    plain(axis)
     return figure
 
 
@@ -79,8 +77,7 @@ def in_words(rows: pd.DataFrame, trial: int) -> str:
 def r2_and_isolation(rows: pd.DataFrame, answers: pd.DataFrame) -> Figure:
     """vibrancy_r2 and isolation of every replica, of trials together and of other settings by name, and of answers that
     need no model."""
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = drawing(9, 5)
     names = rows.setting.where(rows.trial.isna(), "replicas of trials")
     for (name, part), color in zip(rows.groupby(names, sort=False), PALETTE, strict=False):
         axis.scatter(part.vibrancy_r2, part.isolation, s=12, color=color, alpha=0.4, linewidth=0, label=name)
@@ -96,5 +93,4 @@ def r2_and_isolation(rows: pd.DataFrame, answers: pd.DataFrame) -> Figure:
         axis.annotate(str(label), at, xytext=offset, textcoords="offset points", zorder=2, **style)
     axis.set(xlabel="vibrancy_r2, the literature's measure", ylabel="isolation", xlim=(-0.04, 1.04), ylim=(-0.1, 1.05))
     legend(figure, axis)
-    plain(axis)
     return figure

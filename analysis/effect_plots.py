@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from analysis.effects import unit
-from analysis.style import FAINT, INK, PALETTE, edges, legend, panels, places, plain, span
+from analysis.style import FAINT, INK, PALETTE, drawing, edges, legend, panels, places, span
 from study.record.trial_state import TrialState
 from study.watch.live import format_value
 
@@ -82,8 +82,7 @@ def costs(tables: Mapping[str, pd.DataFrame], label: str = "score") -> Figure:
     """What leaving each parameter's plateau costs, with its 95% interval, by each `Responses.costs`; the dearest first,
     by the first of them."""
     names = list(dict.fromkeys(name for table in tables.values() for name in table.index))
-    figure = Figure(figsize=(9, 1.2 + 0.36 * len(names)), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = drawing(9, 1.2 + 0.36 * len(names))
     axis.axvline(0, color=INK, linewidth=0.8)
     for shift, ((of, table), color) in enumerate(zip(tables.items(), PALETTE, strict=False)):
         heights = [names.index(name) + 0.26 * (shift - (len(tables) - 1) / 2) for name in table.index]
@@ -94,7 +93,6 @@ def costs(tables: Mapping[str, pd.DataFrame], label: str = "score") -> Figure:
     axis.set(xlabel=f"{label} lost outside the plateau", ylim=(len(names) - 0.4, -0.6))
     axis.grid(axis="y", color=FAINT, alpha=0.3)
     legend(figure, axis)
-    plain(axis)
     return figure
 
 
@@ -104,8 +102,7 @@ def plateaus(
     """How far each parameter may go for free, a row each of `effects.plateaus`, where the complete trials were, and one
     trial, `best`."""
     complete = trials[trials.state == TrialState.COMPLETE]
-    figure = Figure(figsize=(9, 1.4 + 0.33 * len(table)), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = drawing(9, 1.4 + 0.33 * len(table))
     bar = {"linewidth": 8, "solid_capstyle": "butt"}
     for height, (name, row) in enumerate(table.iterrows()):
         distribution = distributions[str(name)]
@@ -128,7 +125,6 @@ def plateaus(
     axis.set(xlim=(-0.03, 1.03), ylim=(len(table) - 0.4, -0.6))
     axis.set_xlabel("place in the parameter's range, 0 to 1; of its logarithms, if it is searched by them")
     legend(figure, axis)
-    plain(axis)
     return figure
 
 

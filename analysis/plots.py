@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.style import FAINT, INK, PALETTE, legend, log_ticks, panels, plain
+from analysis.style import FAINT, INK, PALETTE, drawing, legend, log_ticks, panels, plain
 from study import StudyFolder
 from study.experiment import Setting
 from study.record.trial_state import TrialState
@@ -66,8 +66,7 @@ def _terms(setting: Setting) -> Mapping[str, Any]:
 def confirmation(rows: pd.DataFrame, ranked: pd.DataFrame, metric: str) -> Figure:
     """Every confirmed setting's replicas on held-out seeds as dots, with the mean and its 95% interval; best on top."""
     names = ranked.setting.tolist()
-    figure = Figure(figsize=(9, 0.9 + 0.6 * len(names)), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = drawing(9, 0.9 + 0.6 * len(names))
     spread = np.random.default_rng(0).uniform(-0.22, 0.22, len(rows))
     places = rows.setting.map({name: place for place, name in enumerate(names)}) + spread
     trials = rows.trial.notna().to_numpy()
@@ -81,7 +80,6 @@ def confirmation(rows: pd.DataFrame, ranked: pd.DataFrame, metric: str) -> Figur
         )
     axis.set(yticks=range(len(names)), yticklabels=names, xlabel=f"{metric} on held-out seeds, a dot for each")
     axis.invert_yaxis()
-    plain(axis)
     return figure
 
 
@@ -122,8 +120,7 @@ def learning_curves(trials: pd.DataFrame, replicas: pd.DataFrame, best: Sequence
     faint, with a cross where they were stopped unless they were exempted."""
     curves = replicas.groupby(["trial", "step"])[metric].mean().unstack("trial")
     states, exempted = trials.set_index("trial").state, set(trials.trial[trials.audited])
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = drawing(9, 4)
     for other in curves.columns.difference(list(best)):
         complete = states[other] == TrialState.COMPLETE
         axis.plot(
@@ -142,7 +139,6 @@ def learning_curves(trials: pd.DataFrame, replicas: pd.DataFrame, best: Sequence
     if replicas[metric].dropna().between(0, 1).all():
         axis.set_ylim(0, 1)
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    plain(axis)
     return figure
 
 
@@ -184,8 +180,7 @@ def trade_off(
 
     product: a metric that is the product of the two, for curves on which it is the same.
     """
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = drawing(9, 5.5)
     colors = dict(zip(best, PALETTE, strict=False))
     shown: list[pd.Series] = []
     limits: list[tuple[float, float]] = []
@@ -209,7 +204,6 @@ def trade_off(
         axis.plot([], [], color=INK, linewidth=0.5, alpha=0.5, label=f"equal {product}")
     axis.set(xlim=limits[0], ylim=limits[1], xlabel=parts[0].replace("_", " "), ylabel=parts[1].replace("_", " "))
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    plain(axis)
     return figure
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.style import FAINT, INK, PALETTE, legend, plain
+from analysis.style import FAINT, INK, PALETTE, drawing, legend
 from analysis.words import score_of
 from study import StudyFolder
 from study.record.trial_state import TrialState
@@ -19,8 +19,7 @@ def endings(folder: StudyFolder, ended: pd.DataFrame) -> Figure:
     exempted = ended.audited
     rows = {"complete": ended[~exempted].value, "exempted": ended[exempted].value}
     rows = {name: values.dropna() for name, values in rows.items() if len(values)}
-    figure = Figure(figsize=(9, 0.9 + 0.8 * len(rows)), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = drawing(9, 0.9 + 0.8 * len(rows))
     random = np.random.default_rng(0)
     for place, (values, color) in enumerate(zip(rows.values(), PALETTE, strict=False)):
         height = place + random.uniform(-0.28, 0.28, len(values))
@@ -28,19 +27,16 @@ def endings(folder: StudyFolder, ended: pd.DataFrame) -> Figure:
     axis.axvline(ended.value[~exempted & ended.feasible].max(), color=INK, linewidth=0.8, linestyle="--")
     axis.set_yticks(range(len(rows)), [f"{len(values)} {name}" for name, values in rows.items()])
     axis.set(xlabel=f"{score_of(folder)} at the end; dashed: the best complete trial", ylim=(len(rows) - 0.5, -0.5))
-    plain(axis)
     return figure
 
 
 def rank_correlations(ranks: pd.DataFrame) -> Figure:
     """How well each rung's order of trials is that of the end: Spearman's correlation and its 95% interval."""
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = drawing(9, 3)
     ends = [ranks["rank correlation"] - ranks["low"], ranks["high"] - ranks["rank correlation"]]
     axis.errorbar(ranks.index, ranks["rank correlation"], yerr=ends, color=PALETTE[0], marker="o", capsize=4)
     axis.axhline(0, color=FAINT, linewidth=0.8)
     axis.set(xlabel="step", ylabel="rank correlation with the end", ylim=(min(0, ranks["low"].min()) - 0.05, 1.05))
-    plain(axis)
     return figure
 
 
@@ -49,8 +45,7 @@ def early_and_late(folder: StudyFolder, ended: pd.DataFrame, rung: int) -> Figur
     rows = folder.replicas()
     rows = rows[(rows.step == rung) & rows.trial.isin(ended.trial)]
     early = ended.trial.map({trial: folder.goal.score(part) for trial, part in rows.groupby("trial")})
-    figure = Figure(figsize=(6.5, 4.5), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = drawing(6.5, 4.5)
     kinds: tuple[tuple[str, pd.Series, dict[str, Any]], ...] = (
         ("complete", ~ended.audited, {"color": PALETTE[0], "alpha": 0.5, "s": 16}),
         ("exempted", ended.audited, {"color": PALETTE[1], "s": 28, "edgecolors": INK}),
@@ -60,7 +55,6 @@ def early_and_late(folder: StudyFolder, ended: pd.DataFrame, rung: int) -> Figur
     metric = score_of(folder)
     axis.set(xlabel=f"{metric} after {rung:,} steps", ylabel=f"{metric} at the end")
     legend(figure, axis)
-    plain(axis)
     return figure
 
 
@@ -71,11 +65,9 @@ def steps_taken(folder: StudyFolder) -> Figure:
     others = len(trials) - len(stopped)
     steps = np.array([0, *sorted(stopped.steps.unique()), trials.steps.max()])
     going = np.array([(stopped.steps > step).sum() for step in steps])
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = drawing(9, 3.2)
     axis.fill_between(steps, others, step="post", color=PALETTE[0], alpha=0.85, linewidth=0, label="trained to the end")
     axis.fill_between(steps, others, others + going, step="post", color=FAINT, linewidth=0, label="stopped later")
     axis.set(xlabel="step", ylabel="trials in training", xlim=(0, steps[-1]), ylim=(0, None))
     legend(figure, axis)
-    plain(axis)
     return figure

@@ -28,6 +28,14 @@ def panels(count: int, sharey: bool = False) -> tuple[Figure, list[Axes]]:
     return figure, list(grid[:count])
 
 
+def drawing(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of one panel, in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axis = figure.subplots()
+    plain(axis)
+    return figure, axis
+
+
 def plain(axis: Axes) -> None:
     """Only the axes that are read."""
     axis.spines[["top", "right"]].set_visible(False)
