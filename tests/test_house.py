@@ -164,3 +164,9 @@ def test_a_ring_would_be_found(modules):
 
 def test_what_is_no_ring_is_let_through():
     assert rings({"study": "from study.a import x", "study.a": "from study.b import y", "study.b": ""}) == []
+
+
+def test_no_two_test_files_have_one_name():
+    """pytest imports them by their names, and refuses a second one."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert not {name for name in names if names.count(name) > 1}
