@@ -85,6 +85,11 @@ class Source:
                     return f"{file}, line {frame.lineno}"
         return ""
 
+    def describe(self, error: Exception) -> str:
+        """An exception's type and message, after its file and line if the experiment is a user's file."""
+        where = self.where(error) if self.file else ""
+        return f"{where}: {type(error).__name__}: {error}" if where else f"{type(error).__name__}: {error}"
+
     @contextmanager
     def located(self, doing: str) -> Iterator[None]:
         """Turn an exception of the experiment's own code into an InputError that says what was done, and where."""

@@ -151,8 +151,7 @@ def _train(candidate: Candidate, seeds: list[int], examine: bool, memory: float 
     try:
         return _rows(candidate, seeds, examine, memory)
     except Exception as error:  # raised, Ray would log it as well
-        where = candidate.space.source.where(error) if candidate.space.source.file else ""
-        return f"{where}: {type(error).__name__}: {error}" if where else f"{type(error).__name__}: {error}"
+        return candidate.space.source.describe(error)
 
 
 def _rows(candidate: Candidate, seeds: list[int], examine: bool, memory: float | None) -> pd.DataFrame:

@@ -45,7 +45,5 @@ def run_trial(config: dict[str, Any], space: Space, plan: Plan, goal: Goal) -> N
     except _DivergedError:
         pass
     except Exception as error:
-        where = space.source.where(error) if space.source.file else ""
-        reason = f"{where}: {type(error).__name__}: {error}" if where else f"{type(error).__name__}: {error}"
-        report = Report.failed(reason, time.perf_counter() - start)
+        report = Report.failed(space.source.describe(error), time.perf_counter() - start)
         tune.report({SCORE: 0.0, "report": report})
