@@ -27,6 +27,15 @@ class Ablation(Config):
 
     Args:
         layer: the layer that it acts on.
+
+    Examples:
+        >>> class Halve(Ablation):
+        ...     '''Halves all activations of the layer.'''
+        ...
+        ...     def edits(self, model, target=None):
+        ...         return {self.layer: lambda z: z / 2}
+        >>> Halve().kind, Halve().edits(nn.Identity())["encoder"](torch.ones(1, 2))
+        ('halve', tensor([[0.5000, 0.5000]]))
     """
 
     layer: str = "encoder"
@@ -250,6 +259,12 @@ def prune(model: nn.Module, layer: str, dims: Sequence[int]) -> nn.Module:
 
     Raises:
         ValueError: the layer has no such dims.
+
+    Examples:
+        >>> model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 3))
+        >>> model.around = {"0": ("0", "1")}
+        >>> prune(model, "0", [1])[0]
+        Linear(in_features=3, out_features=1, bias=True)
     """
     pruned = copy.deepcopy(model)
     writer, reader = weights_around(pruned, layer)

@@ -48,7 +48,7 @@ class Authored(ABC):
         """The data it is trained on. This is called often, so cache whatever takes long."""
 
     def observe(self, intact: Edited, ablated: Edited, setting: Any) -> tuple[Any, ...]:
-        """The arguments of each method that a `study.experiment.Metric` decorates.
+        """The arguments that every method under a `study.experiment.Metric` gets.
 
         Args:
             intact: the trained model, a function from inputs [B, ...] to outputs [B, ...].
@@ -56,12 +56,12 @@ class Authored(ABC):
             setting: its setting.
 
         Returns:
-            By default these three. An experiment whose metrics share answers or reference models returns those.
+            By default these three. Override it if metrics share answers or reference models.
         """
         return intact, ablated, setting
 
     def metrics(self, setting: Any) -> Mapping[str, Any]:
-        """The metrics that decorate methods (`study.experiment.Metric`), by name, the objective first.
+        """The metrics of all methods under a `study.experiment.Metric`, by the methods' names, the objective first.
 
         Training measures two more if an experiment adds them here: `labelled`, the number of samples that carried a
         label of a term, and `loss.<term>`, the loss of a term that acts in validation.

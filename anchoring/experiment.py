@@ -22,9 +22,8 @@ from anchoring.setting import expect_one_of
 class AnchoredExperiment(Authored):
     """A model, data and metrics. All are written for one replica; many replicas are trained at once.
 
-    A subclass needs a `name`, the class of its settings unless `Setting` will do, and the four abstract methods:
-    `build`, `data`, `metrics` and `measure`. Everything else has a default. `study.experiment` says what studies need
-    of an experiment.
+    A subclass needs a `name`, the methods `build` and `data`, and a method under `study.experiment.Metric` for each
+    metric, the objective first. Everything else has a default.
 
     Examples:
         >>> from anchoring import AnchoredExperiment, Data
@@ -43,12 +42,10 @@ class AnchoredExperiment(Authored):
         ...         x = torch.cartesian_prod(torch.linspace(0, 1, 5), torch.linspace(0, 1, 5))
         ...         return Data(x, attributes={"first": x[:, 0]})
         ...
-        ...     def metrics(self, setting):
-        ...         return {"kept": Metric("error of the second number after ablation", 0, higher_is_better=False)}
-        ...
-        ...     def measure(self, intact, ablated, setting):
+        ...     @Metric("error of the second number after ablation", 0, higher_is_better=False)
+        ...     def collateral(self, intact, ablated, setting):
         ...         x = self.data(setting).inputs
-        ...         return {"kept": (ablated(x) - x)[:, 1].square().mean()}
+        ...         return (ablated(x) - x)[:, 1].square().mean()
         >>> halves = Halves()
         >>> rows = [["STEP", "lr", "off"], ["0", "0.01", "1"], ["199", "", ""]]
         >>> setting = halves.setting({
@@ -58,7 +55,7 @@ class AnchoredExperiment(Authored):
         ...     "ablation": {"kind": "ablate", "layer": "0", "dims": [0]},
         ... })
         >>> replicas = halves.train(setting, seeds=[0, 1], rungs=1)
-        >>> halves.measured(replicas, setting)["kept"].shape
+        >>> halves.measured(replicas, setting)["collateral"].shape
         torch.Size([2])
     """
 

@@ -49,6 +49,16 @@ def relearning(
 
     Raises:
         ValueError: the replicas are not of the setting's architecture.
+
+    Examples:
+        >>> from excolor.experiment import Colors
+        >>> rows = [["STEP", "lr"], ["0", "0.01"], ["99", ""]]
+        >>> setting = Colors().setting({"schedule": {"file": "lr.csv", "rows": rows}})
+        >>> model = Colors().model(setting, seeds=[0, 1])
+        >>> def knows(one):  # every model does at once
+        ...     return torch.tensor(1.0)
+        >>> relearning(Colors(), model, setting, [0, 1], knows)
+        tensor([1., 1.])
     """
     others = [seed + OTHER_SEEDS for seed in seeds]
     fresh = experiment.model(setting, others)

@@ -61,6 +61,12 @@ class Setting(Config):
         labels: the labels, by name.
         regularizers: the terms, by name. A column of the schedule with a term's name holds its weight.
         ablation: how the concept is taken away from the trained model.
+
+    Examples:
+        >>> rows = [["STEP", "lr"], ["0", "0.01"], ["99", ""]]
+        >>> setting = Setting.model_validate({"schedule": {"file": "lr.csv", "rows": rows}})
+        >>> len(setting.schedule), setting.ablation.kind
+        (100, 'ablate')
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)

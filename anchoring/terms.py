@@ -48,6 +48,15 @@ class Term(Config):
         labels: if the term is for labelled samples, a table of labels and their affinities.
         when: whether it acts in training, in validation or in both. Its loss in validation is measured at the rungs, on
             the experiment's validation data.
+
+    Examples:
+        >>> class Sparse(Term):
+        ...     '''The sum of absolute activations.'''
+        ...
+        ...     def per_sample(self, z):
+        ...         return z.abs().sum(-1)
+        >>> Sparse().per_sample(torch.tensor([[1.0, -2.0]]))
+        tensor([3.])
     """
 
     layers: Annotated[dict[str, Real], Field(min_length=1), BeforeValidator(_factors)] = {"encoder": 1.0}
@@ -238,6 +247,14 @@ class Fallback(Term):
     except the concept, that guess is the concept-blind oracle. Only the weights after the layer learn by this term:
     a gradient to those before it would move the concept into the other dims. It needs no labels. It is not in the
     paper.
+
+    Examples:
+        >>> z = torch.tensor([[3.0, 1.0]])  # a model that answers with its activations, and should
+        >>> def rerun(edits):
+        ...     return {"output": edits["encoder"](z)}
+        >>> seen = Seen({"encoder": z}, {}, rerun, task=lambda y: (y - z).norm(dim=-1))
+        >>> Fallback(dims=(0,)).total(seen)
+        tensor(3.)
     """
 
     dims: Dims = (0, 1)

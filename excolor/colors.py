@@ -129,12 +129,24 @@ def hue_blind(rgb: Tensor) -> Tensor:
 
 
 def validation_grid(n: int = 8) -> Tensor:
-    """The cell centres of an n^3 RGB grid, and the 8 corners of the cube: [n^3 + 8, 3]."""
+    """The cell centres of an n^3 RGB grid, and the 8 corners of the cube: [n^3 + 8, 3].
+
+    Examples:
+        >>> validation_grid(8).shape
+        torch.Size([520, 3])
+    """
     return torch.cat([rgb_centres(n), rgb_cube(2).colors])
 
 
 def pure_hues(n: int = 360) -> Tensor:
-    """Fully saturated, fully bright colours, evenly spaced around the circle of hues, red first: [n, 3]."""
+    """Fully saturated, fully bright colours, evenly spaced around the circle of hues, red first: [n, 3].
+
+    Examples:
+        >>> pure_hues(3)
+        tensor([[1., 0., 0.],
+                [0., 1., 0.],
+                [0., 0., 1.]])
+    """
     hues = torch.arange(n) / n
     return hsv_to_rgb(torch.stack([hues, torch.ones(n), torch.ones(n)], -1))
 

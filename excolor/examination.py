@@ -28,7 +28,7 @@ LEAST_VIBRANCY = 0.2
 
 @dataclass(frozen=True)
 class Trained:
-    """Replicas that are examined, around whose `dims` of `layer` the model names weights."""
+    """The replicas that are examined. They have weights that write and read the `dims` of `layer`."""
 
     experiment: Authored
     model: Replicas
@@ -45,20 +45,29 @@ class Trained:
 
     @cached_property
     def wheels(self) -> tuple[Tensor, Tensor]:
-        """The correlations and winding numbers of `wheel`, of two dims."""
+        """Each replica's `wheel`: correlations and winding numbers, [R] each."""
         return self.model.map(lambda one: wheel(one, self.layer, (self.dims[0], self.dims[1])))
 
 
 Examined = tuple[Metric, Callable[[Trained], Tensor]]
-"""How a metric counts, and how it is computed."""
+"""A metric and the function that computes it."""
 
 
 def examinations(concept: Concept) -> dict[str, Examined]:
-    """The metrics of a concept that only `examine` computes, by name. A new one is a line here."""
+    """The metrics of a concept that only `examine` computes. To add one, add an entry here.
+
+    Returns:
+        Each metric, by name, with the function that computes it.
+
+    Examples:
+        >>> list(examinations("hue")), list(examinations("red"))
+        (['probe_gap', 'wheel', 'winding', 'relearning'], ['relearning'])
+    """
     of_hue: dict[str, Examined] = {
         "probe_gap": (
             Metric(
-                "R² of a probe for hue in the ablated dims, minus in the others: 1 if hue is only there", examined=True
+                "R² of a probe for hue from the ablated dims minus that from the others: 1 if only they have hue",
+                examined=True,
             ),
             lambda of: of.model.map(lambda one: probe_gap(one, of.layer, of.dims)),
         ),
@@ -68,7 +77,9 @@ def examinations(concept: Concept) -> dict[str, Examined]:
         ),
         "winding": (
             Metric(
-                "how often that angle goes around while hue does once: 1 or -1 for a wheel", ideal=None, examined=True
+                "how often that angle goes around while hue goes around once: 1 or -1 for a wheel",
+                ideal=None,
+                examined=True,
             ),
             lambda of: of.wheels[1],
         ),
@@ -76,7 +87,7 @@ def examinations(concept: Concept) -> dict[str, Examined]:
     of_any: dict[str, Examined] = {
         "relearning": (
             Metric(
-                "steps to learn the concept again, over steps from scratch: less than 1 the more is left to build on",
+                "steps to relearn the concept, over steps from scratch: 1 if nothing was left to build on",
                 examined=True,
             ),
             lambda of: relearning(of.experiment, of.model, of.setting, of.seeds, partial(knowledge, concept=concept)),
@@ -86,9 +97,17 @@ def examinations(concept: Concept) -> dict[str, Examined]:
 
 
 def examine(experiment: Authored, model: Replicas, setting: ColorSetting, seeds: Sequence[int]) -> Mapping[str, Tensor]:
-    """The `examinations` of every replica, [R] each; wheel and winding only if two dims are ablated.
+    """Compute the `examinations` of every replica.
 
-    They are about dims around which the model names weights, so there are none if something else is taken away.
+    Args:
+        experiment: the experiment that the setting is for.
+        model: the trained replicas.
+        setting: their setting.
+        seeds: their seeds.
+
+    Returns:
+        Each metric, [R]. `wheel` and `winding` need two ablated dims. There is no metric at all if the setting ablates
+        something other than dims, or dims without weights around them.
     """
     trained = Trained(experiment, model, setting, seeds)
     if not trained.dims or trained.layer not in around(model.one()):
@@ -99,7 +118,7 @@ def examine(experiment: Authored, model: Replicas, setting: ColorSetting, seeds:
 
 
 def knowledge(one: nn.Module, concept: Concept) -> Tensor:
-    """The utility of one replica, on the cell centres of an 8^3 RGB grid."""
+    """The utility of one replica on the cell centres of an 8^3 RGB grid, a scalar."""
     x = colors.rgb_centres(8)
     return utility(one(x), x, oracle(x, concept))
 
@@ -129,6 +148,11 @@ def probe_gap(one: nn.Module, layer: str, dims: Sequence[int]) -> Tensor:
 
     Returns:
         A scalar in [-1, 1]: 1 if hue is in these dims only, about 0 if it is spread evenly.
+
+    Examples:
+        >>> rgb = nn.Sequential(nn.Identity())  # its layer "0" has hue in all dims together
+        >>> bool(probe_gap(rgb, "0", [0, 1, 2]) > 0.9)
+        True
     """
     width = activations(one, torch.zeros(1, 3))[layer].shape[-1]
     rest = [dim for dim in range(width) if dim not in dims]
@@ -148,6 +172,11 @@ def hue_r2(one: nn.Module, layer: str, dims: Sequence[int]) -> Tensor:
 
     Returns:
         R², a scalar in [0, 1]. It is 0 if there are no dims.
+
+    Examples:
+        >>> rgb = nn.Sequential(nn.Identity())
+        >>> bool(hue_r2(rgb, "0", [0, 1, 2]) > 0.9), hue_r2(rgb, "0", [])
+        (True, tensor(0.))
     """
     grid = colors.hsv_centres(72, 8, 8)
     angle = 2 * math.pi * colors.cell_centres(72)
@@ -169,7 +198,14 @@ def wheel(one: nn.Module, layer: str, dims: tuple[int, int]) -> tuple[Tensor, Te
 
     Returns:
         The absolute T-linear circular correlation of latent angle and hue (Fisher and Lee, 1983), a scalar in [0, 1],
-        and the winding number: how often the angle goes around while hue does once. A wheel's is 1 or -1.
+        and the winding number: how often the angle goes around while hue goes around once. A wheel's is 1 or -1.
+
+    Examples:
+        >>> plane = nn.Linear(3, 2, bias=False)
+        >>> plane.weight.data = torch.tensor([[1.0, -0.5, -0.5], [0.0, 0.866, -0.866]])
+        >>> correlation, winding = wheel(nn.Sequential(plane), "0", (0, 1))
+        >>> bool(correlation > 0.99), winding
+        (True, tensor(1.))
     """
     hue = 2 * math.pi * torch.arange(360, dtype=torch.float64) / 360
     z = activations(one, colors.pure_hues(360))[layer][..., list(dims)].double()

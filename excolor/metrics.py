@@ -1,8 +1,9 @@
-"""How well a concept was isolated: measures of one replica, intact and ablated, on colours that no training grid holds
-(but for vibrancy_r2, which is on the paper's grid).
+"""Metrics of how well a concept was isolated, for one replica.
 
-x are colours [N, 3], y the intact output, y' the output after ablation, o the concept-blind oracle (excolor.concepts),
-of hue unless a setting says otherwise, M(a, b) the mean squared error, and M(x, o) the concept's energy.
+All are measured on colours off the training grids, except vibrancy_r2.
+
+In formulas x are colours, y the intact model's outputs, y' the ablated model's and o the concept-blind oracle's
+(`excolor.concepts`). M(a, b) is the mean squared error, and M(x, o) is called the concept's energy.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Outputs = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Answers:
-    """What one replica answers, intact (y) and ablated (a), on each of the grids, and the oracle's answers to x (o)."""
+    """The answers of one replica, intact (y) and ablated (a), on each grid, and the oracle's answers (o) to x."""
 
     x: Tensor
     y: Tensor
@@ -40,11 +41,19 @@ class Answers:
 
 
 Computed = tuple[Metric, Callable[[Answers], Tensor]]
-"""How a metric counts, and how it is computed."""
+"""A metric and the function that computes it."""
 
 
 def measures(concept: Concept) -> dict[str, Computed]:
-    """The metrics of a concept that every rung computes, by name, the objective first. A new metric is a line here."""
+    """The metrics of a concept that every rung computes. To add one, add an entry here.
+
+    Returns:
+        Each metric, by name, with the function that computes it. The objective comes first.
+
+    Examples:
+        >>> list(measures("red"))
+        ['isolation', 'utility', 'red_blindness', 'gray_collateral', 'lightness_kept']
+    """
 
     def good(at: Answers) -> Tensor:
         return utility(at.y, at.x, at.o)
@@ -61,7 +70,7 @@ def measures(concept: Concept) -> dict[str, Computed]:
         ),
         "utility": (
             Metric(
-                "how well the intact model reproduces colours: 1 perfectly, 0 no better than without the concept",
+                "how well the intact model reproduces colours: 1 perfectly, 0 no better than a concept-blind model",
                 diverged=0.0,
             ),
             good,
@@ -75,7 +84,7 @@ def measures(concept: Concept) -> dict[str, Computed]:
         ),
         "gray_collateral": (
             Metric(
-                "what ablation costs on grays: 0 nothing, 1 as much as answering one gray for all",
+                "error that ablation adds on grays: 0 none, 1 as much as answering all of them with one gray",
                 ideal=0.0,
                 higher_is_better=False,
                 diverged=1.0,
@@ -91,7 +100,7 @@ def measures(concept: Concept) -> dict[str, Computed]:
         table |= {
             "hue_residual": (
                 Metric(
-                    "share of the outputs' variation with hue that is left after ablation",
+                    "share of the outputs' variation with hue that remains after ablation",
                     ideal=0.0,
                     higher_is_better=False,
                     diverged=1.0,
@@ -100,7 +109,7 @@ def measures(concept: Concept) -> dict[str, Computed]:
             ),
             "vibrancy_r2": (
                 Metric(
-                    "r² of ablated error and vibrancy^2.3, the paper's measure; not to choose by",
+                    "r² of ablated error and vibrancy^2.3, the paper's score: to compare, not to choose by",
                     ideal=None,
                     not_an_objective="rotating all hues scores 0.942 on it",
                 ),
@@ -111,9 +120,9 @@ def measures(concept: Concept) -> dict[str, Computed]:
 
 
 LABELLED = Metric(
-    "samples seen in training that carried a label: what the supervision cost", ideal=None, higher_is_better=False
+    "samples that carried a label in training: the cost of supervision", ideal=None, higher_is_better=False
 )
-"""Counted by training, as `labelled`."""
+"""The metric `labelled`, which training counts."""
 
 
 def utility(y: Tensor, x: Tensor, o: Tensor) -> Tensor:
@@ -159,7 +168,12 @@ def blindness(ablated: Tensor, x: Tensor, o: Tensor) -> Tensor:
 
 
 def isolation(utility: Tensor, blindness: Tensor) -> Tensor:
-    """The objective: `max(0, utility) x max(0, blindness)`."""
+    """The objective, `max(0, utility) x max(0, blindness)`, for tensors of one shape.
+
+    Examples:
+        >>> isolation(torch.tensor(0.9), torch.tensor(0.8))
+        tensor(0.7200)
+    """
     return utility.clamp(min=0) * blindness.clamp(min=0)
 
 
@@ -174,6 +188,11 @@ def hue_residual(y: Tensor, ablated: Tensor) -> Tensor:
 
     Returns:
         The residual, [...].
+
+    Examples:
+        >>> y = colors.hsv_centres(12, 3, 3)
+        >>> hue_residual(y, y), hue_residual(y, torch.zeros_like(y))
+        (tensor(1.), tensor(0.))
     """
 
     def hue_variance(outputs: Tensor) -> Tensor:
@@ -194,6 +213,11 @@ def gray_collateral(y: Tensor, ablated: Tensor, grays: Tensor) -> Tensor:
 
     Returns:
         The collateral, [...].
+
+    Examples:
+        >>> grays = colors.cell_centres(64).unsqueeze(-1).expand(-1, 3)
+        >>> round(gray_collateral(grays, torch.full((64, 3), 0.5), grays).item(), 3)
+        1.0
     """
     return (_mse(ablated, grays) - _mse(y, grays)) / colors.value(grays).var(correction=0)
 
@@ -233,7 +257,23 @@ def vibrancy_r2(ablated: Tensor, x: Tensor) -> Tensor:
 
 
 def evaluate(intact: Outputs, ablated: Outputs, concept: Concept = "hue") -> Mapping[str, Tensor]:
-    """The `measures` of one replica, scalars, on 16^3 RGB cell centres where a metric does not name its own colours."""
+    """Compute the `measures` of one replica.
+
+    They are measured on 16^3 RGB cell centres, or on grids of their own: HSV cells, the gray axis, the paper's grid.
+
+    Args:
+        intact: the model, a function from colours [N, 3] to outputs [N, 3].
+        ablated: the ablated model, likewise.
+        concept: one of `CONCEPTS`.
+
+    Returns:
+        Scalars, by the names of metrics.
+
+    Examples:
+        >>> ideal = evaluate(lambda x: x, lambda x: oracle(x, "red"), "red")
+        >>> ideal["isolation"], ideal["gray_collateral"]
+        (tensor(1.), tensor(0.))
+    """
     x, hues, grays, corners = grids = _grids()
     everything = torch.cat([grid.reshape(-1, 3) for grid in grids])
     sizes = [grid.numel() // 3 for grid in grids]

@@ -44,6 +44,10 @@ class ColorMLP(nn.Module):
     """An autoencoder of RGB colours: [B, 3] to [B, 3] in [0, 1].
 
     Its layers are `encoder` [B, k], `decoder` [B, 3] and their submodules.
+
+    Examples:
+        >>> ColorMLP()(torch.rand(5, 3)).shape
+        torch.Size([5, 3])
     """
 
     def __init__(self, config: ModelConfig = DEFAULT):

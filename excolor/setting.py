@@ -25,6 +25,10 @@ class DataConfig(Sampling):
         cube: `hsv`, with weights that make up for the many grays, or `rgb`, uniformly.
         size: `[hues, saturations, values]`, by default 36, 10 and 10, or the RGB cube's `[edge]`, by default 8.
         batch: how many colours each step draws.
+
+    Examples:
+        >>> DataConfig(cube="rgb", size=(4,)).samples().inputs.shape
+        torch.Size([64, 3])
     """
 
     cube: Literal["hsv", "rgb"] = "hsv"
@@ -41,6 +45,7 @@ class DataConfig(Sampling):
         return self
 
     def make(self) -> Cube:
+        """The cube."""
         return (hsv_cube if self.cube == "hsv" else rgb_cube)(*self.size)
 
     @cache  # noqa: B019  # a few hundred kilobytes for each cube

@@ -170,20 +170,22 @@ class Digits(AnchoredExperiment):
         x = held_out(setting.digit)
         return references(setting.digit, setting.bottleneck, setting.hidden), intact(x), ablated(x)
 
-    @Metric("utility x forgotten x kept, each within 0 and 1", diverged=0.0, failure=0.3)
+    @Metric("utility x forgotten x kept, each clipped to [0, 1]", diverged=0.0, failure=0.3)
     def isolation(self, refs: Any, y: Tensor, ablated: Tensor) -> Tensor:
         parts = torch.stack([refs.utility(y), refs.forgotten(ablated), refs.kept(ablated)])
         return parts.clamp(0, 1).prod(0)
 
-    @Metric("the intact model knows the digit: 1 as well as untouched models, 0 as if it never saw it", diverged=0.0)
+    @Metric("how well it knows the digit: 1 as well as untouched models, 0 as if it never saw it", diverged=0.0)
     def utility(self, refs: Any, y: Tensor, ablated: Tensor) -> Tensor:
         return refs.utility(y)
 
-    @Metric("ablated, it answers the digit as models do that never saw it: 1; 0 as untouched ones", diverged=0.0)
+    @Metric(
+        "how it answers the digit once ablated: 1 like models that never saw it, 0 like untouched ones", diverged=0.0
+    )
     def forgotten(self, refs: Any, y: Tensor, ablated: Tensor) -> Tensor:
         return refs.forgotten(ablated)
 
-    @Metric("ablated, it reproduces the other nine: 1 as well as untouched models, 0 as their mean image", diverged=0.0)
+    @Metric("how well it keeps the other nine once ablated: 1 like untouched models, 0 like a mean image", diverged=0.0)
     def kept(self, refs: Any, y: Tensor, ablated: Tensor) -> Tensor:
         return refs.kept(ablated)
 

@@ -19,7 +19,9 @@ MODULES = [
 WITH_EXAMPLES = {
     *("anchoring.ablation", "anchoring.data", "anchoring.dopesheet", "anchoring.erasure", "anchoring.errors"),
     *("anchoring.experiment", "anchoring.fitting", "anchoring.labels", "anchoring.layers", "anchoring.probes"),
-    *("anchoring.replicas", "anchoring.terms", "anchoring.training"),
+    *("anchoring.relearning", "anchoring.replicas", "anchoring.setting", "anchoring.terms", "anchoring.training"),
+    *("excolor.colors", "excolor.concepts", "excolor.examination", "excolor.experiment", "excolor.metrics"),
+    *("excolor.models", "excolor.setting"),
 }
 
 
