@@ -203,7 +203,12 @@ def _module(file: str, text: str) -> ModuleType:
         return sys.modules[name]
     module = ModuleType(name)
     module.__file__ = str(Path(file).absolute())
-    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)  # workers lack the file itself
+    linecache.cache[file] = (
+        len(text),
+        None,
+        text.splitlines(keepends=True),
+        file,
+    )  # workers lack the file
     sys.modules[name] = module
     try:
         exec(compile(text, file, "exec", dont_inherit=True), vars(module))

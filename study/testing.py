@@ -169,7 +169,7 @@ class ExperimentConformance:
         loaded.load_state_dict(safetensors.torch.load_file(tmp_path / "model.safetensors"))
         assert all(torch.equal(a, b) for a, b in _pairs(model, loaded))
 
-    def test_a_bad_document_is_one_located_line(self, short: Space) -> None:
+    def test_an_error_in_a_document_names_file_and_key(self, short: Space) -> None:
         document = {key: value for key, value in short.document(next(short.corners())).items() if key != "experiment"}
         for where, bad in _spoilt(document):
             with pytest.raises(InputError) as caught:

@@ -24,7 +24,7 @@ Row = dict[str, Any]
 """A row of trials.parquet."""
 
 
-@dataclass(frozen=True, repr=False)  # Tune writes each into log lines that nobody sees, and pandas takes its time
+@dataclass(frozen=True, repr=False)  # Tune logs the repr of each, which is slow for data frames
 class Report:
     """A trial at a rung: the state that it has if it ends here, and its replicas' rows of replicas.parquet."""
 

@@ -66,7 +66,7 @@ class Space:
 
     @classmethod
     def read(cls, path: str | Path, steps: int | None = None, experiment: str | Path | Source | None = None) -> Space:
-        """Read a space's TOML and CSV, and check some of its settings, unless `experiment` is a mere name.
+        """Read a space's TOML and CSV, and check some of its settings if the experiment can be loaded.
 
         Args:
             path: the TOML file, or the name of a space in `search_spaces/` or of one that comes with an experiment.
@@ -74,7 +74,7 @@ class Space:
             experiment: the file that defines the space's experiment, if that is not installed. It is executed.
 
         Raises:
-            InputError: if the files do not describe a space, the experiment is not available, or one of the settings in
+            InputError: if the files do not describe a space, there is no such experiment, or one of the settings in
                 `corners` is wrong. The message starts with the file and the key, or the row and column.
         """
         path = located(Path(path))
