@@ -15,8 +15,10 @@ WITHOUT = {
     "study.experiment.Rung",
     "study.evidence.ranking.RankedStudy",
     "study.testing.ExperimentConformance",
+    *(f"study.api.{name}" for name in ("run", "resume", "confirm", "train", "report")),
 }
-"""Names whose example is elsewhere: in the functions that take such an object, or at the top of the module."""
+"""Names whose example is elsewhere: in the functions that take such an object, at the top of the module, or, if it takes
+a minute, on the page `docs/from-python.md`, which `tests/docs` runs."""
 
 
 def public(module, members):
