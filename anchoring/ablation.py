@@ -25,7 +25,7 @@ from anchoring.layers import Edits, emptied
 class Ablation(Config):
     """The base of all kinds.
 
-    Args:
+    Attributes:
         layer: the layer that it acts on.
 
     Examples:

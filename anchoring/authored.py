@@ -39,8 +39,12 @@ class Authored(ABC):
     def build(self, setting: Any) -> nn.Module:
         """Make one untrained model, whose submodules are its layers.
 
-        Its forward takes inputs [B, ...] and returns outputs [B, ...]. They may depend on parameters and inputs only:
-        it has no dropout and no running statistics.
+        Args:
+            setting: a setting of this experiment, as in all methods.
+
+        Returns:
+            A module from inputs [B, ...] to outputs [B, ...]. Outputs may depend on parameters and inputs only: it has
+            no dropout and no running statistics.
         """
 
     @abstractmethod
@@ -82,7 +86,16 @@ class Authored(ABC):
         return {name: getattr(self, name)(*observed) for name in Authored.metrics(self, setting)}
 
     def loss(self, output: Tensor, target: Tensor, setting: Any) -> Tensor:
-        """The task's loss of each sample [B], from outputs and targets [B, ...]: by default the mean squared error."""
+        """The task's loss of each sample, by default the mean squared error.
+
+        Args:
+            output: the model's outputs, [B, ...].
+            target: the targets, [B, ...].
+            setting: the setting.
+
+        Returns:
+            The losses, [B].
+        """
         return (output - target).square().reshape(len(output), -1).mean(1)
 
     def validation(self, setting: Any) -> Data | None:
@@ -109,7 +122,12 @@ class Authored(ABC):
         return self.data(setting).inputs[:2]
 
     def model(self, setting: Any, seeds: Sequence[int]) -> Replicas:
-        """Untrained replicas, one for each seed."""
+        """Make untrained replicas.
+
+        Args:
+            setting: their setting.
+            seeds: one for each replica.
+        """
         return Replicas(partial(self.build, setting), seeds)
 
     def edits(self, setting: Any) -> Callable[[nn.Module], Edits]:

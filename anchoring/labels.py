@@ -12,7 +12,7 @@ class Label(Config):
 
     A coin is tossed each time a sample is drawn.
 
-    Args:
+    Attributes:
         of: the attribute that the probability depends on: a key of `Data.attributes`.
         power: how sharply the probability falls as the attribute does.
         scale: the probability where the attribute is 1.

@@ -99,11 +99,25 @@ class Replicas(nn.Module):
         return (self[replica] for replica in range(len(self)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The outputs [R, N, ...] of inputs [N, ...], the same for every replica."""
+        """Run every replica on the same inputs.
+
+        Args:
+            x: inputs, [N, ...].
+
+        Returns:
+            Outputs, [R, N, ...].
+        """
         return self.map(lambda one: one(x))
 
     def activations(self, x: Tensor) -> dict[str, Tensor]:
-        """Every layer's activations [R, N, ...], by name, for inputs [N, ...]: see `anchoring.layers.activations`."""
+        """Every layer's activations in every replica: see `anchoring.layers.activations`.
+
+        Args:
+            x: inputs, [N, ...].
+
+        Returns:
+            Activations [R, N, ...], by layer.
+        """
         return self.map(lambda one: activations(one, x))
 
     def edited(self, edits: Callable[[nn.Module], Edits]) -> Callable[[Tensor], Tensor]:

@@ -28,7 +28,7 @@ from anchoring.terms import TERMS, Term
 class Sampling(Config):
     """How the data are sampled. An experiment may add keys in a subclass.
 
-    Args:
+    Attributes:
         batch: how many samples each step draws.
     """
 
@@ -54,7 +54,7 @@ class Setting(Config):
 
     Settings are made by an experiment's method `setting`, which knows the experiment's terms and kinds of ablation.
 
-    Args:
+    Attributes:
         title: the question that it answers, or what it is.
         schedule: the dopesheet: how the learning rate and the terms' weights move over training.
         data: how the data are sampled.
@@ -115,7 +115,8 @@ class Setting(Config):
 def expect_one_of(known: Any, found: str, where: str) -> None:
     """Raise ValueError, which starts with `where`, unless `found` is one of `known`."""
     if found not in known:
-        raise ValueError(f"{where}: found {found!r}, expected {'one of ' + ', '.join(known) if known else 'none'}")
+        expected = f"expected one of {', '.join(known)}" if known else "but there are none to choose from"
+        raise ValueError(f"{where}: found {found!r}, {expected}")
 
 
 def _chosen(known: Mapping[str, type[Config]], key: str, table: Any, where: str) -> Config:

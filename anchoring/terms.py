@@ -43,7 +43,7 @@ def _factors(layers: Any) -> Any:
 class Term(Config):
     """The base of all terms. A new term defines `per_sample`, or `total` if its loss needs more than activations.
 
-    Args:
+    Attributes:
         layers: the layers that it acts on: a list of names, or a table of names and factors of the layers' losses.
         labels: if the term is for labelled samples, a table of labels and their affinities.
         when: whether it acts in training, in validation or in both. Its loss in validation is measured at the rungs, on
@@ -65,17 +65,34 @@ class Term(Config):
 
     @abstractmethod
     def per_sample(self, z: Tensor) -> Tensor:
-        """The loss of each sample, [B], from a layer's activations, [B, ...]."""
+        """The loss of each sample.
+
+        Args:
+            z: a layer's activations, [B, ...].
+
+        Returns:
+            The losses, [B].
+        """
 
     def check(self, width: int) -> None:
-        """Check that the term fits a layer of this width.
+        """Check that the term fits a layer.
+
+        Args:
+            width: the layer's width.
 
         Raises:
             ValueError: it does not fit. The message starts with the offending key.
         """
 
     def total(self, seen: Seen) -> Tensor:
-        """The term's loss, a scalar: the sum of its layers' losses, each times its factor."""
+        """The term's loss: the sum of its layers' losses, each times its factor.
+
+        Args:
+            seen: the batch and its activations.
+
+        Returns:
+            The loss, a scalar.
+        """
         losses = [self.mean(self.per_sample(seen.layers[name]), seen) * scale for name, scale in self.layers.items()]
         return sum(losses[1:], losses[0])
 
@@ -88,6 +105,9 @@ class Term(Config):
         Args:
             losses: the loss of each sample, [B].
             seen: the batch, for its labels.
+
+        Returns:
+            The mean, a scalar.
         """
         if self.labels is None:
             return losses.mean()

@@ -16,7 +16,7 @@ from anchoring.fields import Config, Count
 class ModelConfig(Config):
     """A setting's table `model`: which autoencoder, and its size.
 
-    Args:
+    Attributes:
         kind: `ColorMLP` ends with a sigmoid. `NormedColorMLP` has an L2-normalised bottleneck and a linear output.
         bottleneck: the width of the bottleneck.
         hidden: the width of the hidden layers, which have GELUs.

@@ -21,7 +21,7 @@ MOST_COLORS = 10_000_000  # in a cube
 class DataConfig(Sampling):
     """A setting's table `data`: which colours are sampled.
 
-    Args:
+    Attributes:
         cube: `hsv`, with weights that make up for the many grays, or `rgb`, uniformly.
         size: `[hues, saturations, values]`, by default 36, 10 and 10, or the RGB cube's `[edge]`, by default 8.
         batch: how many colours each step draws.
@@ -62,7 +62,7 @@ def data_of(cube: Cube) -> Data:
 class ColorSetting(Setting):
     """A setting of the colour experiment.
 
-    Args:
+    Attributes:
         concept: the concept to isolate: `hue` or one of six hues.
         model: the autoencoder.
         data: the colours that it is trained on.

@@ -209,7 +209,7 @@ WRONG = [
         {"regularizers": {"a": {"term": "Sparse", "when": "both"}}},
         "s.toml: regularizers.a.when: found 'both', expected 'training'",
     ),
-    ({"labels": {}}, "s.toml: regularizers.anchor.labels: found 'zero', expected none"),
+    ({"labels": {}}, "s.toml: regularizers.anchor.labels: found 'zero', but there are none"),
     ({"labels": {"zero": {"of": "redness"}}}, "s.toml: labels.zero.of: found 'redness', expected one of zero"),
     (
         {"labels": {"zero": {"of": "zero", "scale": 2}}},
