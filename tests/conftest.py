@@ -18,7 +18,7 @@ hypothesis.settings.load_profile("untimed")
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
-    """As in a worker; results on one thread are the same to the last bit."""
+    """Use one thread, as workers do. Results are then the same to the last bit."""
     torch.set_num_threads(1)
 
 
