@@ -4,14 +4,27 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 LOCK ?= requirements.lock
+PROCESSES ?= 2  # that tests run in
 
-.PHONY: study test soak check docs notebooks bench torch wheel audit lock
+.PHONY: study test unit live coverage golden soak check docs notebooks bench torch wheel audit lock
 
 study: .venv/ready  ## set up, run a small study of the hue experiment, leave a report
 	$(BIN)/study run search_spaces/hue.toml
 
-test: .venv/ready check  ## set up, check style and types, run the tests
-	$(BIN)/pytest
+test: .venv/ready check  ## set up, check style and types, run both tiers of the tests
+	$(BIN)/pytest -n $(PROCESSES)
+
+unit: .venv/ready  ## set up, run the tests that start no Ray, in under a minute
+	$(BIN)/pytest -n $(PROCESSES) -m 'not live and not slow'
+
+live: .venv/ready  ## set up, run the tests that start a Ray, a notebook's kernel, a browser or a compiler
+	$(BIN)/pytest -n $(PROCESSES) -m 'live and not slow'
+
+coverage: .venv/ready  ## run both tiers, print what no test runs
+	$(BIN)/pytest -n $(PROCESSES) --cov --cov-report=term-missing:skip-covered
+
+golden: .venv/ready  ## make the golden studies anew, which most tests read
+	$(BIN)/python tests/golden/make.py
 
 soak: .venv/ready .venv-s3/ready  ## run the tests that take minutes: many kills, faults of disks and machines
 	$(BIN)/pytest -m slow

@@ -1,4 +1,4 @@
-"""What tests of several folders share: real studies, run once by the command line as a person would."""
+"""What tests of several folders share: golden studies to be read, one that is run now, and which tests may start what."""
 
 import os
 import shutil
@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import study
+from study.record.writer import Writer
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -23,6 +24,42 @@ def _one_thread():
 
 
 SPACES = Path(__file__).parent.parent / "search_spaces"
+OUTCOMES = Path(__file__).parent / "study" / "spaces" / "outcomes.toml"
+GOLDEN = Path(__file__).parent / "golden"
+
+LIVE = ("--trials", 24, "--seeds", 2, "--steps", 100, "--rungs", 5, "--audit", 0.5, "--cpus", 1)
+"""What is asked of the study that is run now. With one worker, it is the same each time."""
+
+STARTS = {"live", "browser"}
+"""The fixtures that start what takes seconds; tests that use them are live."""
+
+CONFORMANCE = {"test_a_study_runs_resumes_confirms_and_reports", "test_native_and_eager_steps_agree"}
+"""The live tests of `study.testing`, of every experiment."""
+
+NOWHERE = "/dev/null/only-live-tests-start-a-Ray"
+"""Where no Ray can put its files, and so none starts."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark the live tests; run them first, as they take longest, and in one process those that share something."""
+    for item in items:
+        if STARTS.intersection(item.fixturenames) or item.originalname in CONFORMANCE:
+            item.add_marker(pytest.mark.live)
+        shares = "live" if "live" in item.fixturenames else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(shares))
+    items.sort(key=lambda item: not item.get_closest_marker("live"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Let no other test start a Ray, in this process or below it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not item.get_closest_marker("slow"):
+            patch.setenv("WANDB_MODE", "disabled")
+            if not item.get_closest_marker("live"):
+                patch.setenv("RAY_TMPDIR", NOWHERE)
+        return (yield)
 
 
 @pytest.fixture(scope="session")
@@ -45,9 +82,9 @@ SECRETS = {
 """What is in the environment of every study here, and must not get out of it."""
 
 
-def run_study(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
+def run_study(*arguments: object, cwd: Path | None = None, wandb: str = "disabled") -> subprocess.CompletedProcess:
     """`study` in a process of its own, where it may start a Ray of its own."""
-    environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1", **SECRETS}
+    environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1", "WANDB_MODE": wandb, **SECRETS}
     command = [sys.executable, "-m", "study", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=300)
 
@@ -63,37 +100,43 @@ def command():
     return run_study
 
 
-@pytest.fixture(scope="session")
-def hue_run(tmp_path_factory, spaces):
-    """A small study of the shipped space, and what it printed."""
-
-    out = tmp_path_factory.mktemp("runs")
-    done = run_study(
-        *("run", spaces / "hue.toml", "--name", "hue", "--out", out),
-        *("--trials", 14, "--seeds", 4, "--steps", 300, "--cpus", 2, "--confirm", 2, "--audit", 0.7),
-        *("--wandb", "trials", "--tensorboard"),
-    )
-    assert done.returncode == 0, done.stderr
-    return study.load(out / "hue"), done
+def golden(name: str, out: Path, experiment: Path | None = None) -> study.StudyFolder:
+    """A copy of a golden study, as if the code at hand had run it."""
+    path = shutil.copytree(GOLDEN / name, out / name)
+    manifest, source = study.load(path).manifest(), study.load(path, experiment).source
+    Writer(path).write_manifest({**manifest, "experiment": {**manifest["experiment"], "digest": source.digest}})
+    return study.load(path)
 
 
 @pytest.fixture(scope="session")
-def hue(hue_run):
-    return hue_run[0]
+def hue(tmp_path_factory):
+    """A small study of the shipped space, with a confirmation; to be read, and copied by who changes it."""
+    return golden("hue", tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="session")
 def outcomes(tmp_path_factory):
     """A study in which trials end in every way there is."""
+    return golden("outcomes", tmp_path_factory.mktemp("runs"))
 
+
+@pytest.fixture(scope="session")
+def objectives(tmp_path_factory):
+    """A study of two objectives."""
+    return golden("objectives", tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory):
+    """A study that is run now, whose trials end in every way, with all that a study can leave; and what it printed."""
     out = tmp_path_factory.mktemp("runs")
-    space = Path(__file__).parent / "study" / "spaces" / "outcomes.toml"
     done = run_study(
-        *("run", space, "--name", "outcomes", "--out", out, "--trials", 24, "--seeds", 2, "--cpus", 2, "--rungs", 8),
-        *("--confirm", 0),
+        *("run", OUTCOMES, "--name", "live", "--out", out, *LIVE),
+        *("--confirm", 2, "--wandb", "trials", "--tensorboard"),
+        wandb="offline",
     )
     assert done.returncode == 0, done.stderr
-    return study.load(out / "outcomes")
+    return study.load(out / "live"), done
 
 
 @pytest.fixture(scope="session")

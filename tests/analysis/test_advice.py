@@ -9,7 +9,7 @@ from analysis.responses import Responses, responses
 from study.evidence.ranking import ranking
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def known(hue):
     """The shares and plateaus of a study, and what was found of its trials."""
     trials, distributions = hue.trials(), hue.space.distributions

@@ -54,6 +54,7 @@ def test_it_runs_and_reads_well_on_a_desk_and_on_a_phone(page, browser):
         context.close()
 
 
+@pytest.mark.live
 def test_a_report_without_the_experiment_says_what_needs_it(hue, tmp_path):
     """Its tables, its search and its importances are there all the same."""
     shutil.copytree(hue.path, tmp_path / "hue")

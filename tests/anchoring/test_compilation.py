@@ -43,6 +43,7 @@ def made(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.live
 @needs_compiler
 def test_compiled_steps_are_the_eager_ones_for_any_number_of_replicas_and_are_made_once(everything, cache):
     eager, _ = train(experiment, everything, [0, 1, 2], rungs=2)
@@ -60,6 +61,7 @@ def test_compiled_steps_are_the_eager_ones_for_any_number_of_replicas_and_are_ma
     assert made(cache) == files
 
 
+@pytest.mark.live
 @needs_compiler
 @pytest.mark.parametrize("name", ["hue-deletion", "subspace-ablation-red"])
 def test_compiled_steps_of_every_model_are_the_eager_ones(load, spaces, name):

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from anchoring import native
 from anchoring.native import build
 
-pytestmark = pytest.mark.skipif(not native.compiler(), reason="there is no C++ compiler")
+pytestmark = [pytest.mark.live, pytest.mark.skipif(not native.compiler(), reason="there is no C++ compiler")]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -116,7 +116,7 @@ def trainings(draw):
     return nn.Sequential(*layers), draw(st.sampled_from([1, 2, 5, 16, 17, 33, 64]))
 
 
-@hypothesis.settings(max_examples=8, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=5, deadline=None, derandomize=True)
 @hypothesis.given(trainings())
 def test_trainings_of_small_models_are_as_close_to_double_precision_as_pytorch(case):
     model, size = case
@@ -191,7 +191,7 @@ def _emptied(z, dims):
     return z
 
 
-@pytest.mark.parametrize("size", [1, 7, 64])
+@pytest.mark.parametrize("size", [1, 19])  # 16 at once, and 3 that are left
 def test_gradients_of_each_family_of_operators(size, monkeypatch):
     quickly = ["-O1" if flag == "-O2" else flag for flag in build.FLAGS]  # since there are many steps to compile
     monkeypatch.setattr(build, "FLAGS", quickly)

@@ -98,6 +98,7 @@ print(len(more.trials()), more.plan().confirm, found.answer().setting, *sorted(f
 """
 
 
+@pytest.mark.live
 def test_a_script_runs_a_study_and_goes_on_with_it(tmp_path):
     space, experiment = (str(BOWL / name) for name in ("bowl.toml", "bowl.py"))
     script = SCRIPT.format(space=space, experiment=experiment, out=str(tmp_path / "runs"))

@@ -18,6 +18,7 @@ def new(*arguments, capsys, monkeypatch):
     return printed.out + printed.err, ended.value.code or 0
 
 
+@pytest.mark.live
 def test_a_new_experiment_keeps_what_studies_rely_on(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     said, code = new("my_own", capsys=capsys, monkeypatch=monkeypatch)

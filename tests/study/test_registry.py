@@ -17,6 +17,7 @@ from study import cli, registry
 from study.experiment import Metric
 from study.metrics import measured
 from study.record.weights import load_weights
+from tests.conftest import golden
 
 HERE = Path(__file__).parent / "experiments"
 BOWL = (HERE / "bowl.py").read_text()
@@ -210,12 +211,9 @@ def test_what_is_known_of_a_source(folder):
 
 
 @pytest.fixture(scope="module")
-def bowl(tmp_path_factory, command):
-    """A study of the tiny experiment, by the real command line, with a real Ray."""
-    out = tmp_path_factory.mktemp("runs")
-    arguments = ("--experiment", HERE / "bowl.py", "--trials", 12, "--seeds", 3, "--cpus", 1, "--confirm", 2)
-    expect_done(command("run", HERE / "bowl.toml", "--name", "bowl", "--out", out, *arguments))
-    return out / "bowl"
+def bowl(tmp_path_factory):
+    """A study of the tiny experiment."""
+    return golden("bowl", tmp_path_factory.mktemp("runs"), HERE / "bowl.py").path
 
 
 def expect_done(done):
@@ -236,6 +234,7 @@ def test_a_study_of_an_experiment_of_ones_own(bowl):
     assert folder.manifest()["experiment"]["file"] == "bowl.py"
 
 
+@pytest.mark.live
 def test_a_study_goes_on_and_is_confirmed_with_its_experiment(bowl, command, tmp_path, capsys, monkeypatch):
     copy = shutil.copytree(bowl, tmp_path / "bowl")
     changed = tmp_path / "bowl.py"

@@ -25,17 +25,19 @@ def test_held_out_seeds_are_no_searchs(hue):
     assert not set(hue.confirmation().seed) & set(hue.seeds())
 
 
-def test_the_best_the_references_are_confirmed(hue, hue_run):
-    rows = hue.confirmation()
-    best = hue.best(2).trial.tolist()
+def test_the_best_and_the_references_are_confirmed(live):
+    folder, done = live
+    rows = folder.confirmation()
+    best = folder.best(2).trial.tolist()
     assert rows.groupby("setting").seed.nunique().to_dict() == {
         **{f"trial {trial}": 64 for trial in best},
         "subspace-ablation": 64,
         "hue-deletion": 64,
     }
-    said = hue_run[1].stdout
+    assert set(rows.seed) == set(Plan.of(folder).held_out_seeds(64))
+    said = done.stdout
     assert "held-out seeds" in said
-    ranked = ranking(rows, hue)
+    ranked = ranking(rows, folder)
     assert f"{ranked['mean'][0]:.3f} [{ranked['mean.low'][0]:.3f}, {ranked['mean.high'][0]:.3f}]" in said
 
 
@@ -142,14 +144,14 @@ def test_a_study_is_compared_with_settings_of_its_concept(spaces):
         ),
     ],
 )
-def test_what_cannot_be_compared_with_is_one_line(hue, spaces, command, against, said):
-    files = [part for file in against for part in ("--against", spaces / file)]
-    done = command("confirm", hue.path, *files)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_what_cannot_be_compared_with_is_one_line(hue, spaces, against, said):
+    with pytest.raises(InputError) as error:
+        candidates(hue, 1, 64, [spaces / file for file in against])
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
 
 
+@pytest.mark.live
 def test_a_setting_that_cannot_be_trained_is_one_line(hue, spaces, command, tmp_path):
     for name in ("subspace-ablation.toml", "subspace-ablation.csv"):
         (tmp_path / name).write_bytes((spaces / name).read_bytes())

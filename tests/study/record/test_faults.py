@@ -29,9 +29,10 @@ def run(space, path, trials, *more):
     )
 
 
+@pytest.mark.live
 def test_a_worker_that_is_killed_costs_nothing(spaces, tmp_path):
     path = tmp_path / "killed"
-    driver = run(spaces / "hue.toml", path, 4)
+    driver = run(spaces / "hue.toml", path, 3, "--steps", 1500)
     driver.until(lambda: rungs(path) >= 3)
     killed = driver.worker()
     os.kill(killed, signal.SIGKILL)
@@ -39,7 +40,7 @@ def test_a_worker_that_is_killed_costs_nothing(spaces, tmp_path):
     assert code == 0, stderr
     assert "Traceback" not in stdout + stderr
     folder = study.load(path)
-    assert folder.trials().trial.tolist() == [0, 1, 2, 3]
+    assert folder.trials().trial.tolist() == [0, 1, 2]
     assert set(folder.trials().state) <= {"complete", "stopped"}
     means = folder.replicas().groupby(["trial", "step"]).isolation.mean()
     assert not folder.replicas().duplicated(["trial", "seed", "step"]).any()  # of the trial that began anew
@@ -118,6 +119,8 @@ def test_a_damaged_file_is_named_and_the_rest_can_be_read(hue, tmp_path, name):
     }
     with pytest.raises(InputError, match="expected") as error:
         reads.pop(name)()
+    if name == "manifest.json":
+        del reads["confirmation.parquet"]  # whose settings have the names of the manifest's format
     assert str(error.value).startswith(f"{path / name}: is no ")
     for read in reads.values():
         read()
@@ -131,6 +134,7 @@ def test_a_journal_damaged_in_its_middle_is_named(hue, tmp_path):
         study.load(path).optuna()
 
 
+@pytest.mark.live
 def test_what_cannot_be_written_ends_a_study_in_one_line_and_nothing_is_lost(spaces, tmp_path, command):
     """A limit on file sizes: the journal's next line is cut short, as on a full disk, and then nothing can be written."""
     path = tmp_path / "full"

@@ -149,6 +149,7 @@ def test_reading_runs_nothing(hostile, canary, tmp_path, monkeypatch):
         assert not canary.exists(), command
 
 
+@pytest.mark.live
 def test_reporting_runs_nothing(hostile, canary):
     """In the hostile folder, as a person would who has just unpacked it."""
     command = [sys.executable, "-P", "-m", "study", "report", "."]  # -P: as the installed `study` starts

@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 
 import study
 from anchoring import InputError
+from anchoring.errors import FailedError
 from study import cli
+from study.driving import mirrored
 from study.record.mirror import JOURNAL, TRIALS, Mirror, fetch, locate, names, url_of
 from study.record.recovery import reconcile
 from study.record.store import Store
@@ -38,7 +40,9 @@ def url(request, tmp_path, monkeypatch):
 @pytest.fixture
 def working(hue, url):
     """A working copy of a study that is yet to be uploaded."""
-    return study.load(shutil.copytree(hue.path, locate(url) / "hue", ignore=shutil.ignore_patterns(*STAYS)))
+    path = shutil.copytree(hue.path, locate(url) / "hue", ignore=shutil.ignore_patterns(*STAYS))
+    (path / "report.html").touch()
+    return study.load(path)
 
 
 def mirror(folder):
@@ -120,7 +124,7 @@ def at(folder, monkeypatch):
 
 def test_a_reader_does_not_roll_the_study_back(working, elsewhere, tmp_path, monkeypatch, capsys):
     at(working, monkeypatch)
-    with cli.options.mirrored(elsewhere) as none:
+    with mirrored(elsewhere) as none:
         assert none == []  # no folder of this machine's
     reader = Mirror(elsewhere, (tmp_path / "bucket" / "prefix").as_uri(), Console())
     with reader:
@@ -165,7 +169,7 @@ def test_two_ways_are_kept_and_named(working, elsewhere, tmp_path, monkeypatch):
     finished = tree(tmp_path / "bucket")
     at(working, monkeypatch)
     grow(working, '{"longer": true}\n')
-    with pytest.raises(cli.options.FailedError, match="gone different ways"), cli.options.mirrored(working):
+    with pytest.raises(FailedError, match="gone different ways"), mirrored(working):
         Writer(working.path).write("report.html", b"mine")
     assert tree(tmp_path / "bucket") == finished
     with pytest.raises(InputError, match=r"hue and its working copy .*hue have gone different ways.*remove") as error:
@@ -213,8 +217,8 @@ def test_what_is_no_study_of_ours_is_not_fetched(working, url, tmp_path):
 def test_a_storage_that_fails_is_said_once_and_at_the_end(working, url, tmp_path, capsys):
     (tmp_path / "bucket").write_text("in the way")
     with (
-        pytest.raises(cli.options.FailedError, match="could not be uploaded"),
-        cli.options.mirrored(working) as listeners,
+        pytest.raises(FailedError, match="could not be uploaded"),
+        mirrored(working) as listeners,
     ):
         listeners[0].started(0)
     assert capsys.readouterr().out.count("goes on without its copy") == 1
@@ -226,7 +230,7 @@ def test_whatever_a_storage_raises_is_said(working, monkeypatch, capsys):
         raise RuntimeError("Server disconnected")
 
     monkeypatch.setattr(Store, "write", fail)
-    with pytest.raises(cli.options.FailedError, match="Server disconnected"), cli.options.mirrored(working):
+    with pytest.raises(FailedError, match="Server disconnected"), mirrored(working):
         pass
     assert "goes on without its copy" in capsys.readouterr().out
 

@@ -5,16 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import study
-from study.watch.report import write_report
+
+pytestmark = pytest.mark.live
 
 SMALL = ("--seeds", 2, "--steps", 40, "--cpus", 1, "--confirm", 0)
-OBJECTIVES = ("--objective", "utility", "--objective", "hue_residual")
+OBJECTIVES = ("--objective", "utility", "--objective", "hue_residual", "--constraint", "utility >= 0.8")
 WAYS = {
-    "objectives": ("hue", "--trials", 12, "--scheduler", "median", *OBJECTIVES),
-    "constraint": ("hue", "--trials", 12, "--sampler", "gp", "--constraint", "utility >= 0.8", "--scheduler", "none"),
+    "objectives": ("hue", "--trials", 12, "--sampler", "gp", *OBJECTIVES, "--scheduler", "median"),
     "names": ("hue", "--trials", 8, "--sampler", "cmaes", "--scheduler", "hyperband", "--aggregate", "p10"),
-    "minutes": ("hue", "--minutes", 0.2, "--sampler", "qmc", "--scheduler", "none"),
-    "kinds": ("unregularized", "--trials", 14, "--rungs", 1),
+    "minutes": ("unregularized", "--minutes", 0.2, "--sampler", "qmc", "--scheduler", "none", "--rungs", 1),
 }
 
 
@@ -36,7 +35,7 @@ def studies(spaces, tmp_path_factory, command):
     return {name: study.load(out / name) for name in WAYS}
 
 
-def test_several_objectives_have_a_front_and_a_report_of_it(studies):
+def test_no_trial_of_the_front_is_beaten_in_every_objective(studies):
     folder = studies["objectives"]
     assert [direction.name for direction in folder.optuna().directions] == ["MAXIMIZE", "MINIMIZE"]
     complete, front = folder.trials()[folder.trials().state == "complete"], folder.front()
@@ -45,17 +44,17 @@ def test_several_objectives_have_a_front_and_a_report_of_it(studies):
             complete["value.hue_residual"] < trial["value.hue_residual"]
         )
         assert not (beaten.any() and trial.trial in front.trial.tolist())
-    assert "What can be had at once" in write_report(folder).read_text()
 
 
 def test_constraints_reach_optuna_and_what_breaks_them_is_no_answer(studies):
-    folder = studies["constraint"]
+    folder = studies["objectives"]
     rows = folder.trials().set_index("trial")
     for trial in folder.optuna().trials:
         broken = trial.constraints["utility >= 0.8"]
         assert broken == pytest.approx(0.8 - rows["utility.mean"][trial.number], abs=1e-6)
         assert rows.feasible[trial.number] == (broken <= 0)
-    assert 0 < len(folder.best(12)) == rows.feasible.sum() < 12
+    complete = rows[rows.state == "complete"]
+    assert 0 < len(folder.best(12)) == complete.feasible.sum() < len(rows)
 
 
 def test_other_samplers_and_aggregates_go_by_their_names(studies):
@@ -75,8 +74,6 @@ def test_a_budget_in_minutes_ends_the_search_and_trials_end_by_themselves(studie
 
 
 def test_a_study_can_ask_which_removal_is_best(studies):
-    trials = studies["kinds"].trials()
-    assert trials.state.eq("complete").all()
-    by_kind = trials.groupby("param.ablation.kind")["isolation.mean"].first()
+    by_kind = studies["minutes"].trials().groupby("param.ablation.kind")["isolation.mean"].first()
     assert len(by_kind) >= 4
     assert by_kind.idxmax() == "leace"  # which finds hue wherever it is; nothing put it into dims 0 and 1

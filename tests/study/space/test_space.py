@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import study
@@ -92,9 +92,15 @@ def test_a_space_names_its_experiment_and_its_exports_do_too(space, tmp_path):
     assert Space.read(path).setting() == named.setting(values) == space().setting(values)
 
 
+@pytest.fixture(scope="module")
+def hue_space(spaces):
+    return Space.read(spaces / "hue.toml")
+
+
+@settings(max_examples=20)
 @given(data=st.data())
-def test_an_exported_setting_is_the_same_setting(data, tmp_path_factory, spaces):
-    space = Space.read(spaces / "hue.toml")
+def test_an_exported_setting_is_the_same_setting(data, tmp_path_factory, hue_space):
+    space = hue_space
     values = {
         name: data.draw(st.sampled_from(d.choices) if hasattr(d, "choices") else st.floats(d.low, d.high))
         for name, d in space.distributions.items()

@@ -1,17 +1,16 @@
 import re
-import shutil
 
 import nbformat
 import pytest
 
-import study
 from anchoring import InputError
 from study.watch.report import write_report
 
 
-def test_the_report_answers_with_pictures_and_without_the_network(hue):
-    page = (hue.path / "report.html").read_text()
-    best = hue.best().iloc[0]
+def test_the_report_answers_with_pictures_and_without_the_network(live):
+    folder, _ = live
+    page = (folder.path / "report.html").read_text()
+    best = folder.best().iloc[0]
     assert f"is trial {best.trial}: mean isolation {best['isolation.mean']:.3f}" in page
     pictures = re.findall(r"<img [^>]*src=\"data:image/png;base64,[^>]*>", page)
     assert len(pictures) >= 6
@@ -23,13 +22,15 @@ def test_the_report_answers_with_pictures_and_without_the_network(hue):
     assert "stderr" not in page  # no library's log lines
 
 
-def test_a_report_can_be_written_again(hue, tmp_path):
-    copy = study.load(shutil.copytree(hue.path, tmp_path / "hue", ignore=shutil.ignore_patterns("ray", "wandb")))
-    before = (copy.path / "report.html").stat().st_ino
-    assert write_report(copy) == copy.path / "report.html"
-    assert (copy.path / "report.html").stat().st_ino != before
+@pytest.mark.live
+def test_several_objectives_have_a_report_of_their_front(objectives):
+    (objectives.path / "report.html").write_text("an older one")
+    page = write_report(objectives)
+    assert page == objectives.path / "report.html"
+    assert "What can be had at once" in page.read_text()
 
 
+@pytest.mark.live
 def test_a_training_that_was_kept_has_a_report(spaces, tmp_path, command):
     done = command(
         "train", spaces / "hue-deletion.toml", "--seeds", 2, "--steps", 60, "--name", "one", "--out", tmp_path
@@ -54,6 +55,7 @@ def test_a_notebook_that_is_not_there_is_one_line(hue):
         write_report(hue, "x")
 
 
+@pytest.mark.live
 def test_ones_own_notebook_gets_the_folder_and_leaves_its_figures(hue, tmp_path):
     cells = [
         "FOLDER = 'elsewhere'",

@@ -62,6 +62,7 @@ def test_what_is_counted_is_told_in_words(monkeypatch):
     assert shown(False, work).startswith("training, 40 of 100 steps, after 0 s")
 
 
+@pytest.mark.live
 @pytest.mark.skipif(sys.platform == "win32", reason="a kernel's socket is a file")
 def test_a_notebook_shows_the_view_and_updates_it(tmp_path):
     source = """

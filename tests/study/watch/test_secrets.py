@@ -19,15 +19,15 @@ def files_with(folder, text):
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_no_file_of_a_study_holds_a_key(hue_run, name):
-    folder, done = hue_run
+def test_no_file_of_a_study_holds_a_key(live, name):
+    folder, done = live
     assert files_with(folder.path, SECRETS[name]) == []
     assert SECRETS[name] not in done.stdout + done.stderr
 
 
-def test_what_is_no_secret_is_found(hue):
+def test_what_is_no_secret_is_found(live):
     """The positive control: the study's configuration is in its manifest, its report and W&B's own file."""
-    found = {path.suffix for path in files_with(hue.path, hue.manifest()["started"])}
+    found = {path.suffix for path in files_with(live[0].path, live[0].manifest()["started"])}
     assert {".json", ".html", ".wandb"} <= found
 
 

@@ -29,15 +29,17 @@ def copy(hue, tmp_path):
     return study.load(shutil.copytree(hue.path, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb", "ray")))
 
 
-def test_a_finished_study(hue):
-    now = status(hue)
+def test_a_finished_study(copy):
+    assert status(copy).report is None
+    (copy.path / "report.html").touch()
+    now = status(copy)
     assert now.state == "finished"
-    assert now.trials == hue.trials().state.value_counts().reindex(list(TrialState), fill_value=0).to_dict()
+    assert now.trials == copy.trials().state.value_counts().reindex(list(TrialState), fill_value=0).to_dict()
     assert (now.running, now.planned, now.seconds_left) == (0, 14, None)
-    assert now.best["trial"] == hue.best().trial.item()
+    assert now.best["trial"] == copy.best().trial.item()
     assert sorted(now.confirmation.setting)[0] == "hue-deletion"
     assert now.report.is_file()
-    assert now.next == f"study report {hue.path} --open"
+    assert now.next == f"study report {copy.path} --open"
 
 
 def test_the_best_of_a_continued_study_may_yet_have_to_be_confirmed(copy):
@@ -52,7 +54,6 @@ def test_the_best_of_a_continued_study_may_yet_have_to_be_confirmed(copy):
 def test_a_study_that_runs_and_is_cut(copy):
     """What the files say while a trial more runs, and after its driver was killed."""
     Writer(copy.path).write_manifest({**copy.manifest(), "trials": 20})
-    (copy.path / ".lock").unlink()
     storage = journal.storage(copy.path)
     storage.create_new_trial(0)
     now = status(copy)

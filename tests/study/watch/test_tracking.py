@@ -18,7 +18,14 @@ import study
 from study.record.tables import metric_means
 from study.watch.tracking import Tracker
 
+pytestmark = pytest.mark.live
+
 BLOCK, HEADER = 32768, 7
+
+
+@pytest.fixture(autouse=True)
+def _as_by_default(monkeypatch):
+    monkeypatch.delenv("WANDB_MODE")
 
 
 def records(path) -> Iterator[wandb_internal_pb2.Record]:
@@ -72,49 +79,55 @@ def runs(folder) -> list[Run]:
 
 
 @pytest.fixture(scope="module")
-def of_hue(hue):
-    return runs(hue)
+def folder(live):
+    return live[0]
 
 
 @pytest.fixture(scope="module")
-def of_study(of_hue):
-    (run,) = (run for run in of_hue if run.run.job_type == "study")
+def of_folder(folder):
+    return runs(folder)
+
+
+@pytest.fixture(scope="module")
+def of_study(of_folder):
+    (run,) = (run for run in of_folder if run.run.job_type == "study")
     return run
 
 
-def test_every_trial_is_logged_with_the_best_so_far(hue, of_study):
+def test_every_trial_is_logged_with_the_best_so_far(folder, of_study):
     logged = [entry for entry in of_study.history if "trial" in entry]
-    assert sorted(entry["trial"] for entry in logged) == list(range(14))
-    assert logged[-1]["best"] == hue.best()["isolation.mean"].item()
+    assert sorted(entry["trial"] for entry in logged) == list(range(24))
+    assert logged[-1]["best"] == folder.best()["isolation.mean"].item()
     best = [entry["best"] for entry in logged if "best" in entry]  # from the first complete trial on
     assert best == sorted(best)
 
 
-def test_the_answer_is_logged_before_the_run_ends(hue, of_study):
+def test_the_answer_is_logged_before_the_run_ends(folder, of_study):
     keys = {key.split("/")[0]: entry for entry in of_study.history for key in entry}
     assert {"table", "confirmation", "report"} <= keys.keys()
     assert keys["confirmation"]["confirmation/nrows"] == 64 * 4
-    (page,) = hue.path.glob("wandb/offline-run-*/files/" + keys["report"]["report/path"])
-    assert page.read_bytes() == (hue.path / "report.html").read_bytes()
+    (page,) = folder.path.glob("wandb/offline-run-*/files/" + keys["report"]["report/path"])
+    assert page.read_bytes() == (folder.path / "report.html").read_bytes()
     (models,) = (artifact for artifact in of_study.artifacts if artifact.type == "model")
-    best = hue.best(3).trial.tolist()
+    best = folder.best(3).trial.tolist()
     assert [entry.path for entry in models.manifest.contents] == [f"{trial:05d}.safetensors" for trial in sorted(best)]
-    assert json.loads(models.metadata)[str(best[0])] == hue.parameters(best[0])
+    assert json.loads(models.metadata)[str(best[0])] == folder.parameters(best[0])
     assert of_study.exits == [0]
 
 
-def test_each_trial_has_a_run_with_its_rungs(hue, of_hue):
-    of_trials = {int(run.run.display_name.split()[1]): run for run in of_hue if run.run.job_type == "trial"}
-    assert sorted(of_trials) == list(range(14))
+def test_each_trial_has_a_run_with_its_rungs(folder, of_folder):
+    of_trials = {int(run.run.display_name.split()[1]): run for run in of_folder if run.run.job_type == "trial"}
+    assert sorted(of_trials) == list(range(24))
+    states, replicas = folder.trials().set_index("trial").state, folder.replicas()
     for trial, run in of_trials.items():
-        assert run.run.run_group == "hue"
-        assert {name: run.config[name] for name in hue.space.distributions} == hue.parameters(trial)
-        rungs = hue.replicas()[hue.replicas().trial == trial].groupby("step")
+        assert run.run.run_group == "live"
+        assert {name: run.config[name] for name in folder.space.distributions} == folder.parameters(trial)
+        rungs = replicas[replicas.trial == trial].groupby("step")
         assert [entry["_step"] for entry in run.history] == list(rungs.groups)
         for entry, (_, rows) in zip(run.history, rungs, strict=True):
             means = metric_means(rows)
             assert {name: entry[name] for name in means} == pytest.approx(means)
-        assert run.exits == [0]
+        assert run.exits == [int(states[trial] in ("diverged", "failed"))]
 
 
 def test_importance_is_logged_once_there_is_enough_to_tell(hue, monkeypatch, tmp_path):
