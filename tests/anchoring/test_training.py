@@ -1,7 +1,6 @@
 """Each replica of the colour experiment sees, computes and measures the same, alone and among others."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -10,19 +9,13 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import nn
 from torch.testing import assert_close
 
-from anchoring.ablation import Ablate
-from anchoring.data import Data
 from anchoring.dopesheet import Dopesheet, rescale
 from anchoring.labels import Label
-from anchoring.layers import Edited, activations
-from anchoring.replicas import Draws, Replicas
-from anchoring.sampling import Sampler, Stream
-from anchoring.terms import Fallback, Seen, Unitarity
+from anchoring.replicas import Replicas
+from anchoring.terms import Unitarity
 from anchoring.training import Training, rung_steps, train
-from excolor import colors
 from excolor.experiment import experiment
 from excolor.models import ModelConfig
-from excolor.setting import data_of
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +30,6 @@ def short(subspace_ablation):
     return subspace_ablation.model_copy(update={"schedule": schedule})
 
 
-def replicas_of(seeds, **config) -> Replicas:
-    return Replicas(ModelConfig(**config).make, seeds)
-
-
 def torch_twin(model: Replicas, replica: int) -> nn.Sequential:
     """One replica as another PyTorch model."""
     twins = []
@@ -51,30 +40,6 @@ def torch_twin(model: Replicas, replica: int) -> nn.Sequential:
         twins.append(twin)
     a, b, c, d = twins
     return nn.Sequential(nn.Sequential(a, nn.GELU(), b), nn.Sequential(c, nn.GELU(), d, nn.Sigmoid()))
-
-
-def test_a_replica_is_the_papers_model():
-    model = replicas_of([0, 1, 2])
-    assert sum(p[0].numel() for p in model.parameters()) == 263
-    x = torch.rand(50, 3)
-    for replica in range(3):
-        assert_close(model(x)[replica], torch_twin(model, replica)(x), rtol=1e-4, atol=1e-6)
-
-
-def test_initialisation_is_that_of_torch_linear():
-    weights = replicas_of(range(500)).state_dict()["encoder.2.weight"]
-    assert weights.abs().max() <= 0.25  # 1/sqrt(16)
-    assert weights.std().item() == pytest.approx(0.5 / 12**0.5, rel=0.02)
-    assert weights.mean().item() == pytest.approx(0, abs=2e-3)
-
-
-def test_normed_bottleneck_is_on_the_sphere_and_outputs_are_colours():
-    model = replicas_of([0, 1], kind="NormedColorMLP", bottleneck=5)
-    layers = model.activations(torch.rand(30, 3))
-    assert_close(layers["bottleneck"].norm(dim=-1), torch.ones(2, 30), rtol=1e-4, atol=1e-6)
-    assert layers["encoder"].shape == (2, 30, 5)
-    model.stacked.decoder[2].bias.data += 5
-    assert model(torch.rand(10, 3)).max() == 1
 
 
 def test_a_replica_is_the_same_alone_and_among_many(short):
@@ -184,128 +149,6 @@ def test_rungs_are_even_and_end_at_the_end(steps, rungs):
     assert gaps.max() - gaps.min() <= 1
 
 
-def test_streams_are_the_seeds_own_however_they_are_cut():
-    data, red = data_of(colors.hsv_cube()), {"red": Label(of="redness")}
-    samples, labels = Draws(data, red, [1, 2], 8).next(10)
-    stream = Stream(Sampler(data, red), red, 2, 8)
-    parts = [stream.draw(3), stream.draw(7)]
-    assert torch.equal(samples[:, 1], data.inputs[torch.cat([index for index, _ in parts])])
-    assert torch.equal(labels[:, 1], torch.cat([label for _, (label,) in parts]))
-    assert not torch.equal(samples[:, 0], samples[:, 1])
-
-
-def test_samples_and_coins_have_the_stated_probabilities():
-    cube = colors.rgb_cube(2)
-    data = data_of(colors.Cube(cube.colors, torch.tensor([0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])))
-    labels = {
-        "red": Label(of="redness", scale=0.7),
-        "noisy": Label(of="redness", scale=0.7, noise=0.1),
-        "soft": Label(of="redness", scale=0.7, noise=0.1, soft=True),
-    }
-    index, drawn = Stream(Sampler(data, labels), labels, 0, 1000).draw(200)
-    sampled, drawn = data.inputs[index], dict(zip(labels, drawn, strict=True))
-    assert (sampled.sum(-1) == 0).float().mean().item() == pytest.approx(0.3, abs=0.005)
-    red, blue = ((sampled == torch.tensor(color)).all(-1) for color in ([1.0, 0, 0], [0.0, 0, 1]))
-    assert drawn["red"][red].mean().item() == pytest.approx(0.7, abs=0.01)
-    assert drawn["red"][blue].mean() == 0
-    assert drawn["noisy"][red].mean().item() == pytest.approx(0.7 * 0.9 + 0.3 * 0.1, abs=0.01)
-    assert drawn["noisy"][blue].mean().item() == pytest.approx(0.1, abs=0.01)
-    assert drawn["soft"][red].unique().tolist() == pytest.approx([0.66])
-    assert drawn["red"].unique().tolist() == [0, 1]
-
-
-def test_a_lookup_finds_the_sample_that_the_cumulative_weights_say():
-    weights = torch.rand(500, generator=torch.Generator().manual_seed(0)) ** 8  # some far below a 65,536th
-    uniform = torch.from_numpy(np.random.default_rng(0).random(100_000, dtype=np.float32))
-    cumulative = (weights.double().cumsum(0) / weights.double().sum()).float()
-    expected = torch.searchsorted(cumulative, uniform, right=True).clamp(max=499)
-    sampler = Sampler(Data(torch.rand(500, 3), weights=weights), {})
-    assert torch.equal(sampler.index(uniform), expected)
-    assert torch.equal(Sampler(Data(torch.rand(4, 3)), {}).index(torch.tensor([0, 0.25, 0.5, 0.75])), torch.arange(4))
-
-
-class Poison(Unitarity):
-    """A term that is not a number."""
-
-    def per_sample(self, z):
-        return super().per_sample(z) * torch.nan
-
-
-def with_terms(setting, **weights):
-    """The setting with only these poisonous terms. Their columns hold these weights; a term with None has no column."""
-    names = [name for name, weight in weights.items() if weight is not None]
-    rows = [
-        ["STEP", "lr", *names],
-        ["0", "0.01", *(str(weights[name]) for name in names)],
-        ["9", "", *("" for _ in names)],
-    ]
-    terms = {name: Poison() if weight == 0 else Unitarity() for name, weight in weights.items()}
-    return setting.model_copy(update={"regularizers": terms, "schedule": Dopesheet.parse(rows)})
-
-
-def test_a_weight_of_zero_skips_even_a_term_that_is_not_a_number(short):
-    skipped, _ = train(experiment, with_terms(short, off=0), [0], rungs=1)
-    without, _ = train(experiment, with_terms(short), [0], rungs=1)
-    for a, b in zip(skipped.parameters(), without.parameters(), strict=True):
-        assert torch.equal(a, b)
-
-
-def test_a_term_without_a_column_has_weight_one(short):
-    trained = [train(experiment, with_terms(short, norm=weight), [0], rungs=1)[0] for weight in (None, 1, 2)]
-    without, one, two = (model.flat() for model in trained)
-    assert torch.equal(without, one)
-    assert not torch.allclose(one, two, atol=1e-3)
-
-
-def test_terms_of_validation_are_measured_and_not_trained(short):
-    term = Unitarity(when="validation", labels={"red": 1.0})
-    watched = short.model_copy(update={"regularizers": {"watched": term}})
-    bare = short.model_copy(update={"regularizers": {}})
-    model, rungs = train(experiment, watched, [0, 1], rungs=1)
-    unwatched, _ = train(experiment, bare, [0, 1], rungs=1)
-    for a, b in zip(model.parameters(), unwatched.parameters(), strict=True):
-        assert torch.equal(a, b)
-    x = colors.validation_grid()
-    x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))]
-    means = []
-    for batch in x.split(64):
-        probability = short.labels["red"].probability(colors.redness(batch))
-        losses = (model.activations(batch)["encoder"].norm(dim=-1) - 1).square()
-        means.append((losses * probability).sum(-1) / (probability.sum() + 1e-8))
-    assert_close(rungs[-1].metrics["loss.watched"], torch.stack(means).mean(0).detach(), rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize(("kind", "layer"), [("ColorMLP", "encoder"), ("NormedColorMLP", "bottleneck")])
-def test_fallback_trains_the_decoders_answer_and_nothing_else(kind, layer):
-    model, x = ModelConfig(kind=kind).make(), torch.rand(30, 3)
-
-    def task(output):
-        return (output - x).square().mean(1)
-
-    seen = Seen(activations(model, x), {}, partial(activations, model, x), task)
-    loss = Fallback(dims=(0, 1), layers=[layer]).total(seen)
-    emptied = Edited(model, {layer: lambda z: z * torch.tensor([0.0, 0, 1, 1])})
-    assert_close(loss, (emptied(x) - x).square().mean())
-    if kind == "ColorMLP":
-        assert_close(loss, (Edited(model, Ablate().edits(model))(x) - x).square().mean())
-    loss.backward()
-    assert all(p.grad is None for p in model.encoder.parameters())
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.decoder.parameters())
-
-
-def test_fallback_in_a_step_moves_the_decoder_alone(short):
-    """With the term, Adam's first moments, which sum gradients, change for the decoder's weights only."""
-    rows = [["STEP", "lr", "fallback"], ["0", "0", "1"], ["4", "0", "1"]]
-    setting = short.model_copy(update={"regularizers": {"fallback": Fallback()}, "schedule": Dopesheet.parse(rows)})
-    alone = Training(experiment, setting, [0], rungs=1)
-    alone.advance(next(alone.segments()))
-    bare = Training(experiment, setting.model_copy(update={"regularizers": {}}), [0], rungs=1)
-    bare.advance(next(bare.segments()))
-    names = [name for name, p in ModelConfig().make().named_parameters() for _ in range(p.numel())]
-    moved = {name for name, a, b in zip(names, alone.moments[0, 0], bare.moments[0, 0], strict=True) if a != b}
-    assert moved == {name for name in names if name.startswith("decoder")}
-
-
 def test_lightnings_checkpoints_hold_the_replicas_of_each_segment(short, tmp_path):
     checkpoints = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1)
     model, rungs = train(experiment, short, [0, 1], rungs=3, callbacks=[checkpoints], enable_checkpointing=True)
@@ -359,12 +202,6 @@ def test_labelled_samples_are_counted(short):
     assert rungs[0].metrics["labelled"][0] < rungs[1].metrics["labelled"][0]
     _, softly = train(experiment, soft, [0, 1], rungs=1)
     assert softly[-1].metrics["labelled"].tolist() == pytest.approx([whole / 4] * 2, rel=0.05)
-
-
-def test_depth_and_width_are_the_models():
-    model = ModelConfig(depth=3, hidden=7, bottleneck=5).make()
-    shapes = [tuple(p.T.shape) for name, p in model.named_parameters() if name.endswith("weight")]
-    assert shapes == [(3, 7), (7, 7), (7, 7), (7, 5), (5, 7), (7, 7), (7, 7), (7, 3)]
 
 
 @pytest.mark.live

@@ -1,0 +1,14 @@
+"""What tests of native code share."""
+
+import pytest
+
+from anchoring.native import build
+
+
+@pytest.fixture(scope="module")
+def session_cache(tmp_path_factory):
+    """A cache of native code for a module's tests, empty at first."""
+    folder = tmp_path_factory.mktemp("native cache")  # with a space
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build.platformdirs, "user_cache_path", lambda name: folder)
+        yield folder

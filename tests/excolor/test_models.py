@@ -1,0 +1,55 @@
+"""The models of the colour experiment are those of the paper."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from anchoring.replicas import Replicas
+from excolor.models import ModelConfig
+
+
+def replicas_of(seeds, **config) -> Replicas:
+    return Replicas(ModelConfig(**config).make, seeds)
+
+
+def torch_twin(model: Replicas, replica: int) -> nn.Sequential:
+    """One replica as another PyTorch model."""
+    twins = []
+    for name in ("encoder.0", "encoder.2", "decoder.0", "decoder.2"):
+        weight, bias = (model.state_dict()[f"{name}.{which}"][replica] for which in ("weight", "bias"))
+        twin = nn.Linear(*weight.T.shape)
+        twin.weight.data, twin.bias.data = weight.clone(), bias.clone()
+        twins.append(twin)
+    a, b, c, d = twins
+    return nn.Sequential(nn.Sequential(a, nn.GELU(), b), nn.Sequential(c, nn.GELU(), d, nn.Sigmoid()))
+
+
+def test_a_replica_is_the_papers_model():
+    model = replicas_of([0, 1, 2])
+    assert sum(p[0].numel() for p in model.parameters()) == 263
+    x = torch.rand(50, 3)
+    for replica in range(3):
+        assert_close(model(x)[replica], torch_twin(model, replica)(x), rtol=1e-4, atol=1e-6)
+
+
+def test_initialisation_is_that_of_torch_linear():
+    weights = replicas_of(range(500)).state_dict()["encoder.2.weight"]
+    assert weights.abs().max() <= 0.25  # 1/sqrt(16)
+    assert weights.std().item() == pytest.approx(0.5 / 12**0.5, rel=0.02)
+    assert weights.mean().item() == pytest.approx(0, abs=2e-3)
+
+
+def test_normed_bottleneck_is_on_the_sphere_and_outputs_are_colours():
+    model = replicas_of([0, 1], kind="NormedColorMLP", bottleneck=5)
+    layers = model.activations(torch.rand(30, 3))
+    assert_close(layers["bottleneck"].norm(dim=-1), torch.ones(2, 30), rtol=1e-4, atol=1e-6)
+    assert layers["encoder"].shape == (2, 30, 5)
+    model.stacked.decoder[2].bias.data += 5
+    assert model(torch.rand(10, 3)).max() == 1
+
+
+def test_depth_and_width_are_the_models():
+    model = ModelConfig(depth=3, hidden=7, bottleneck=5).make()
+    shapes = [tuple(p.T.shape) for name, p in model.named_parameters() if name.endswith("weight")]
+    assert shapes == [(3, 7), (7, 7), (7, 7), (7, 5), (5, 7), (7, 7), (7, 7), (7, 3)]
