@@ -1,4 +1,4 @@
-"""What strangers expect of a project holds together: one version, a lock that is whole."""
+"""What strangers expect of a project holds together: one version, a lock that is whole, a workflow whose targets exist."""
 
 import re
 import tomllib
@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MAKEFILE = (ROOT / "Makefile").read_text()
 LOCK = (ROOT / "requirements.lock").read_text()
+WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
 ISSUE_FORMS = ("bug", "feature", "experiment")
 
 
@@ -85,6 +86,36 @@ def test_nobody_downloads_cuda():
 
 def test_a_clusters_image_has_the_same_pytorch():
     assert f" {locked()['torch'][0]}\n" in (ROOT / "clusters" / "Dockerfile").read_text()
+
+
+# The workflow
+
+
+def steps():
+    return [step["run"] for job in WORKFLOW["jobs"].values() for step in job["steps"] if "run" in step]
+
+
+def test_the_workflow_runs_what_a_person_runs():
+    assert set(WORKFLOW["jobs"]) == {"check", "unit", "live", "docs", "wheel"}
+    targets = re.findall(r"^([\w-]+):", MAKEFILE, re.MULTILINE)
+    for command in steps():
+        make, target, *_ = command.split()
+        assert make == "make"
+        assert target in targets
+
+
+def test_the_workflow_runs_every_python_that_is_promised():
+    promised = {text.rpartition(" :: ")[2] for text in PROJECT["classifiers"] if ":: Python ::" in text}
+    for job in ("unit", "live"):
+        assert set(WORKFLOW["jobs"][job]["strategy"]["matrix"]["python"]) == promised
+    assert f">={min(promised, key=lambda text: int(text[2:]))}" == PROJECT["requires-python"]
+
+
+def test_the_lowest_pytorch_is_the_projects():
+    (lowest,) = WORKFLOW["jobs"]["unit"]["strategy"]["matrix"]["include"]
+    (torch,) = [requirement for requirement in needed() if requirement.name == "torch"]
+    (bound,) = [specifier.version for specifier in torch.specifier if specifier.operator == ">="]
+    assert f"TORCH=torch=={bound}.0" in lowest["variables"]
 
 
 # What strangers see
