@@ -127,7 +127,7 @@ class Ablate(_OfWeights):
 
 
 class Prune(_OfWeights):
-    """Removes those weights instead. The outputs are those of `Ablate`, from a smaller model."""
+    """Removes those weights instead. The outputs are those of `Ablate`, from a smaller model: see `prune`."""
 
     def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
         super().check(width, around, concept)
@@ -223,7 +223,7 @@ class Repel(_OfActivations):
 
 
 class Leace(Ablation):
-    """Erases, at run time, what a linear probe could read of the concept in any dims (Belrose et al. 2023)."""
+    """Erases, at run time, what a linear probe could read of the concept in any dims: see `anchoring.erasure.leace`."""
 
     def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
         if not concept:
@@ -241,7 +241,15 @@ ABLATIONS: tuple[type[Ablation], ...] = (Ablate, Prune, Suppress, Repel, Leace)
 def around(model: nn.Module) -> Mapping[str, tuple[str, str]]:
     """The layers whose weights can be ablated, each with the names of two `Linear`: the writer and the reader.
 
-    A model lists them in an attribute `around`, such as `{"encoder": ("encoder.2", "decoder.0")}`.
+    A model lists them in an attribute `around`.
+
+    Examples:
+        >>> model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 3))
+        >>> around(model)
+        {}
+        >>> model.around = {"0": ("0", "1")}
+        >>> around(model)
+        {'0': ('0', '1')}
     """
     return cast(Mapping[str, tuple[str, str]], getattr(model, "around", {}))
 

@@ -19,6 +19,13 @@ class Target:
     Args:
         inputs: what the model takes, [N, ...].
         values: the concept as numbers, [N, T]: what a probe should predict, or erasure make unpredictable.
+
+    Examples:
+        >>> digits = torch.tensor([3, 1, 3])
+        >>> Target(torch.rand(3, 64), (digits == 3).float().unsqueeze(1)).values
+        tensor([[1.],
+                [0.],
+                [1.]])
     """
 
     inputs: Tensor

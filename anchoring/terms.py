@@ -299,14 +299,26 @@ TERMS: tuple[type[Term], ...] = (Anchor, AngularAnchor, AntiAnchor, Fallback, Pi
 
 
 def check_direction(point: tuple[float, ...], width: int) -> None:
-    """Raise ValueError unless the point has `width` coordinates and is not the origin, which has no direction."""
+    """Raise ValueError unless the point has `width` coordinates and is not the origin, which has no direction.
+
+    Examples:
+        >>> check_direction((0.0, 0.0), width=2)
+        Traceback (most recent call last):
+        ValueError: point: found [0.0, 0.0], expected a direction, which needs a coordinate other than 0
+    """
     check_point(point, width)
     if not any(point):
         raise ValueError(f"point: found {list(point)}, expected a direction, which needs a coordinate other than 0")
 
 
 def check_point(point: tuple[float, ...], width: int) -> None:
-    """Raise ValueError unless the point has a coordinate for each of `width` dimensions."""
+    """Raise ValueError unless the point has a coordinate for each of `width` dimensions.
+
+    Examples:
+        >>> check_point((0.0, 1.0), width=3)
+        Traceback (most recent call last):
+        ValueError: point: found 2 coordinates, expected 3, one for each dimension
+    """
     if len(point) != width:
         raise ValueError(f"point: found {len(point)} coordinates, expected {width}, one for each dimension")
 

@@ -74,13 +74,23 @@ def cell_centres(n: int) -> Tensor:
 
 
 def rgb_centres(n: int = 16) -> Tensor:
-    """The cell centres of an n^3 RGB grid: [n^3, 3]. They are not on a training grid."""
+    """The cell centres of an n^3 RGB grid: [n^3, 3]. They are not on a training grid.
+
+    Examples:
+        >>> rgb_centres(1)
+        tensor([[0.5000, 0.5000, 0.5000]])
+    """
     axis = cell_centres(n)
     return torch.cartesian_prod(axis, axis, axis)
 
 
 def hsv_centres(hues: int, saturations: int, values: int) -> Tensor:
-    """The cell centres of an HSV grid, as RGB: [hues, saturations, values, 3]."""
+    """The cell centres of an HSV grid, as RGB: [hues, saturations, values, 3].
+
+    Examples:
+        >>> hsv_centres(24, 6, 6).shape
+        torch.Size([24, 6, 6, 3])
+    """
     grid = torch.cartesian_prod(cell_centres(hues), cell_centres(saturations), cell_centres(values))
     return hsv_to_rgb(grid).reshape(hues, saturations, values, 3)
 
@@ -100,7 +110,12 @@ def hsv_to_rgb(hsv: Tensor) -> Tensor:
 
 
 def value(rgb: Tensor) -> Tensor:
-    """HSV's V, the largest channel: RGB [..., 3] to [...]."""
+    """HSV's V, the largest channel: RGB [..., 3] to [...].
+
+    Examples:
+        >>> value(torch.tensor([0.2, 0.7, 0.1]))
+        tensor(0.7000)
+    """
     return rgb.amax(-1)
 
 
@@ -163,7 +178,12 @@ def named() -> dict[str, Tensor]:
 
 
 def desaturation(rgb: Tensor) -> Tensor:
-    """`1 - S V`: RGB [..., 3] to [...]. It is 1 for grays, black and white included, and 0 for pure hues."""
+    """`1 - S V`: RGB [..., 3] to [...]. It is 1 for grays, black and white included, and 0 for pure hues.
+
+    Examples:
+        >>> desaturation(torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]))
+        tensor([1., 0.])
+    """
     return 1 - vibrancy(rgb)
 
 
@@ -179,27 +199,52 @@ def redness(rgb: Tensor) -> Tensor:
 
 
 def greenness(rgb: Tensor) -> Tensor:
-    """The same formula as `redness`, for green."""
+    """The same formula as `redness`, for green.
+
+    Examples:
+        >>> greenness(torch.tensor([0.0, 1.0, 0.0]))
+        tensor(1.)
+    """
     return redness(rgb.roll(-1, -1))
 
 
 def blueness(rgb: Tensor) -> Tensor:
-    """The same formula as `redness`, for blue."""
+    """The same formula as `redness`, for blue.
+
+    Examples:
+        >>> blueness(torch.tensor([0.0, 0.0, 1.0]))
+        tensor(1.)
+    """
     return redness(rgb.roll(-2, -1))
 
 
 def cyanness(rgb: Tensor) -> Tensor:
-    """The redness of the complement, `(1 - r) (g + b)/2`: 1 for cyan, 1/2 for green and blue, 0 for white."""
+    """The redness of the complement, `(1 - r) (g + b)/2`: 1 for cyan, 1/2 for green and blue, 0 for white.
+
+    Examples:
+        >>> cyanness(torch.tensor([[0.0, 1.0, 1.0], [0.0, 1.0, 0.0]]))
+        tensor([1.0000, 0.5000])
+    """
     return redness(1 - rgb)
 
 
 def magentaness(rgb: Tensor) -> Tensor:
-    """The same formula as `cyanness`, for magenta."""
+    """The same formula as `cyanness`, for magenta.
+
+    Examples:
+        >>> magentaness(torch.tensor([1.0, 0.0, 1.0]))
+        tensor(1.)
+    """
     return greenness(1 - rgb)
 
 
 def yellowness(rgb: Tensor) -> Tensor:
-    """The same formula as `cyanness`, for yellow."""
+    """The same formula as `cyanness`, for yellow.
+
+    Examples:
+        >>> yellowness(torch.tensor([1.0, 1.0, 0.0]))
+        tensor(1.)
+    """
     return blueness(1 - rgb)
 
 

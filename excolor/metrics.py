@@ -231,6 +231,11 @@ def lightness_kept(ablated: Tensor, o: Tensor) -> Tensor:
 
     Returns:
         R², [...].
+
+    Examples:
+        >>> o = oracle(colors.rgb_centres(), "hue")
+        >>> lightness_kept(torch.full_like(o, 0.5), o)
+        tensor(0.)
     """
     return _r2(ablated.mean(-1), o.mean(-1))
 

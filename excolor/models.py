@@ -66,7 +66,14 @@ class ColorMLP(nn.Module):
 
 
 class NormedColorMLP(ColorMLP):
-    """A ColorMLP with a layer `bottleneck` on the unit sphere. Its output is linear, and clamped in evaluation mode."""
+    """A ColorMLP with a layer `bottleneck` on the unit sphere. Its output is linear, and clamped in evaluation mode.
+
+    Examples:
+        >>> from anchoring import activations
+        >>> z = activations(NormedColorMLP(), torch.rand(5, 3))["bottleneck"]
+        >>> torch.allclose(z.norm(dim=-1), torch.ones(5))
+        True
+    """
 
     def __init__(self, config: ModelConfig = DEFAULT):
         super().__init__(config)
@@ -83,14 +90,28 @@ class NormedColorMLP(ColorMLP):
 
 
 class Normalize(nn.Module):
-    """Scales vectors [..., k] to length 1."""
+    """Scales vectors [..., k] to length 1.
+
+    Examples:
+        >>> Normalize()(torch.tensor([3.0, 4.0]))
+        tensor([0.6000, 0.8000])
+    """
 
     def forward(self, z: Tensor) -> Tensor:
         return F.normalize(z, dim=-1)
 
 
 def mlp(widths: list[int]) -> nn.Sequential:
-    """Linear layers of these widths, with GELUs between them."""
+    """Linear layers of these widths, with GELUs between them.
+
+    Examples:
+        >>> mlp([3, 16, 4])
+        Sequential(
+          (0): Linear(in_features=3, out_features=16, bias=True)
+          (1): GELU(approximate='none')
+          (2): Linear(in_features=16, out_features=4, bias=True)
+        )
+    """
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.GELU()]
@@ -98,7 +119,18 @@ def mlp(widths: list[int]) -> nn.Sequential:
 
 
 def upgraded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename and transpose the weights of replicas that version 0.1 stored, `encoder.layers.1.weight` [R, in, out]."""
+    """Rename and transpose the weights of replicas that version 0.1 stored.
+
+    Args:
+        weights: by their names then, such as `encoder.layers.1.weight` [R, in, out].
+
+    Returns:
+        Weights by their names now, such as `encoder.2.weight` [R, out, in].
+
+    Examples:
+        >>> {name: tuple(w.shape) for name, w in upgraded({"encoder.layers.1.weight": torch.zeros(8, 16, 4)}).items()}
+        {'encoder.2.weight': (8, 4, 16)}
+    """
     now = {}
     for name, tensor in weights.items():
         part, layers, index, kind = [*name.split("."), "", "", ""][:4]

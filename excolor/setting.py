@@ -55,7 +55,12 @@ class DataConfig(Sampling):
 
 
 def data_of(cube: Cube) -> Data:
-    """Colours to train on, with all attributes that labels may be given for."""
+    """Colours to train on, with all attributes that labels may be given for.
+
+    Examples:
+        >>> data_of(rgb_cube(8)).attributes["redness"].shape
+        torch.Size([512])
+    """
     return Data(cube.colors, {name: of(cube.colors) for name, of in ATTRIBUTES.items()}, cube.weights)
 
 
