@@ -17,7 +17,7 @@ import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.importance import BaseImportanceEvaluator, FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
-from sklearn.ensemble import RandomForestRegressor  # type: ignore[import-untyped]
+from sklearn.ensemble import RandomForestRegressor
 
 from study.record.trial_state import TrialState
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from sklearn.linear_model import Ridge, RidgeCV  # type: ignore[import-untyped]
-from sklearn.model_selection import KFold, cross_val_predict  # type: ignore[import-untyped]
-from sklearn.preprocessing import OneHotEncoder, SplineTransformer  # type: ignore[import-untyped]
+from sklearn.linear_model import Ridge, RidgeCV
+from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.preprocessing import OneHotEncoder, SplineTransformer
 
 from analysis.effects import middles, unit
 from study.record.trial_state import TrialState

@@ -79,8 +79,8 @@ class Replicas(nn.Module):
                 whole[parameter] = name, nn.Parameter(own, parameter.requires_grad)
             path, _, last = name.rpartition(".")
             setattr(self.stacked.get_submodule(path), last, whole[parameter][1])
-        self.register_state_dict_post_hook(_without_prefix)
-        self.register_load_state_dict_pre_hook(_with_prefix)
+        self.register_state_dict_post_hook(_without_prefix)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_with_prefix)  # type: ignore[no-untyped-call]
 
     def train(self, mode: bool = True) -> Replicas:
         """Keep evaluation mode, whatever `mode` is. For a model in training mode, see `one`."""

@@ -50,7 +50,7 @@ class DigitsMLP(nn.Module):
         self.around = {"encoder": ("encoder.2", "decoder.0")}
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.decoder(self.encoder(x))  # type: ignore[no-any-return]
+        return self.decoder(self.encoder(x))
 
 
 class Lookalike(Term):
@@ -78,7 +78,7 @@ class Lookalike(Term):
 class Hindsight(Ablation):
     """Removes the direction that isolates best. It is fitted to the held-out images, which no fair method may use."""
 
-    def edits(self, model: nn.Module, target: Target | None = None) -> Mapping[str, Callable[[Tensor], Tensor]]:
+    def edits(self, model: Any, target: Target | None = None) -> Mapping[str, Callable[[Tensor], Tensor]]:
         digit = int(DIGITS[target.values.argmax()])  # type: ignore[union-attr]
         refs = references(digit, model.decoder[0].in_features, model.decoder[0].out_features)
         z = model.encoder(held_out(digit)).detach()
@@ -96,7 +96,9 @@ class Hindsight(Ablation):
         optimizer = torch.optim.Adam([places], lr=0.05)
         with torch.enable_grad():
             for _ in range(150):
-                places.grad = torch.autograd.grad(-sum(score(place, 1.0) for place in places), places)[0]
+                places.grad = torch.autograd.grad(-torch.stack([score(place, 1.0) for place in places]).sum(), places)[
+                    0
+                ]
                 optimizer.step()
         best = max(places.detach(), key=score)
         return {self.layer: lambda z: edited(z, best)}

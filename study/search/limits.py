@@ -21,10 +21,10 @@ class TimeLimit(Callback):
         self._seconds = seconds
         self._since: dict[Any, float] = {}
 
-    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._since[trial] = time.monotonic()
 
-    def on_step_begin(self, iteration: int, trials: list, **info: Any) -> None:
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         now = time.monotonic()
         for trial, since in [*self._since.items()]:
             if trial.status != "RUNNING":

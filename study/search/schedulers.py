@@ -60,7 +60,7 @@ class Audited(FIFOScheduler):
     """
 
     def __init__(self, inner: TrialScheduler, share: float, seed: int, exempt: Callable[[str], None]):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._inner = inner
         self._share = share
         self._coins = np.random.default_rng((seed, 1))

@@ -101,24 +101,26 @@ class Reports(Callback):
         self._search = search
         self._listeners = listeners
 
-    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._notify(lambda listener: listener.started(trial.config["trial"]))
 
-    def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         report = result.pop("report")
         self._search.keeping_errors(lambda: self._search.running[trial.trial_id].add(report))
         self._notify(lambda listener: listener.reported(trial.config["trial"], report))
 
-    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial starts again, because its worker died."""
         self._search.running[trial.trial_id].reports.clear()
 
-    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._search.keeping_errors(lambda: self._search.end(trial.trial_id, why_it_died(trial)))
 
     def _notify(self, act: Callable[[Listener], None]) -> None:
         for listener in self._listeners:
             self._search.keeping_errors(partial(act, listener))
 
-    def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._search.end_step()

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from types import TracebackType
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -120,7 +120,7 @@ class StudyView:
             f"[cyan]{len(self._started) - self._done} running[/]",
             *(f"[{style}]{self._states[state]} {state.shown}[/]" for state, style in STYLES.items()),
         )
-        lines: list = [Text(self._title, style="bold"), bar, counts]
+        lines: list[RenderableType] = [Text(self._title, style="bold"), bar, counts]
         if self._best_row:
             text = Text(f"best so far: {best_text(self._best_row, self._goal)}", style="bold")
             lines += [text, _parameters(self._best_row)]

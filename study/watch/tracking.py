@@ -127,7 +127,7 @@ class Tracker:
         self._run.log(figures | ({} if best is None else {"best": best}))
         if self._of_trials:
             run = self._run_of(row["trial"])
-            run.config.update({k.removeprefix("param."): v for k, v in row.items() if k.startswith("param.")})
+            run.config.update({k.removeprefix("param."): v for k, v in row.items() if k.startswith("param.")})  # type: ignore[no-untyped-call]
             run.summary.update({key: value for key, value in row.items() if not key.startswith("param.")})
             del self._runs[row["trial"]]
             run.finish(exit_code=int(row["state"] in (TrialState.DIVERGED, TrialState.FAILED)))
