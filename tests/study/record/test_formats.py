@@ -18,7 +18,6 @@ from anchoring import InputError
 from study import cli
 from study.evidence.ranking import ranking
 from study.record.untrusted import FORMAT
-from study.search.plan import Plan
 
 FORMATS = Path(__file__).parent / "formats"
 EVERY = [str(number) for number in range(1, FORMAT + 1)]
@@ -68,7 +67,7 @@ def test_answers_are_given(folder):
 def test_settings_models_and_the_search_are_read(folder):
     best = int(folder.best().trial.item())
     assert set(folder.parameters(best)) == set(folder.space.distributions)
-    assert len(folder.setting(best).schedule) == Plan.of(folder).steps
+    assert len(folder.setting(best).schedule) == folder.plan().steps
     assert isinstance(folder.model(best), torch.nn.Module)
     assert [trial.number for trial in folder.optuna().trials] == [0, 1, 2, 3, 4]
 
