@@ -119,7 +119,7 @@ class AnchoredExperiment(Authored):
 
     def cannot_compile(self) -> str:
         """Why steps cannot be compiled on this machine; an empty text if they can."""
-        return "" if compiler() else "found no C++ compiler: install g++ or clang++, or name one in CXX"
+        return "" if compiler() else "found no C++ compiler (install g++ or clang++, or name one in CXX)"
 
     def _parts_fit_together(self, setting: Any) -> None:
         try:

@@ -87,7 +87,7 @@ def test_a_step_that_cannot_be_native_is_said_once_and_trained_eagerly(everythin
 
 def test_no_compiler_is_a_reason(monkeypatch):
     monkeypatch.setattr("anchoring.experiment.compiler", lambda: None)
-    assert experiment.cannot_compile().startswith("found no C++ compiler: ")
+    assert experiment.cannot_compile().startswith("found no C++ compiler (")
     monkeypatch.setattr("anchoring.experiment.compiler", lambda: "g++")
     assert experiment.cannot_compile() == ""
 
