@@ -29,7 +29,9 @@ from torch import Tensor, nn
 from anchoring.errors import InputError
 from study.experiment import Experiment, Metric, Rung
 from study.metrics import metrics_of
+from study.record.loading import load
 from study.space.space import Space
+from study.watch.status import status
 
 ReferencePoint = tuple[str, Mapping[str, Any], Mapping[str, float]]
 """The name of an answer that needs no training, its measured metrics, and the values that they should have."""
@@ -191,32 +193,34 @@ class ExperimentConformance:
         space = Space.read(self.space, self.steps, self.experiment)
         if not space.distributions:
             pytest.skip("a fixed setting is not searched")
-        self._study("run", str(self.space), "--name", "small", "--trials", "4", *self._small, "--out", str(tmp_path))
-        self._study("resume", "small", "--trials", "5", "--confirm", "0", "--out", str(tmp_path))
-        self._study("confirm", "small", "--top", "1", "--seeds", "2", "--cpus", "1", "--out", str(tmp_path))
-        status = json.loads(self._study("status", "small", "--json", "--out", str(tmp_path)))
-        assert status["state"] == "finished"
-        assert sum(status["trials"].values()) == 5
-        assert status["confirmation"]
-        assert Path(status["report"]).stat().st_size > 1000
-
-    @property
-    def _small(self) -> list[str]:
-        flags = {"seeds": 2, "steps": self.steps, "rungs": 2, "cpus": 1, "confirm": 0, "scheduler": "none"}
-        return ["--no-compile", *(word for name, value in flags.items() for word in (f"--{name}", str(value)))]
-
-    def _study(self, *words: str) -> str:
-        """Run a command as a user would, and return what it prints."""
-        asked = self.experiment and words[0] != "status"  # `study status` has no --experiment
-        given = ["--experiment", str(self.experiment)] if asked else []
-        command = [sys.executable, "-m", "study", *words, *given]
+        asked = {"space": self.space, "experiment": self.experiment, "steps": self.steps, "out": tmp_path}
+        command = [sys.executable, "-c", _STUDY, json.dumps(asked, default=str)]
         environment = {**os.environ, "WANDB_MODE": "disabled", "TERM": "dumb"}
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=environment)
-        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        found = status(load(tmp_path / "small", self.experiment))
+        assert found.state == "finished"
+        assert sum(found.trials.values()) == 5
+        assert found.confirmation is not None
+        assert found.report is not None
+        assert found.report.stat().st_size > 1000
 
     def _close(self, a: Tensor, b: Tensor) -> bool:
         return torch.allclose(a, b, rtol=self.tolerance, atol=self.tolerance, equal_nan=True)
+
+
+_STUDY = """
+import json, sys
+import study
+
+asked = json.loads(sys.argv[1])
+space, experiment = asked.pop("space"), asked.pop("experiment")
+small = {"trials": 4, "seeds": 2, "rungs": 2, "cpus": 1, "confirm": 0, "scheduler": "none", "compiled": False}
+found = study.run(space, name="small", experiment=experiment, **asked, **small)
+study.resume(found, trials=5, confirm=0)
+study.confirm(found, top=1, seeds=2, cpus=1)
+"""
+"""A study in a process of its own, which starts and ends a Ray."""
 
 
 def _train(
