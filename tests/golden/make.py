@@ -24,7 +24,7 @@ OBJECTIVES = ("--objective", "utility", "--objective", "hue_residual")
 BOWL = ("--experiment", "spaces/bowl.py")
 STUDIES = {
     "hue": [
-        ("run", "spaces/hue.toml", "--trials", 14, "--seeds", 4, "--steps", 300, "--audit", 0.7, *MEDIAN),
+        ("run", "spaces/hue.toml", "--trials", 14, "--seeds", 4, "--steps", 300, "--audit", 0.7),
         ("confirm", "hue", "--top", 2, "--leave-one-out"),
     ],
     "outcomes": [("run", "spaces/outcomes.toml", "--trials", 24, "--seeds", 2, "--rungs", 8)],

@@ -25,9 +25,8 @@ def events(path):
 
 def test_each_trial_has_its_curves_and_its_parameters(live):
     folder, _ = live
-    trials = folder.trials()[folder.trials().state != "failed"].trial  # which leave no rungs
-    assert sorted(path.name for path in (folder.path / "tensorboard").iterdir()) == [f"{n:05d}" for n in trials]
-    for trial in trials:
+    assert sorted(path.name for path in (folder.path / "tensorboard").iterdir()) == [f"{n:05d}" for n in range(24)]
+    for trial in range(24):
         (path,) = (folder.path / "tensorboard" / f"{trial:05d}").iterdir()
         curves, parameters = {}, {}
         for event in events(path):
@@ -40,6 +39,6 @@ def test_each_trial_has_its_curves_and_its_parameters(live):
         rungs = folder.replicas()[folder.replicas().trial == trial].groupby("step")
         assert list(curves) == list(rungs.groups)
         for step, rows in rungs:
-            assert curves[step] == pytest.approx(metric_means(rows), rel=1e-6)
+            assert curves[step] == pytest.approx(metric_means(rows), rel=1e-6, nan_ok=True)
         params = {name: getattr(value, value.WhichOneof("kind")) for name, value in parameters.items()}
         assert params == pytest.approx(folder.parameters(trial))
