@@ -1,4 +1,4 @@
-"""What a confirmation found, in words: the answer of a study."""
+"""The answer of a study in words: what its confirmation found."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import tomllib
 
 import pandas as pd
 
-from analysis.words import aggregate, listed, parts, percentile, plain, reference_files, sentence
+from analysis.words import aggregate, count, listed, parts, percentile, plain, reference_files, sentence
 from study import StudyFolder
 from study.evidence.ranking import ranking
 
 
 def answer(folder: StudyFolder) -> str:
-    """The study's answer in two paragraphs of Markdown, from settings trained on seeds that the search never saw: the
-    best one, and what it is better than."""
+    """The study's answer in two paragraphs of Markdown: the best confirmed setting, and what it is compared with.
+
+    The figures are those of the confirmation, whose seeds the search never saw.
+    """
     rows, goal = folder.confirmation(), folder.goal
     ranked, metric = ranking(rows, folder), folder.goal.objectives[0]
     seeds = rows.setting.value_counts()
@@ -23,8 +25,8 @@ def answer(folder: StudyFolder) -> str:
     declared = folder.metrics[metric]
     ideal = "" if declared.ideal is None else f"; {declared.ideal:g} is perfect"
     sentences = [
-        f"**On {rows.seed.nunique()} seeds that the search never saw, {_called(top)} is best{by}: mean {metric} "
-        f"{_figures(top, seeds, folder)}.**",
+        f"**On {count(rows.seed.nunique(), 'seed')} that the search never saw, {_called(top)} is best{by}: "
+        f"mean {metric} {_figures(top, seeds, folder)}.**",
         f"({metric.capitalize()}: {declared.meaning}{ideal}.)",
     ]
     measured = [name for name in parts(folder) if name in rows and name != metric]
@@ -32,7 +34,7 @@ def answer(folder: StudyFolder) -> str:
     if measured:
         sentences.append("Its " + " and its ".join(f"{plain(name)} is {means[name]:.3f}" for name in measured) + ".")
     if goal.constraints:
-        sentences.append(f"The search was held to {listed(goal.constraints)}.")
+        sentences.append(f"The search required {listed(goal.constraints)}.")
     sentences.append(_ties(ranked, seeds))
     sentences.append(_safest(ranked, seeds, folder))
     compared = []
@@ -44,26 +46,26 @@ def answer(folder: StudyFolder) -> str:
             compared.append(f"`{other.setting}` is{title}.")
     for _, best in trials.head(1).iterrows():
         if best.setting != top.setting and not best.tied:
-            compared.append(f"**The search found nothing better**: {best.setting} has {_interval(best)}.")
+            compared.append(f"**The search found nothing better.** Its best, {best.setting}, has {_interval(best)}.")
         compared.append(_optimism(best, folder))
     paragraphs = [" ".join(filter(None, part)) for part in (sentences, compared)]
     return html.escape("\n\n".join(filter(None, paragraphs)), quote=False)
 
 
 def _ties(ranked: pd.DataFrame, seeds: pd.Series) -> str:
-    """Which settings are as good as the best, and which fail more often than it does."""
+    """Which settings tie with the best, and which fail more often than it does."""
     ties, top = ranked.setting[1:][ranked.tied[1:]].tolist(), ranked.iloc[0]
     tie = "tie" if len(ties) > 1 else "ties"
     text = f"{sentence(listed(ties))} {tie} with it" if ties else "No other confirmed setting ties with it"
     riskier = ranked[ranked.trial.notna() & (ranked.failures > top.failures)]
     if riskier.empty:
         return f"{text}."
-    fail = [f"{row.setting} ({_failed(row, seeds).removesuffix(' seeds failed')})" for _, row in riskier.iterrows()]
+    fail = [f"{row.setting} ({_failures(row, seeds)} of {seeds[row.setting]})" for _, row in riskier.iterrows()]
     return f"{text}. More seeds fail with {listed(fail)}."
 
 
 def _safest(ranked: pd.DataFrame, seeds: pd.Series, folder: StudyFolder) -> str:
-    """Which setting fails least and, of those that fail as little, has the best tail of seeds."""
+    """The setting that fails least; among equals, the one whose worst tenth of seeds is best."""
     if len(ranked) < 2:
         return ""
     up, top = folder.goal.sign, ranked.iloc[0]
@@ -79,14 +81,14 @@ def _safest(ranked: pd.DataFrame, seeds: pd.Series, folder: StudyFolder) -> str:
 
 
 def _optimism(best: pd.Series, folder: StudyFolder) -> str:
-    """How far the search was off."""
+    """How far the search had overestimated the best trial."""
     what = "" if folder.goal.aggregate == "mean" else f"a {aggregate(folder)} of "
     text = f"The search had measured {what}{best.searched:.3f} for {best.setting}"
     if abs(best.optimism) < 0.0005:
-        return f"{text}, as much."
+        return f"{text}, the same as here."
     if best.optimism < 0:
         return f"{text}, {-best.optimism:.3f} worse than here."
-    return f"{text}, {best.optimism:.3f} better than here: the winner of many noisy trials owes some of that to luck."
+    return f"{text}, {best.optimism:.3f} better than here: the winner of many noisy trials was also lucky."
 
 
 def _figures(row: pd.Series, seeds: pd.Series, folder: StudyFolder, short: bool = False) -> str:
@@ -106,12 +108,16 @@ def _interval(row: pd.Series) -> str:
 
 
 def _failed(row: pd.Series, seeds: pd.Series) -> str:
-    count = round(row.failures * seeds[row.setting])
-    return f"{count} of {seeds[row.setting]} seeds failed" if count else "no seed failed"
+    failed = _failures(row, seeds)
+    return f"{failed} of {count(seeds[row.setting], 'seed')} failed" if failed else "no seed failed"
+
+
+def _failures(row: pd.Series, seeds: pd.Series) -> int:
+    return round(row.failures * seeds[row.setting])
 
 
 def _title(folder: StudyFolder, reference: str) -> str:
-    """What a setting that is compared with is, by the title of its file, if that is beside the experiment's own."""
+    """The title of a reference setting, if its file lies beside the experiment's own references."""
     for file in {path.with_name(f"{reference}.toml") for path in reference_files(folder)}:
         if file.is_file() and (title := tomllib.loads(file.read_text(encoding="utf-8")).get("title")):
             return f" (“{title}”)"

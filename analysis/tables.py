@@ -1,4 +1,4 @@
-"""What a study found, in tables of text."""
+"""Tables of text: what a study found."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ def best(folder: StudyFolder, n: int = 5) -> pd.DataFrame:
 
 
 def ranking(ranked: pd.DataFrame, folder: StudyFolder, reference: str = "") -> pd.DataFrame:
-    """The confirmed settings, the best first, with the intervals of what is said about them.
+    """The confirmed settings, the best first, with 95% intervals. The first column is the one they are ranked by.
 
-    The first column is what they are ranked by. reference: the setting that `over_reference` is about.
+    Args:
+        ranked: `study.evidence.ranking.ranking`.
+        folder: the study.
+        reference: the setting that the column "beats reference" compares with.
     """
     by = aggregate(folder)
     table = {}
@@ -51,14 +54,14 @@ def ranking(ranked: pd.DataFrame, folder: StudyFolder, reference: str = "") -> p
         }
         if "over_reference" in row:
             cells["beats reference"] = "-" if row.setting == reference else interval("over_reference", ".0%")
-        cells["search had"] = "-" if pd.isna(row.optimism) else f"{row.searched:.3f} ({row.optimism:+.3f})"
+        cells["in the search"] = "-" if pd.isna(row.optimism) else f"{row.searched:.3f} ({row.optimism:+.3f})"
         cells = {by: cells.get(by, f"{row['value']:.3f}")} | cells
         table[f"{row.setting}{' (tied)' if row.tied and place else ''}"] = cells
     return pd.DataFrame(table).T
 
 
 def worth(worths: pd.DataFrame) -> pd.DataFrame:
-    """What each term is worth (`study.evidence.ranking.worths`, by term), as text."""
+    """What each term is worth, as text: `study.evidence.ranking.worths`, indexed by term."""
     interval = [f"{row.worth:+.4f} [{row['worth.low']:+.4f}, {row['worth.high']:+.4f}]" for _, row in worths.iterrows()]
     return pd.DataFrame(
         {"without it": worths["mean"].map("{:.3f}".format), "worth": interval}, index=worths.index.rename(None)
@@ -72,7 +75,7 @@ def front(folder: StudyFolder) -> pd.DataFrame:
 
 
 def tooltips(trials: pd.DataFrame, folder: StudyFolder, names: Sequence[str]) -> list[str]:
-    """What a reader who points at a trial is told: what it measured, and the named parameters."""
+    """The tooltip of each trial: its metrics, and the named parameters."""
     metric = folder.goal.objectives[0]
     others = [name for name in parts(folder) if name != metric]
 

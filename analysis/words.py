@@ -24,46 +24,49 @@ _AGGREGATES = {
 
 
 def reference_files(folder: StudyFolder) -> list[Path]:
-    """The fixed settings that the experiment compares with, the usual one first; none if the experiment is not here."""
+    """The files of the fixed settings that the experiment compares with, the usual one first.
+
+    The list is empty if the experiment is not installed here.
+    """
     files = references_of(folder.space) if folder.source.here else []
     return [file for file in files if file.is_file()]
 
 
 def references(folder: StudyFolder) -> dict[str, Setting]:
-    """Those settings, by the names of their files, at the study's number of steps."""
+    """The settings of `reference_files` by the names of their files, at the study's number of steps."""
     steps = folder.manifest()["steps"]
     return {file.stem: Space.read(file, steps, folder.source).setting() for file in reference_files(folder)}
 
 
 def parts(folder: StudyFolder) -> list[str]:
-    """The two metrics after the usual objective, which it is usually made of; fewer if fewer are declared."""
+    """The two metrics that are declared after the usual objective, which is usually made of them; or fewer."""
     return [name for name, metric in folder.metrics.items() if not metric.examined][1:3]
 
 
 def name_of(folder: StudyFolder) -> str:
-    """What to call a study on the command line."""
+    """The study's name as the command line takes it."""
     published = folder.path.resolve().parent == PUBLISHED.resolve()
     return f"analysis/published/{folder.name}" if published else folder.name
 
 
 def score_of(folder: StudyFolder) -> str:
-    """What a study's scores are, of which more is better: its first objective, or that with the sign turned."""
+    """The name of a study's score, of which more is better: its first objective, or minus that."""
     metric = folder.goal.objectives[0]
     return f"minus {metric}" if folder.goal.sign < 0 else metric
 
 
 def aggregate(folder: StudyFolder) -> str:
-    """What of the objective, over replicas, trials are compared by."""
+    """The statistic of the objective over replicas that trials are compared by, in words."""
     return _AGGREGATES[folder.goal.sign][folder.goal.aggregate]
 
 
 def percentile(folder: StudyFolder) -> str:
-    """The percentile of the objective that a tenth of the replicas are worse than."""
+    """The percentile of the objective beyond which the worst tenth of the replicas lie."""
     return _AGGREGATES[folder.goal.sign]["p10"]
 
 
 def failures(folder: StudyFolder) -> str:
-    """What counts as a failed replica."""
+    """What makes a replica count as failed, in words."""
     name = folder.goal.objectives[0]
     failure = folder.metrics[name].failure
     worse = "" if failure is None else f", or had {name} {'below' if folder.goal.sign > 0 else 'above'} {failure:g}"
@@ -71,7 +74,11 @@ def failures(folder: StudyFolder) -> str:
 
 
 def favourite(folder: StudyFolder) -> str:
-    """The search's favourite, in a paragraph of Markdown. Raises ValueError if no trial is complete."""
+    """The trial that the search found best, in a paragraph of Markdown.
+
+    Raises:
+        ValueError: no trial is complete.
+    """
     trials, best = folder.trials(), folder.best()
     if best.empty:
         raise ValueError(f"{folder.path}: no trial is complete, so there is no answer")
@@ -79,7 +86,7 @@ def favourite(folder: StudyFolder) -> str:
     states = trials.state.value_counts()
     states_of = ", ".join(f"{states[state]} {state}" for state in TrialState if state in states)
     planned = folder.manifest()["trials"] or len(trials)
-    of = f"{len(trials)} settings" if len(trials) >= planned else f"{len(trials)} of {planned} planned settings"
+    of = count(len(trials), "setting") if len(trials) >= planned else f"{len(trials)} of {planned} planned settings"
     seeds = len(folder.seeds())
     metric = folder.goal.objectives[0]
     by = (
@@ -91,35 +98,51 @@ def favourite(folder: StudyFolder) -> str:
     worst = worst if folder.goal.sign > 0 else ""  # these are of the best seeds
     figures = (
         f"mean {metric} {format_figure(top[f'{metric}.mean'])} ± {format_figure(top[f'{metric}.sd'])} "
-        f"(sd over {seeds} seeds){worst}.**"
+        f"(sd over {count(seeds, 'seed')}){worst}.**"
     )
     others = [f"{plain(n)} is {top[f'{n}.mean']:.3f}" for n in parts(folder) if n != metric and f"{n}.mean" in top]
     figures += f" Its {' and its '.join(others)}." if others else ""
     if len(trials) == 1:
         return f"**One setting, trained on its own: {figures}"
     ties = [str(trial) for trial in tied_with_best(folder)]
+    these = f"these {count(seeds, 'seed')}" if seeds > 1 else "one seed"
     tied = (
-        f"Trial{'s' * (len(ties) > 1)} {listed(ties)} cannot be told apart from it by these {seeds} seeds (paired "
-        f"t-test of {metric}, p > 0.05)."
+        f"Trial{'s' * (len(ties) > 1)} {listed(ties)} cannot be told apart from it by {these} (paired t-test of "
+        f"{metric}, p > 0.05)."
         if ties
-        else f"No other complete trial is as good (paired t-tests of {metric} over the {seeds} seeds, p < 0.05)."
+        else f"No other complete trial is as good (paired t-tests of {metric} over {these}, p < 0.05)."
     )
     ahead = "." if len(folder.confirmation()) else f": `study confirm {html.escape(name_of(folder))}` measures that."
     return (
         f"**The search's favourite of {of} ({states_of}){by} is trial {top.trial}: {figures} {tied} It was chosen on "
-        f"the seeds that it is measured on here, so expect it to do somewhat worse on new seeds{ahead}"
+        f"the very seeds that these figures come from. Expect it to do somewhat worse on new seeds{ahead}"
     )
 
 
+def count(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> count(1, "trial"), count(2001, "step")
+    ('1 trial', '2,001 steps')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def listed(items: Sequence[str], last: str = "and", most: int = 5) -> str:
-    """Items as a person lists them: all, or the first few and how many others."""
+    """Items as a person lists them: all, or the first few and how many others there are.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    >>> listed(["a", "b", "c", "d"], most=2)
+    'a, b and 2 others'
+    """
     if len(items) > most + 1:
         items = [*items[:most], f"{len(items) - most} others"]
     return f" {last} ".join(filter(None, [", ".join(items[:-1]), items[-1]])) if items else ""
 
 
 def sentence(text: str) -> str:
-    """Text that begins a sentence."""
+    """Text with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 
@@ -128,19 +151,19 @@ def trials_named(trials: Sequence[int]) -> list[str]:
 
 
 def provenance(folder: StudyFolder) -> str:
-    """Where a study's figures come from, in a line of Markdown."""
+    """Where a study's figures come from, as a line of Markdown."""
     manifest = folder.manifest()
     return html.escape(
-        f"Study {folder.name}, {manifest['started']}, of {manifest['space']}: seed {manifest['seed']}, replica seeds "
-        f"{folder.seeds()[0]} to {folder.seeds()[-1]}, commit {manifest['commit'] or 'unknown'}, on "
-        f"{manifest['machine']['cpus']} CPUs.",
+        f"Study {folder.name} of {manifest['space']}, started {manifest['started']} with seed {manifest['seed']} "
+        f"(replica seeds {folder.seeds()[0]} to {folder.seeds()[-1]}) at commit {manifest['commit'] or 'unknown'}, on "
+        f"{count(manifest['machine']['cpus'], 'CPU')}.",
         quote=False,
     )
 
 
 def tied_with_best(folder: StudyFolder, level: float = 0.05) -> list[int]:
-    """Complete trials whose mean objective is not significantly worse than the best's, by two-sided paired t-tests over
-    the same seeds, and of which no more replicas failed."""
+    """The complete trials that tie with the best: no more of their replicas failed, and their mean objective is not
+    significantly worse by a two-sided paired t-test over the same seeds."""
     order = folder.best(len(folder.trials())).trial.tolist()
     final = folder.final()
     final = final[final.trial.isin(order)]

@@ -34,14 +34,13 @@ def test_a_better_reference_is_to_be_set(hue, known):
     choice = advice.choose(hue, ranked)
     assert choice.better == "hue-deletion"
     said = advice.recommended(hue, choice, known[1], known[2])
-    assert said.startswith(
-        "**What to set:** the setting `hue-deletion`, which no trial is as good as. The best trial is"
-    )
+    assert said.startswith("**What to set:** the setting `hue-deletion`")
     assert f"study export hue {choice.trial}" in said
 
 
 def test_the_dearest_to_leave_is_listed_first(hue, known):
     _, shares, free, _ = known
+    shares = shares.assign(**dict.fromkeys(shares.filter(like="PED"), 0.1))  # all set the best trials apart
     names = list(advice.important(shares))
     lost = {name: {"mean": 0.1 * place, "low": -0.0001, "high": 0.2 * place} for place, name in enumerate(names)}
     costs = pd.DataFrame.from_dict(lost, orient="index")
@@ -49,6 +48,21 @@ def test_the_dearest_to_leave_is_listed_first(hue, known):
     assert table.index.tolist() == names[::-1]
     assert table["lost outside"].iloc[-1] == "nothing"
     assert table["lost outside"].iloc[0].startswith(f"{0.1 * (len(names) - 1):.3f} [0.000, ")
+
+
+def test_what_the_best_trials_do_not_depend_on_is_not_to_keep(hue, known):
+    _, shares, free, _ = known
+    first, second = shares.index[:2]
+    shares = shares.assign(**dict.fromkeys(shares, 0.0))
+    shares.loc[[first, second], [name for name in shares if name.startswith("fANOVA")]] = 0.4
+    shares.loc[first, [name for name in shares if name.startswith("PED")]] = 0.3
+    best, unknown = hue.row(3).iloc[0], Responses({}, pd.DataFrame(), np.nan)
+    assert advice.recommendations(shares, free, best, unknown).index.tolist() == [first]
+    assert advice.not_to_keep(shares, free, unknown).startswith(f"Not listed: {second}, ")
+    costs = pd.DataFrame({"mean": 0.1, "low": [0.05], "high": 0.2}, index=[second])  # leaving it costs something
+    dear = Responses({}, costs, 0.5)
+    assert advice.recommendations(shares, free, best, dear).index.tolist() == [second, first]
+    assert advice.not_to_keep(shares, free, dear) == ""
 
 
 @pytest.mark.parametrize("width", [0.0, 1.0])
@@ -64,9 +78,7 @@ def test_parameters_that_hardly_matter_are_counted(hue, known, width):
 def test_of_too_few_trials_no_more_is_said(hue, known):
     _, shares, free, _ = known
     choice = advice.Choice(3, [])
-    assert "too few trials to say which of its parameters matter" in advice.recommended(
-        hue, choice, shares.head(0), free
-    )
+    assert "too few trials to tell" in advice.recommended(hue, choice, shares.head(0), free)
     assert advice.recommended(hue, choice, shares, free.head(0)).endswith("may be moved is not known.")
 
 
@@ -74,6 +86,6 @@ def test_what_is_not_known_names_ties_and_noise(hue, known):
     noise, shares, _, found = known
     said = advice.unknown(hue, advice.Choice(3, [f"trial {n}" for n in range(6)]), noise, shares, found)
     assert "trial 0, trial 1, trial 2, trial 3, trial 4 and trial 5 cannot be told apart from it" in said
-    assert f"closer than {noise:.3f}" in said
+    assert f"less than {noise:.3f}" in said
     assert "trainings of other lengths than 300 steps" in said
     assert not np.isnan(noise)

@@ -24,7 +24,7 @@ def test_a_search_that_found_nothing_better_says_so(hue, monkeypatch):
     worse = hue.confirmation()
     worse.loc[worse.trial.notna(), "isolation"] /= 10
     monkeypatch.setattr(type(hue), "confirmation", lambda _: worse)
-    assert "**The search found nothing better**: trial" in confirmed.answer(hue)
+    assert "**The search found nothing better.**" in confirmed.answer(hue)
 
 
 @pytest.fixture

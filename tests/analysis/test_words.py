@@ -1,3 +1,5 @@
+import doctest
+
 import pytest
 from scipy import stats
 
@@ -81,6 +83,10 @@ def test_failed_is_diverged_or_worse_than_declared(hue):
 )
 def test_lists_read_as_a_persons(items, text):
     assert words.listed(items) == text
+
+
+def test_the_examples_do_what_they_say():
+    assert doctest.testmod(words) == (0, 3)
 
 
 def test_no_favourite_without_a_complete_trial(hue, monkeypatch):
