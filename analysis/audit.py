@@ -1,4 +1,4 @@
-"""Was early stopping safe? What the trials tell that would have been stopped and were exempted."""
+"""Was early stopping safe? The trials that were exempted from it tell."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.effects import noise
+from analysis.words import count, listed
 from study import StudyFolder
 from study.record.trial_state import TrialState
 
@@ -16,11 +17,15 @@ from study.record.trial_state import TrialState
 class Audit:
     """What stopping early cost and saved.
 
-    ranks: of the trials that were trained to the end, complete or exempted, Spearman's correlation between each
-    rung's score and the last, with its 95% interval (Fisher's z), by step. winners: of the exempted, how many ended
-    better than every complete trial, of those that keep the constraints; tied: how many others seeds cannot tell from
-    the best, of an objective that is a mean; `chance` is the 95% interval (Wilson) of the chance that a stopped trial
-    would have won. stopped: how many were, for good. saved: the share of all optimizer steps that were not taken.
+    Attributes:
+        ranks: a row per rung, by step: Spearman's correlation between the trials' scores at the rung and at the end,
+            with its 95% interval (Fisher's z). It is taken over the trials that were trained to the end.
+        exempted: how many trials would have been stopped, but were trained to the end.
+        winners: the exempted trials that keep the constraints and ended better than every complete trial.
+        tied: how many other exempted trials seeds cannot tell from the best. 0 if the objective is not a mean.
+        stopped: how many trials were stopped for good.
+        chance: the 95% interval (Wilson) of the chance that a stopped trial would have won.
+        saved: the share of all optimizer steps that stopping saved.
     """
 
     ranks: pd.DataFrame
@@ -33,8 +38,10 @@ class Audit:
 
 
 def whole(folder: StudyFolder) -> pd.DataFrame:
-    """The trials that were trained to the end, complete or exempted, with what they scored there as their `value`, and
-    whether they were `feasible` there."""
+    """The trials that were trained to the end, complete or exempted.
+
+    Their `value` is the score at the end, and `feasible` says whether they keep the constraints there.
+    """
     trials, final = folder.trials(), folder.final()
     trials = trials[(trials.state == TrialState.COMPLETE) | trials.audited]
     parts, goal = dict(tuple(final[final.trial.isin(trials.trial)].groupby("trial"))), folder.goal
@@ -44,7 +51,7 @@ def whole(folder: StudyFolder) -> pd.DataFrame:
 
 
 def audit(folder: StudyFolder) -> Audit:
-    """The audit of a study. Without exempted trials, ranks are of complete ones alone, which survived selection."""
+    """The audit of a study. Without exempted trials, its ranks are biased: complete trials alone survived selection."""
     trials, goal, ended, rows = folder.trials(), folder.goal, whole(folder), folder.replicas()
     rows = rows[rows.trial.isin(ended.trial)]
     scores = pd.Series({key: goal.score(part) for key, part in rows.groupby(["trial", "step"])}).unstack()
@@ -73,22 +80,26 @@ def in_words(found: Audit) -> str:
     """The audit in a paragraph of Markdown."""
     saved = f"Stopping early saved {found.saved:.0%} of all optimizer steps."
     if not found.exempted:
-        return f"{saved} No trial was exempted to see what that cost: `study run --audit 0.1` exempts a tenth."
-    verdict = "lost better trials" if found.winners else "is not seen to have lost a better trial"
-    won = f"{len(found.winners) or 'none'} of them ended better than every complete trial"
-    if found.winners:
-        won += f" (trial {', '.join(map(str, found.winners))})"
+        return (
+            f"{saved} What it cost is not known, since no trial was exempted: `study run --audit 0.1` exempts a tenth."
+        )
+    winners = [str(trial) for trial in found.winners]
+    lost = "a better trial" if len(winners) == 1 else "better trials"
+    verdict = f"lost {lost}" if winners else "did not visibly lose a better trial"
+    won = f"{len(winners) or 'None'} of them ended better than every complete trial"
+    won += f" (trial {listed(winners, most=9)})" if winners else ""
+    tied = f" Seeds alone cannot tell {found.tied} of them from the best." if found.tied else ""
     low, high = found.chance
-    tied = f"; {found.tied} cannot be told from the best by seeds" if found.tied else ""
+    would = f"{count(found.exempted, 'trial')} that the scheduler would have stopped"
     return (
-        f"**Stopping early {verdict}.** {saved} {found.exempted} trials that the scheduler would have stopped were "
-        f"trained to the end all the same; {won}{tied}. The chance that a stopped trial would have won is {low:.0%} to "
-        f"{high:.0%} (95% interval): of the {found.stopped} stopped for good, up to {found.stopped * high:.0f}."
+        f"**Stopping early {verdict}.** {saved} {would} {'was' if found.exempted == 1 else 'were'} trained to the end "
+        f"all the same. {won}.{tied} The chance that a stopped trial would have won is {low:.0%} to {high:.0%} (95% "
+        f"interval). That is at most {found.stopped * high:.0f} of the {found.stopped} that were stopped for good."
     )
 
 
 def exempted_table(folder: StudyFolder, ended: pd.DataFrame, n: int = 5) -> pd.DataFrame:
-    """The exempted trials that ended best, beside the best complete one, of those that keep the constraints."""
+    """The exempted trials that ended best and keep the constraints, compared with the best complete trial."""
     ended, metric = ended[ended.feasible], folder.goal.objectives[0]
     best = ended[~ended.audited].value.max()
     exempted = ended[ended.audited].sort_values("value", ascending=False).head(n)
@@ -103,15 +114,17 @@ def exempted_table(folder: StudyFolder, ended: pd.DataFrame, n: int = 5) -> pd.D
 
 
 def unknown(found: Audit) -> str:
-    """What the audit does not tell, as a list in Markdown."""
+    """What the audit leaves open, as a list in Markdown."""
     lines = [
-        "What the sampler would have proposed, had it seen the stopped trials to their end.",
-        "Whether the same scheduler is safe in another search: with fewer trials, or where slow starters win.",
+        "What the sampler would have proposed if it had seen the ends of the stopped trials.",
+        "Whether the same scheduler is safe in another search, with fewer trials or where slow starters win.",
     ]
     if found.exempted:
         lines.insert(
-            0, f"A chance of winning below {found.chance[1]:.0%}: {found.exempted} exempted trials cannot exclude it."
+            0,
+            f"Whether a stopped trial has a chance of winning below {found.chance[1]:.0%}: "
+            f"{count(found.exempted, 'exempted trial')} cannot exclude it.",
         )
     else:
-        lines.insert(0, "What stopping cost, since no trial was exempted: `study run --audit 0.1` exempts a tenth.")
+        lines.insert(0, "What stopping cost: no trial was exempted. `study run --audit 0.1` exempts a tenth.")
     return "\n".join(f"- {line}" for line in lines)

@@ -1,4 +1,4 @@
-"""The figures, tables and words of the controls."""
+"""The figures, tables and words of the notebook `controls`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from analysis.style import INK, PALETTE, drawing, legend
 
 
 def compared(rows: pd.DataFrame) -> Figure:
-    """Isolation of every replica under each control (`baselines.compared`) and their mean; a colour for each model."""
+    """Isolation of every replica under each control (`baselines.compared`), with means. Each model has a colour."""
     groups = {f"{m}: {c}": part for (m, c), part in rows.groupby(["model", "control"], sort=False)}
     colors = dict(zip(rows.model.unique(), PALETTE, strict=False))
     figure, axis = drawing(9, 0.9 + 0.42 * len(groups))
@@ -32,7 +32,7 @@ def compared(rows: pd.DataFrame) -> Figure:
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """The controls in figures: isolation and, where they were measured, its parts and the literature's r²."""
+    """A table of the controls: isolation and, where they were measured, its parts and the literature's r²."""
     shown = [
         name
         for name in map(str, rows)
@@ -44,7 +44,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def spread(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean ± standard deviation of every column, over the rows of each index."""
+    """Mean ± standard deviation of every column, as text, over the rows that share an index."""
     groups = rows.groupby(level=0, sort=False)
     text = groups.mean().map("{:.3f} ± ".format) + groups.std().map("{:.3f}".format)
     return text.where(groups.count() > 0, "-")
@@ -55,28 +55,30 @@ def in_words(rows: pd.DataFrame, trial: int) -> str:
     means = rows.groupby(["model", "control"]).isolation.mean()
     own, bare = means[f"trial {trial}"], means["no regularizers"]
     best = max(own["best other dims"], own["random subspaces"], bare["its dims"], bare["best other dims"])
-    verdict = "far above all of these" if own["its dims"] - best > 0.2 else "**not far from these**"
+    verdict = "far above all of these" if own["its dims"] - best > 0.2 else "**not far above these**"
     text = (
-        f"Ablating trial {trial}'s dims isolates {own['its dims']:.3f}, on average over its replicas, which have "
-        "the search's own seeds, so this is flattered where a confirmation is not. Of the same models, the best "
-        f"other choice of as many dims isolates {own['best other dims']:.3f} and a random subspace "
-        f"{own['random subspaces']:.3f}; of models trained without regularizers, the same dims {bare['its dims']:.3f}, "
-        f"the best other, chosen with hindsight, {bare['best other dims']:.3f} and a random subspace "
-        f"{bare['random subspaces']:.3f}. That is {verdict}."
+        f"Ablating trial {trial}'s dims isolates {own['its dims']:.3f}, on average over its replicas. They have the "
+        "seeds that the search chose by, so a confirmed figure would be lower. In the same models, the best other "
+        f"choice of as many dims isolates {own['best other dims']:.3f}, and a random subspace "
+        f"{own['random subspaces']:.3f}. In models trained without regularizers, the same dims isolate "
+        f"{bare['its dims']:.3f}, the best other choice, made with hindsight, {bare['best other dims']:.3f}, and a "
+        f"random subspace {bare['random subspaces']:.3f}. The trial is {verdict}."
     )
     if "LEACE" in bare:
         more = own["its dims"] - bare["LEACE"]
         text += (
-            f" LEACE, which is told the true hues after training, reaches {bare['LEACE']:.3f} without any regularizer: "
-            f"{abs(more):.3f} {'less' if more > 0 else 'more'} than the trial does; of the trial's own models it "
-            f"reaches {own['LEACE']:.3f}."
+            f" LEACE, which is fitted to the true hues after training, reaches {bare['LEACE']:.3f} without any "
+            f"regularizer. That is {abs(more):.3f} {'less' if more > 0 else 'more'} than the trial. In the trial's own "
+            f"models it reaches {own['LEACE']:.3f}."
         )
     return text
 
 
 def r2_and_isolation(rows: pd.DataFrame, answers: pd.DataFrame) -> Figure:
-    """vibrancy_r2 and isolation of every replica, of trials together and of other settings by name, and of answers that
-    need no model."""
+    """vibrancy_r2 and isolation of every replica, and of answers that need no model.
+
+    Fixed settings have a colour each; the replicas of all trials share one.
+    """
     figure, axis = drawing(9, 5)
     names = rows.setting.where(rows.trial.isna(), "replicas of trials")
     for (name, part), color in zip(rows.groupby(names, sort=False), PALETTE, strict=False):
@@ -86,7 +88,7 @@ def r2_and_isolation(rows: pd.DataFrame, answers: pd.DataFrame) -> Figure:
     below = 1
     for label, row in answers.iterrows():
         right = row.vibrancy_r2 > 0.5
-        below = -below if right and row.isolation < 0.01 else below  # these are side by side
+        below = -below if right and row.isolation < 0.01 else below  # their labels would overlap
         offset = (-9 if right else 9, 14 * below if right and row.isolation < 0.01 else 0)
         style: dict[str, Any] = {"ha": "right" if right else "left", "va": "center", "fontsize": 9, "bbox": halo}
         at = (row.vibrancy_r2, row.isolation)

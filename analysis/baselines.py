@@ -1,4 +1,4 @@
-"""What isolation must be compared with: answers that need no model, and subspaces that were not chosen."""
+"""Controls for isolation: answers that need no model, and subspaces that nobody chose."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LUMA = (0.2126, 0.7152, 0.0722)
 
 
 def answers(concept: Concept = "hue") -> pd.DataFrame:
-    """A row for each answer that an ablated model might give of a perfect intact one, a column for each metric."""
+    """The metrics of a perfect intact model whose ablated version gives one of these answers: a row for each answer."""
     given: dict[str, Callable[[Tensor], Tensor]] = {
         f"the {concept}-blind oracle": lambda x: oracle(x, concept),
         "mean of the channels": lambda x: x.mean(-1, keepdim=True).expand_as(x),
@@ -43,7 +43,9 @@ def compared(
 ) -> pd.DataFrame:
     """Every control of every model: a row per replica, with `model`, `control` and the metrics.
 
-    Of models with the ablation's dims at the encoder; `hue_deletion`, if given, is ablated, suppressed and erased.
+    Args:
+        models: models and their settings by name. Their ablations name dims of the encoder.
+        hue_deletion: the paper's setting, if it is to be ablated, suppressed and erased, too.
     """
     parts = []
     for name, (model, setting) in models.items():
@@ -71,22 +73,22 @@ def compared(
 
 
 def measured(model: Replicas, setting: ColorSetting, edits: Callable[[nn.Module], Edits] | None = None) -> pd.DataFrame:
-    """Every metric of every replica, ablated as the setting says or with other edits: a row per replica."""
+    """Every metric of every replica, after the setting's ablation or other edits: a row per replica."""
     found = experiment.measured(model, setting, edits)
     return pd.DataFrame({name: metric.numpy() for name, metric in found.items()})
 
 
 def by_dims(model: Replicas, setting: ColorSetting, size: int) -> pd.DataFrame:
-    """Isolation after ablating each choice of so many of the bottleneck's dims: a row per replica, a column each."""
+    """Isolation after ablating each choice of `size` dims of the bottleneck: a row per replica, a column per choice."""
     layer = setting.ablation.layer
     ways = {dims: Ablate(layer=layer, dims=dims) for dims in combinations(range(setting.model.bottleneck), size)}
     return pd.DataFrame({_name(dims): measured(model, setting, way.edits).isolation for dims, way in ways.items()})
 
 
 def random_subspaces(model: Replicas, setting: ColorSetting, size: int, draws: int = 8) -> pd.DataFrame:
-    """Isolation after suppressing random subspaces of so many dimensions: a row per replica, a column per subspace.
+    """Isolation after suppressing random subspaces of `size` dimensions: a row per replica, a column per subspace.
 
-    One is spanned by the first rows of a random rotation, so that each is as likely as any other.
+    A subspace is spanned by the first rows of a random rotation, so all subspaces are equally likely.
     """
     generator = torch.Generator().manual_seed(0)
     table = {}

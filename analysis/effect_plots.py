@@ -1,4 +1,4 @@
-"""The figures of what matters: responses to parameters, how free these are and what goes together."""
+"""Figures of effects: the responses to parameters, their plateaus, and the pairs that interact."""
 
 from __future__ import annotations
 
@@ -27,10 +27,19 @@ def responses(
     value: str = "value",
     label: str = "score",
 ) -> Figure:
-    """The trials' value against each named parameter, under the curves of each `Responses` with their bands.
+    """The trials' value against each named parameter, with curves and their bands.
 
-    Complete trials are dots, others crosses; plateaus (rows of `effects.plateaus`) are shaded and one trial, `best`,
-    is marked. The worst tenth of the trials may lie below.
+    Complete trials are dots, others are crosses. The worst tenth of the trials may lie below the axis.
+
+    Args:
+        trials: the study's trials, each with its `value`.
+        distributions: the ranges of the parameters.
+        names: the parameters to draw, a panel each.
+        curves: the `Responses.curves` of each set of trials, by the set's name.
+        free: `effects.plateaus`, to be shaded.
+        best: the row of one trial, to be marked.
+        value: the column of the value.
+        label: the label of the vertical axis.
     """
     figure, axes = panels(len(names), sharey=True)
     complete, style = trials.state == TrialState.COMPLETE, dict[str, Any]()
@@ -43,7 +52,7 @@ def responses(
                 free["low"][name], free["high"][name], color=PALETTE[4], alpha=0.2, linewidth=0, label="plateau"
             )
         x = places(trials[column], distribution).astype(float)
-        if chosen:  # side by side
+        if chosen:  # spread the trials of a choice
             x = x + np.random.default_rng(0).uniform(-0.15, 0.15, len(x))
         for state, shown, marker in (("complete", complete, "o"), ("stopped or diverged", ~complete, "x")):
             style = {"marker": marker, "s": 7, "color": FAINT, "alpha": 0.6, "linewidth": 0.7}
@@ -67,7 +76,7 @@ def responses(
 
 
 def _curve(axis: Axes, curve: pd.DataFrame, distribution: BaseDistribution, color: str, label: str) -> None:
-    """An expected value with its band, or with bars at choices."""
+    """Draw an expected value with its band, or with an error bar at each choice."""
     at = places(curve.index.to_series(), distribution).to_numpy(float)
     if isinstance(distribution, CategoricalDistribution):
         ends = [curve["mean"] - curve["low"], curve["high"] - curve["mean"]]
@@ -79,8 +88,12 @@ def _curve(axis: Axes, curve: pd.DataFrame, distribution: BaseDistribution, colo
 
 
 def costs(tables: Mapping[str, pd.DataFrame], label: str = "score") -> Figure:
-    """What leaving each parameter's plateau costs, with its 95% interval, by each `Responses.costs`; the dearest first,
-    by the first of them."""
+    """What leaving each parameter's plateau costs, with 95% intervals, the dearest first.
+
+    Args:
+        tables: the `Responses.costs` of each set of trials, by the set's name. The first one gives the order.
+        label: the name of the score.
+    """
     names = list(dict.fromkeys(name for table in tables.values() for name in table.index))
     figure, axis = drawing(9, 1.2 + 0.36 * len(names))
     axis.axvline(0, color=INK, linewidth=0.8)
@@ -99,8 +112,14 @@ def costs(tables: Mapping[str, pd.DataFrame], label: str = "score") -> Figure:
 def plateaus(
     table: pd.DataFrame, trials: pd.DataFrame, distributions: Mapping[str, BaseDistribution], best: pd.Series
 ) -> Figure:
-    """How far each parameter may go for free, a row each of `effects.plateaus`, where the complete trials were, and one
-    trial, `best`."""
+    """How far each parameter may move without loss.
+
+    Args:
+        table: `effects.plateaus`, a row per parameter.
+        trials: the study's trials; the complete ones are drawn.
+        distributions: the ranges of the parameters.
+        best: the row of one trial, to be marked.
+    """
     complete = trials[trials.state == TrialState.COMPLETE]
     figure, axis = drawing(9, 1.4 + 0.33 * len(table))
     bar = {"linewidth": 8, "solid_capstyle": "butt"}
@@ -123,7 +142,7 @@ def plateaus(
         axis.text(1.04, height, text, va="center", color=INK, size=9)
     axis.set_yticks(range(len(table)), [str(name) for name in table.index])
     axis.set(xlim=(-0.03, 1.03), ylim=(len(table) - 0.4, -0.6))
-    axis.set_xlabel("place in the parameter's range, 0 to 1; of its logarithms, if it is searched by them")
+    axis.set_xlabel("place in the parameter's range, 0 to 1; on a logarithmic scale if it is searched so")
     legend(figure, axis)
     return figure
 
@@ -135,7 +154,7 @@ def interaction(
     value: str = "value",
     label: str = "score",
 ) -> Figure:
-    """What a forest expects over two parameters (`effects.surface`), under the complete trials in their own colours."""
+    """What a forest expects over two parameters (`effects.surface`), with the complete trials in the same colours."""
     first, second = str(surface.columns.name), str(surface.index.name)
     x, y = distributions[first], distributions[second]
     figure = Figure(figsize=(6.5, 4.8), layout="constrained")

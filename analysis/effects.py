@@ -1,8 +1,8 @@
-"""Which settings matter: which parameters, how far each may go for free, and which must be set together.
+"""What parameters do: which matter, how far each may move without loss, and which must be set together.
 
-`trials` is a study's trials.parquet, and `value` the column that holds a trial's value, more of which is better. A
-stopped or diverged trial counts with the value at the last rung that it reached, which may be less than it would have
-come to; a failed one has none and is left out.
+`trials` is a study's trials.parquet. `value` is the column of a trial's value; more is better. A stopped or diverged
+trial counts with its value at the last rung that it reached, which may be less than it would have become. A failed
+trial has no value and is left out.
 """
 
 from __future__ import annotations
@@ -21,28 +21,31 @@ from sklearn.ensemble import RandomForestRegressor
 
 from study.record.trial_state import TrialState
 
-ENOUGH = 10  # trials, to say anything
-_MOST = 100  # trials over which a forest is averaged, since that takes the square of their number of predictions
-_SHARED = 400  # trials that importances are of, at most, since fANOVA takes the square of their number, too
+ENOUGH = 10  # the fewest trials that tell anything
+_MOST = 100  # the most trials that a forest is averaged over: the cost grows with the square of their number
+_SHARED = 400  # the most trials that importances are taken from: fANOVA's cost grows with the square, too
 
 Distributions = Mapping[str, BaseDistribution]
 
 
 def importances(trials: pd.DataFrame, distributions: Distributions, value: str = "value") -> pd.DataFrame:
-    """Each parameter's share of what makes a trial good, by two measures, on two sets of trials; columns sum to 1.
+    """Each parameter's share of what makes a trial good, by two measures, on two sets of trials.
 
-    - fANOVA (Hutter, Hoos & Leyton-Brown 2014, ICML): the share of the variance over the whole space that is due to it
-      alone, in a random forest. What makes a difference anywhere? Log ranges are taken in logarithms; Optuna by itself
-      gives their last decade 90% of the weight.
-    - PED-ANOVA (Watanabe, Bansal & Hutter 2023, arXiv 2304.10255): how much its values in the best tenth of the trials,
-      or the best five, differ from those in all. What makes a setting one of the best? Rough, of so few.
-    - "spread" is of the half of the trials, but ten at least, that fills the space best (`space_filling`). Samplers
-      crowd around what they take for the best, which biases what is fitted to all of their trials (Moosbauer et al.
-      2021, arXiv 2111.04820). Where "all" and "spread" differ, neither is certain.
+    - fANOVA (Hutter, Hoos & Leyton-Brown 2014, ICML) asks what makes a difference anywhere. It is the share of the
+      variance over the whole space that the parameter explains by itself, in a random forest. Log ranges are taken in
+      logarithms. (Optuna by itself gives their last decade 90% of the weight.)
+    - PED-ANOVA (Watanabe, Bansal & Hutter 2023, arXiv 2304.10255) asks what makes a setting one of the best. It is how
+      much the parameter's values in the best tenth of the trials, or the best five, differ from those in all trials.
+      It is rough, since these are few.
+    - "all" are all trials, or 400 drawn at random.
+    - "spread" is the half of the trials that fills the space best (`space_filling`), at least 10 and at most 400.
+      Samplers crowd around what seems best, which biases a fit to all of their trials (Moosbauer et al. 2021, arXiv
+      2111.04820). Where "all" and "spread" differ, neither is certain.
 
-    Of more than 400 trials, "all" is of 400 drawn at random and "spread" of the 400 that fill the space best. The most
-    important first, by the mean of the two fANOVAs. NaN where so many trials are equally good that there is nothing to
-    tell, and empty if there are fewer than ten trials or all are equally good.
+    Returns:
+        A row per parameter, the most important by the mean of the two fANOVAs first. Columns sum to 1. A column is NaN
+        if too many of its trials are equally good. The table is empty with fewer than ten trials, or if all are equally
+        good.
     """
     counted = _counted(trials, value)
     if counted.empty:
@@ -62,11 +65,12 @@ def importances(trials: pd.DataFrame, distributions: Distributions, value: str =
 
 
 def space_filling(points: np.ndarray, n: int, categorical: Sequence[bool] = ()) -> list[int]:
-    """Which n of the points in the unit cube, (points, parameters), are far from each other; their indices.
+    """The indices of n points that are far from each other, among points [points, parameters] in the unit cube.
 
-    Greedy: first the one nearest to the centre, then always the one farthest from all before it. No n points could be
-    more than twice as far apart (Gonzalez 1985, Theor. Comput. Sci. 38:293; of designs of experiments, Kennard & Stone
-    1969, Technometrics 11:137). Different choices of a categorical parameter are as far apart as the ends of a range.
+    The choice is greedy: first the point nearest to the centre, then always the one farthest from all chosen ones. No n
+    points could be more than twice as far apart (Gonzalez 1985, Theor. Comput. Sci. 38:293; for designs of experiments,
+    Kennard & Stone 1969, Technometrics 11:137). Two choices of a categorical parameter are as far apart as the ends of
+    a range.
     """
     mismatch = np.array(categorical or [False] * points.shape[1])
     taken = [int(((points - 0.5) ** 2).sum(1).argmin())]
@@ -80,11 +84,11 @@ def space_filling(points: np.ndarray, n: int, categorical: Sequence[bool] = ()) 
 
 
 def noise(trials: pd.DataFrame, replicas: int, metric: str) -> float:
-    """How far apart two good trials' means must be not to be a matter of seeds: 1.96 sqrt(2) sd / sqrt(replicas).
+    """The difference of two good trials' means that seeds alone can make: 1.96 sqrt(2) sd / sqrt(replicas).
 
-    sd is pooled over the better half of the complete trials, since seeds matter much more where training is about to
-    fail. Two settings that are equally good differ by more in one case of twenty; in fewer if both were trained on the
-    same seeds, as a study's trials are. NaN of one replica, which has no sd.
+    sd is pooled over the better half of the complete trials, because seeds matter much more where training is about to
+    fail. Two equally good settings differ by more in one case of twenty. On the same seeds, as in a study, they do so
+    less often. With one replica there is no sd, and the noise is NaN.
     """
     complete = trials[trials.state == TrialState.COMPLETE]
     better = complete[complete["value"] >= complete["value"].median()]
@@ -92,13 +96,18 @@ def noise(trials: pd.DataFrame, replicas: int, metric: str) -> float:
 
 
 def plateaus(trials: pd.DataFrame, distributions: Distributions, noise: float, value: str = "value") -> pd.DataFrame:
-    """How far each parameter may go for free: what the complete trials span that lose less than `noise` to the best.
+    """How far each parameter may move without loss: what the trials span that lose less than `noise` to the best.
 
-    A row per parameter, the narrowest first: `low` and `high`, or the `choices`; how many `trials`
-    these are; the `share` of the range that they span, of its logarithms if it is searched so; and what as many
-    complete trials drawn at random span, `by chance` (the mean of 500 draws). A share no smaller than that says nothing
-    of the parameter, and a smaller one may be the sampler's doing, which closes in on all parameters at once. Empty if
-    no trial is complete, the noise is unknown or there are no parameters.
+    Returns:
+        A row per parameter, the narrowest plateau first. The table is empty if no trial is complete, the noise is NaN,
+        or there are no parameters.
+
+        - `low` and `high`, or the `choices`: what these trials span.
+        - `trials`: how many they are.
+        - `share`: their span as a share of the range, on the scale on which it is searched.
+        - `by chance`: the share that as many complete trials drawn at random span (the mean of 500 draws). A `share` no
+          smaller than that means nothing. A smaller one may be due to the sampler, which closes in on all parameters at
+          once.
     """
     complete = trials[(trials.state == TrialState.COMPLETE) & trials[value].notna()].reset_index(drop=True)
     if complete.empty or np.isnan(noise) or not distributions:
@@ -127,12 +136,15 @@ def interactions(
 ) -> pd.DataFrame:
     """Which of the `top` parameters must be set together: Friedman's H² of each pair, the largest `size` first.
 
-    H² is the share of a pair's joint effect, in variance, that is not the sum of their two effects (Friedman & Popescu
-    2008, Ann. Appl. Stat. 2:916, section 8.1; of x y in the unit square, 1/7); `size` is how large that part is, the
-    standard deviation in the value's own units. Effects are a random forest's partial dependences, over 100 trials at
-    most; the top parameters are those by which it explains most. A forest finds an H² of some hundredths where there
-    is nothing. Empty if there are fewer than ten trials, all are equally good, or the forest predicts those that each
-    of its trees did not see no better than their mean would.
+    Effects are the partial dependences of a random forest, over at most 100 trials. The top parameters are those by
+    which the forest explains most. A forest finds an H² of a few hundredths where there is no interaction.
+
+    Returns:
+        A row per pair, `first` and `second`. `H²` is the share of the pair's joint effect, in variance, that is not the
+        sum of the two single effects (Friedman & Popescu 2008, Ann. Appl. Stat. 2:916, section 8.1; for x y in the unit
+        square it is 1/7). `size` is that part's standard deviation, in units of the value. The table is empty with
+        fewer than ten trials, if all are equally good, or if the forest predicts out-of-bag trials no better than their
+        mean.
     """
     forest, points = _forest(trials, distributions, value)
     if forest is None:
@@ -153,10 +165,11 @@ def interactions(
 def surface(
     trials: pd.DataFrame, distributions: Distributions, pair: Sequence[str], value: str = "value", cells: int = 20
 ) -> pd.DataFrame:
-    """The value that the forest of `interactions` expects over two parameters, averaged over the trials' others.
+    """The value that the forest of `interactions` expects over two parameters, averaged over the others.
 
-    A column per value of the first and a row per value of the second: the choices, or the middles of so many cells
-    that are equally wide in `unit`. Empty if `interactions` is.
+    Returns:
+        A column per value of the first and a row per value of the second parameter: the choices, or the middles of
+        `cells` cells (`middles`). It is empty if `interactions` is.
     """
     forest, points = _forest(trials, distributions, value)
     if forest is None:
@@ -171,7 +184,7 @@ def surface(
 
 
 def unit(values: pd.Series, distribution: BaseDistribution) -> np.ndarray:
-    """Where in its range a parameter's values are, 0 to 1: by logarithms if it is searched so, choices in turn."""
+    """The places of a parameter's values in its range, 0 to 1, on the scale of its search; choices in turn."""
     if isinstance(distribution, CategoricalDistribution):
         places = {choice: place for place, choice in enumerate(distribution.choices)}
         return values.map(places).to_numpy(float) / max(len(places) - 1, 1)
@@ -180,7 +193,7 @@ def unit(values: pd.Series, distribution: BaseDistribution) -> np.ndarray:
 
 
 def middles(distribution: BaseDistribution, cells: int) -> list[Any]:
-    """The middles of so many cells that are equally wide in `unit`, or all choices."""
+    """The middles of `cells` cells that are equally wide in `unit`, or all choices."""
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)
     scale, low, high = _scale(distribution)
@@ -189,7 +202,7 @@ def middles(distribution: BaseDistribution, cells: int) -> list[Any]:
 
 
 def _scale(distribution: Any) -> tuple[Any, float, float]:
-    """The function of a number that is searched evenly, and what it makes of the ends of the range."""
+    """The scale on which a parameter is searched, and the ends of its range on that scale."""
     scale = np.log if getattr(distribution, "log", False) else np.asarray
     return scale, float(scale(distribution.low)), float(scale(distribution.high))
 
@@ -203,7 +216,7 @@ def _categorical(distributions: Distributions) -> list[bool]:
 
 
 def _counted(trials: pd.DataFrame, value: str) -> pd.DataFrame:
-    """The trials that have a value; none if they are too few or all equally good."""
+    """The trials that have a value; no trials if these are too few or all equally good."""
     counted = trials[(trials.state != TrialState.FAILED) & trials[value].notna()]
     return counted if len(counted) >= ENOUGH and counted[value].nunique() > 1 else counted.head(0)
 
@@ -211,7 +224,7 @@ def _counted(trials: pd.DataFrame, value: str) -> pd.DataFrame:
 def _shares(
     trials: pd.DataFrame, distributions: Distributions, value: str, evaluator: BaseImportanceEvaluator
 ) -> pd.Series:
-    """Optuna's importances, of the trials in the unit cube; none if it cannot tell any."""
+    """Optuna's importances, for trials in the unit cube; empty if it finds none."""
     if trials[value].nunique() < 2:
         return pd.Series(dtype=float)
     cube: dict[str, BaseDistribution] = {
@@ -232,7 +245,7 @@ def _shares(
 
 
 def _span(places: np.ndarray, choices: int) -> np.ndarray:
-    """The share of a range, or of its choices if it has any, that places along the last axis span."""
+    """The share of a range, or of its choices, that the places along the last axis span."""
     if not choices:
         return np.ptp(places, axis=-1)
     return (1 + (np.diff(np.sort(places)) > 0).sum(-1)) / choices
@@ -252,7 +265,7 @@ def _forest(
 
 
 def _effect(forest: RandomForestRegressor, points: np.ndarray, at: np.ndarray, columns: list[int]) -> np.ndarray:
-    """Partial dependence: the forest's mean prediction over the points with `columns` as in each row of `at`."""
+    """Partial dependence: for each row of `at`, the forest's mean prediction over the points with its `columns`."""
     moved = np.repeat(points[None], len(at), axis=0)
     moved[:, :, columns] = at[:, None, columns]
     return forest.predict(moved.reshape(-1, points.shape[1])).reshape(len(at), -1).mean(1)

@@ -1,4 +1,4 @@
-"""What the notebooks put on a page: words, figures with descriptions, sharp or with tooltips, and tables that fit."""
+"""What notebooks put on a page: words, figures with descriptions and perhaps tooltips, and tables that fit."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from nbconvert.filters import markdown2html
 
 from study.experiment import Section
 
-_folded: list[str] | None = None  # the HTML of what goes into the fold that is open, if one is
+_folded: list[str] | None = None  # the HTML of the fold that is open; None if there is none
 
 
 @contextmanager
 def fold(title: str) -> Iterator[None]:
-    """What is shown meanwhile goes into a part of the page that is closed until a reader opens it."""
+    """Put what is shown meanwhile into a part of the page that is closed until a reader opens it."""
     global _folded  # noqa: PLW0603  # a notebook has one page
     _folded = []
     try:
@@ -44,9 +44,9 @@ def words(markdown: str) -> None:
 
 
 def show(figure: Figure, name: str, description: str) -> None:
-    """Display a figure as wide as its size says and a third sharper, with its description as alt text.
+    """Display a figure at 100 CSS pixels an inch, drawn a third sharper, with its description as alt text.
 
-    If the environment names a folder STUDY_FIGURES, <name>.svg and <name>.pdf go there, for a paper.
+    If the environment variable STUDY_FIGURES names a folder, <name>.svg and <name>.pdf are written there, for a paper.
     """
     _save(figure, name)
     buffer = io.BytesIO()
@@ -61,20 +61,19 @@ def show(figure: Figure, name: str, description: str) -> None:
 
 
 def show_with_tooltips(figure: Figure, name: str, description: str) -> None:
-    """As `show`, but as an SVG in which points tell their URL (`scatter.set_urls`) to a reader who rests on them."""
+    """Display a figure as an SVG. A point shows its URL (`scatter.set_urls`) while the reader's pointer rests on it."""
     _save(figure, name)
     _put(f'<div class="figure">{svg(figure, name, description)}</div>')
 
 
 def svg(figure: Figure, name: str, description: str) -> str:
-    """A figure as an SVG element, 100 CSS pixels an inch as that of `show`. A URL is no link but a tooltip, which SVG's
-    <title> does without a script."""
+    """A figure as an SVG element of 100 CSS pixels an inch. URLs become tooltips: SVG's <title>, no script."""
     buffer = io.StringIO()
-    with rc_context({"svg.hashsalt": name}):  # the same figure is the same text
+    with rc_context({"svg.hashsalt": name}):  # the same figure gives the same text
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text[text.index("<svg") :], count=2)
-    text = re.sub(r'(?<= [xy]=")(\d+\.\d)\d+', r"\1", text)  # a tenth of a point is as well as one can see
+    text = re.sub(r'(?<= [xy]=")(\d+\.\d)\d+', r"\1", text)  # nobody sees less than a tenth of a point
     text = re.sub(r'<a xlink:href="([^"]*)"[^>]*>', r"<g><title>\1</title>", text).replace("</a>", "</g>")
     width, height = (round(100 * inches) for inches in figure.get_size_inches())
     label = f'role="img" aria-label="{html.escape(description)}" width="{width}" height="{height}"'
@@ -82,9 +81,9 @@ def svg(figure: Figure, name: str, description: str) -> str:
 
 
 def table(frame: pd.DataFrame, caption: str = "") -> None:
-    """Display a data frame; one wider than the page scrolls by itself.
+    """Display a data frame. A table wider than the page scrolls by itself.
 
-    Text is shown as it is. An object that has `_repr_html_`, as Jupyter calls it, is shown as that says.
+    Text is escaped. An object with the method `_repr_html_`, as Jupyter knows it, is shown as that HTML.
     """
     if frame.map(_is_drawn).any(axis=None):
         cells = frame.map(lambda cell: cell._repr_html_() if _is_drawn(cell) else html.escape(str(cell)))
@@ -98,7 +97,7 @@ def table(frame: pd.DataFrame, caption: str = "") -> None:
 
 
 def section(part: Section) -> None:
-    """Display what an experiment wants to be in the report."""
+    """Display a section that an experiment adds to the report."""
     if part.title:
         words(f"### {html.escape(part.title, quote=False)}")
     if part.words:

@@ -1,4 +1,4 @@
-"""The figures of a study: its schedules, its confirmation and its search. Each takes data and returns a figure."""
+"""Figures of a study: its schedules, its confirmation and its search. Each function takes data and returns a figure."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def moving(settings: Mapping[str, Setting]) -> list[str]:
 
 
 def schedules(settings: Mapping[str, Setting], references: Mapping[str, Setting] | None = None) -> Figure:
-    """Every `moving` property of the settings over the steps, keyframes marked; references dashed and dotted.
+    """Every `moving` property of the settings over the steps, with keyframes as dots. References are dashed or dotted.
 
-    A reference's weight is drawn where its name is, or that of a term which differs in nothing but its layers.
+    A reference's weight is drawn in the panel of the same name, or of the same term on other layers.
     """
     names = moving(settings)
     figure, axes = panels(len(names))
@@ -41,7 +41,7 @@ def schedules(settings: Mapping[str, Setting], references: Mapping[str, Setting]
         title = "learning rate" if name == "lr" else f"weight of {name}" if name in terms else name
         axis.set(title=title, xlabel="step", yscale="log")
         keyed = [value for setting in settings.values() for value in _keys(setting, name) if value > 0]
-        if keyed:  # a weight that fades to nothing, on its way there, would stretch the axis
+        if keyed:  # a weight that fades to 0 would stretch the axis
             axis.set_ylim(bottom=1e-4 if name == "lr" else min(keyed) / 2)
         log_ticks(axis, "y")
         _mark_phases(axis, next(iter(settings.values())))
@@ -50,7 +50,7 @@ def schedules(settings: Mapping[str, Setting], references: Mapping[str, Setting]
 
 
 def _counterpart(setting: Setting, name: str, reference: Setting) -> str:
-    """What a property of a setting is called in a reference: the same, or as the term that is like it."""
+    """The name in a reference of a setting's property: the same name, or that of the same term on other layers."""
     terms = _terms(reference)
     if name in terms or name not in _terms(setting):
         return name
@@ -59,12 +59,12 @@ def _counterpart(setting: Setting, name: str, reference: Setting) -> str:
 
 
 def _terms(setting: Setting) -> Mapping[str, Any]:
-    """The regularizers of a setting that has some, by name: an experiment's settings need not."""
+    """The regularizers of a setting by name. An experiment's settings need not have any."""
     return getattr(setting, "regularizers", {})
 
 
 def confirmation(rows: pd.DataFrame, ranked: pd.DataFrame, metric: str) -> Figure:
-    """Every confirmed setting's replicas on held-out seeds as dots, with the mean and its 95% interval; best on top."""
+    """Every confirmed setting: a dot for each held-out seed, the mean and its 95% interval. The best is on top."""
     names = ranked.setting.tolist()
     figure, axis = drawing(9, 0.9 + 0.6 * len(names))
     spread = np.random.default_rng(0).uniform(-0.22, 0.22, len(rows))
@@ -84,8 +84,10 @@ def confirmation(rows: pd.DataFrame, ranked: pd.DataFrame, metric: str) -> Figur
 
 
 def pareto(folder: StudyFolder) -> Figure:
-    """The first two objectives of the complete trials with their front, and the hypervolume it dominates as trials end:
-    against the worst values seen, in units of the box between those and the best."""
+    """The first two objectives of the complete trials, their front, and the hypervolume of the front as trials end.
+
+    The hypervolume is the share of a box that the front dominates. The box spans the worst and the best values seen.
+    """
     complete, front = folder.trials()[folder.trials().state == TrialState.COMPLETE], folder.front()
     names = folder.goal.objectives
     signs = np.array([1 if direction == "minimize" else -1 for direction in folder.goal.directions])
@@ -107,7 +109,7 @@ def pareto(folder: StudyFolder) -> Figure:
 
 
 def _dominated_area(losses: np.ndarray) -> float:
-    """The area of the unit square that points [N, 2] dominate, towards (1, 1)."""
+    """The area of the unit square that points [N, 2] dominate, if less is better."""
     area, lowest = 0.0, 1.0
     for x, y in sorted(map(tuple, losses)):
         if y < lowest:
@@ -116,8 +118,10 @@ def _dominated_area(losses: np.ndarray) -> float:
 
 
 def learning_curves(trials: pd.DataFrame, replicas: pd.DataFrame, best: Sequence[int], metric: str) -> Figure:
-    """The mean of a metric of every trial at its rungs: the best in colour, other complete ones dark, stopped ones
-    faint, with a cross where they were stopped unless they were exempted."""
+    """The mean of a metric at the rungs of every trial.
+
+    The best trials are in colour, other complete ones dark, stopped ones faint. A cross marks where one was stopped.
+    """
     curves = replicas.groupby(["trial", "step"])[metric].mean().unstack("trial")
     states, exempted = trials.set_index("trial").state, set(trials.trial[trials.audited])
     figure, axis = drawing(9, 4)
@@ -134,7 +138,7 @@ def learning_curves(trials: pd.DataFrame, replicas: pd.DataFrame, best: Sequence
     axis.plot([], [], color=INK, alpha=0.9, linewidth=0.8, label="other complete trials")
     axis.plot([], [], color=FAINT, marker="x", linewidth=0.8, label="stopped early")
     if exempted:
-        axis.plot([], [], color=FAINT, linewidth=0.8, label="exempted from it")
+        axis.plot([], [], color=FAINT, linewidth=0.8, label="exempted")
     axis.set(xlabel="step", ylabel=f"{metric}, mean over replicas")
     if replicas[metric].dropna().between(0, 1).all():
         axis.set_ylim(0, 1)
@@ -156,7 +160,7 @@ def _keys(setting: Setting, name: str) -> list[float]:
 
 
 def _mark_phases(axis: Axes, setting: Setting) -> None:
-    """A faint line where each phase but the first begins, with its name."""
+    """Draw a faint line, with the phase's name, where each phase but the first begins."""
     for row in setting.schedule.rows:
         if row.phase and row.step:
             axis.axvline(row.step, color=FAINT, linewidth=0.8, zorder=0)
@@ -175,10 +179,16 @@ def _mark_phases(axis: Axes, setting: Setting) -> None:
 def trade_off(
     trials: pd.DataFrame, parts: Sequence[str], best: Sequence[int], tooltips: Sequence[str], product: str = ""
 ) -> Figure:
-    """Two metrics against each other: a point per complete trial, with a tooltip each; the best in colour. The worst
-    tenth in either may lie beyond the axes, and is drawn at their edge.
+    """Two metrics against each other: a point with a tooltip for each complete trial, the best in colour.
 
-    product: a metric that is the product of the two, for curves on which it is the same.
+    The worst tenth in either metric may lie beyond the axes, and is then drawn at their edge.
+
+    Args:
+        trials: the complete trials.
+        parts: the two metrics.
+        best: the numbers of the trials in colour.
+        tooltips: a text for each trial.
+        product: the name of a metric that is the product of the two, if curves of equal product are to be drawn.
     """
     figure, axis = drawing(9, 5.5)
     colors = dict(zip(best, PALETTE, strict=False))
@@ -208,6 +218,6 @@ def trade_off(
 
 
 def is_product(replicas: pd.DataFrame, metric: str, parts: Sequence[str]) -> bool:
-    """Whether a metric of every replica that has not diverged is the product of two others, each at least 0."""
+    """Whether a metric is the product of two others, clipped at 0, in every replica that has not diverged."""
     rows = replicas[~replicas["diverged"].astype(bool)]
     return len(parts) == 2 and np.allclose(rows[metric], rows[list(parts)].clip(lower=0).prod(axis=1), atol=1e-4)

@@ -1,8 +1,8 @@
-"""A study in its compact form, to be committed: `python -m analysis.publish runs/hue-open`, which `study.load` reads.
+"""Write a study in a compact form that can be committed: `python -m analysis.publish runs/hue-open`.
 
-What a reader needs and no more: the space, the manifest, trials, all replicas at all rungs in one file, what was
-confirmed, and of the confirmed trials the models and, as TOML and CSV, the settings. No number is rounded. Optuna's
-journal, of ten times the size, stays behind, as do Ray's files and W&B's.
+The form has what a reader needs: the space, the manifest, the trials, all replicas at all rungs in one file, the
+confirmation, and the models and settings of the confirmed trials. No number is rounded, and `study.load` reads it.
+Optuna's journal, which is ten times as large, is left out, like the files of Ray and W&B.
 """
 
 from __future__ import annotations
@@ -24,10 +24,17 @@ PUBLISHED = Path(__file__).parent / "published"
 
 
 def publish(folder: StudyFolder, to: Path = PUBLISHED) -> StudyFolder:
-    """Write the study's compact form into `to`/<its name>, and return that.
+    """Write the study's compact form.
 
-    Of a study without a confirmation it has the best trial's model and setting. Raises InputError if it is there
-    already or no trial is complete.
+    Args:
+        folder: the study. If it has no confirmation, the model and setting of the best trial are written.
+        to: the folder in which a folder of the study's name is made.
+
+    Returns:
+        The compact form.
+
+    Raises:
+        InputError: the folder exists, or no trial is complete.
     """
     chosen = folder.confirmation().trial.dropna().unique().tolist() or folder.best().trial.tolist()
     if not chosen:
@@ -49,7 +56,7 @@ def publish(folder: StudyFolder, to: Path = PUBLISHED) -> StudyFolder:
 
 
 def compressed(table: pa.Table) -> pa.Buffer:
-    """A table as a parquet file. Like bytes of floats lie side by side, which compresses measurements by half."""
+    """A table as a Parquet file. The bytes of floats are sorted by significance, which halves the size."""
     floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
     content = pa.BufferOutputStream()
     pq.write_table(
@@ -64,7 +71,7 @@ def compressed(table: pa.Table) -> pa.Buffer:
 
 
 def _anonymous(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A manifest whose paths name no machine's folders, only files."""
+    """A manifest with the names of files in place of their paths, which would name a machine's folders."""
 
     def bare(text: Any) -> Any:
         return Path(text).name if isinstance(text, str) and Path(text).is_absolute() else text

@@ -1,4 +1,4 @@
-"""What one parameter does while the others are as they may be: curves with bands, and what leaving a plateau costs."""
+"""What one parameter does, averaged over the others: curves with bands, and what leaving a plateau costs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from sklearn.preprocessing import OneHotEncoder, SplineTransformer
 from analysis.effects import middles, unit
 from study.record.trial_state import TrialState
 
-ENOUGH = 30  # trials, to draw a curve
+ENOUGH = 30  # the fewest trials that a curve is fitted to
 RESAMPLES = 200
 
 
 @dataclass(frozen=True)
 class Responses:
-    """An additive model of trials: the value is a sum of smooth functions, of one parameter each.
+    """An additive model of trials: the value is a sum of smooth functions of one parameter each.
 
-    curves: of each parameter, the expected value over its range (`mean`, and its 95% interval `low` to `high`),
-    averaged over the trials' other parameters. costs: a row per parameter with a plateau that some trials lie outside
-    of: how much less is expected of those than of those inside, with its interval, and how many they are. r2: the share
-    of the variance of trials that were not fitted which the model explains (ten-fold); nothing is said if it is not
-    above 0.
+    Attributes:
+        curves: for each parameter, the expected value over its range (`mean`, with the 95% interval `low` to `high`),
+            averaged over the trials' other parameters.
+        costs: how much less is expected of trials outside a parameter's plateau than of those inside, with its interval
+            and the number of `trials` outside. A row per parameter whose plateau leaves some trials outside.
+        r2: the share of the variance that the model explains in trials that it was not fitted to (ten-fold
+            cross-validation). NaN without a model. If it is not above 0, there are no curves and no costs.
     """
 
     curves: Mapping[str, pd.DataFrame]
@@ -39,10 +41,16 @@ class Responses:
 def responses(
     trials: pd.DataFrame, distributions: Mapping[str, BaseDistribution], plateaus: pd.DataFrame, value: str = "value"
 ) -> Responses:
-    """Fit trials, each with its `value`, of which more is better; failed ones have none.
+    """Fit an additive model to trials.
 
-    Each parameter's function is a cubic spline over its range, shrunk by ridge regression, or a level for each choice;
-    intervals are percentiles of 200 bootstrap resamples of the trials. `plateaus` is that of `effects.plateaus`.
+    Each parameter's function is a cubic spline over its range, shrunk by ridge regression, or a level for each choice.
+    Intervals are percentiles of 200 bootstrap resamples of the trials.
+
+    Args:
+        trials: each with its `value`; more is better. Failed trials are left out.
+        distributions: the ranges of the parameters.
+        plateaus: `effects.plateaus`.
+        value: the column of the value.
     """
     nothing = Responses({}, pd.DataFrame(), np.nan)
     trials = trials[(trials.state != TrialState.FAILED) & trials[value].notna()]
@@ -79,13 +87,13 @@ def responses(
 
 
 def _where_trials_are(name: str, values: pd.Series, distribution: BaseDistribution) -> pd.Index:
-    """The choices, or the middles of 40 cells of the range as far as there are trials."""
+    """The choices, or the middles of those of 40 cells that lie between the lowest and the highest trial."""
     grid = pd.Index(middles(distribution, 40), name=name)
     return grid if hasattr(distribution, "choices") else grid[(grid >= values.min()) & (grid <= values.max())]
 
 
 def _basis(distribution: BaseDistribution):  # type: ignore[no-untyped-def]
-    """A function from places in a range, 0 to 1, to the columns of a linear model: [N] to [N, columns]."""
+    """A function from places [N] in a range, 0 to 1, to the columns [N, columns] of a linear model."""
     if isinstance(distribution, CategoricalDistribution):
         levels = np.arange(len(distribution.choices))[:, None] / max(len(distribution.choices) - 1, 1)
         encoder = OneHotEncoder(sparse_output=False).fit(levels)
@@ -95,7 +103,7 @@ def _basis(distribution: BaseDistribution):  # type: ignore[no-untyped-def]
 
 
 def _interval(samples: np.ndarray, index: Any) -> pd.DataFrame:
-    """Of rows whose first column is the estimate and whose others are its resamples: mean, low and high."""
+    """The mean, low and high of each row: its first column is the estimate, the others are its resamples."""
     low, high = np.quantile(samples[:, 1:], [0.025, 0.975], axis=1)
     return pd.DataFrame({"mean": samples[:, 0], "low": low, "high": high}, index=index)
 

@@ -1,4 +1,4 @@
-"""The figures of early stopping: what was stopped when, and how much of the end could be told by then."""
+"""Figures of early stopping: what was stopped when, and how well the end could be foreseen by then."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from study.record.trial_state import TrialState
 
 
 def endings(folder: StudyFolder, ended: pd.DataFrame) -> Figure:
-    """How the scores at the end of complete and of exempted trials (`audit.whole`) are distributed, a dot for each."""
+    """The scores at the end of the complete and of the exempted trials (`audit.whole`), a dot for each trial."""
     exempted = ended.audited
     rows = {"complete": ended[~exempted].value, "exempted": ended[exempted].value}
     rows = {name: values.dropna() for name, values in rows.items() if len(values)}
@@ -31,7 +31,7 @@ def endings(folder: StudyFolder, ended: pd.DataFrame) -> Figure:
 
 
 def rank_correlations(ranks: pd.DataFrame) -> Figure:
-    """How well each rung's order of trials is that of the end: Spearman's correlation and its 95% interval."""
+    """How well the order of trials at each rung predicts that at the end: Spearman's correlation with 95% intervals."""
     figure, axis = drawing(9, 3)
     ends = [ranks["rank correlation"] - ranks["low"], ranks["high"] - ranks["rank correlation"]]
     axis.errorbar(ranks.index, ranks["rank correlation"], yerr=ends, color=PALETTE[0], marker="o", capsize=4)
@@ -41,7 +41,7 @@ def rank_correlations(ranks: pd.DataFrame) -> Figure:
 
 
 def early_and_late(folder: StudyFolder, ended: pd.DataFrame, rung: int) -> Figure:
-    """The score at a rung and at the end of trials that were trained to the end, complete and exempted."""
+    """The score at a rung against the score at the end, for the trials that were trained to the end."""
     rows = folder.replicas()
     rows = rows[(rows.step == rung) & rows.trial.isin(ended.trial)]
     early = ended.trial.map({trial: folder.goal.score(part) for trial, part in rows.groupby("trial")})
@@ -59,7 +59,7 @@ def early_and_late(folder: StudyFolder, ended: pd.DataFrame, rung: int) -> Figur
 
 
 def steps_taken(folder: StudyFolder) -> Figure:
-    """How many trials were still training at each step: those that became complete, and those that were stopped."""
+    """How many trials were still training at each step: those trained to the end, and those stopped later."""
     trials = folder.trials()
     stopped = trials[(trials.state == TrialState.STOPPED) & ~trials.audited]
     others = len(trials) - len(stopped)

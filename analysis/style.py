@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart; grays are for what is not the point
+# Okabe and Ito's palette, which colour-blind readers can tell apart; grays are for the background
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 INK, FAINT = "#222222", "#B0B0B0"
 
@@ -37,12 +37,12 @@ def drawing(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def plain(axis: Axes) -> None:
-    """Only the axes that are read."""
+    """Hide the top and right edges."""
     axis.spines[["top", "right"]].set_visible(False)
 
 
 def legend(figure: Figure, axis: Axes) -> None:
-    """One legend of an axis' labels, each once, below the figure, in as many columns as fit."""
+    """Put one legend below the figure, with each label of an axis once, in as many columns as fit."""
     once = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     widest = 0.7 + 0.08 * max(map(len, once))  # inches
     columns = max(1, min(len(once), int(figure.get_figwidth() / widest)))
@@ -61,7 +61,7 @@ def span(axis: Axes, letter: str, distribution: Any) -> None:
 
 
 def log_ticks(axis: Axes, letter: str) -> None:
-    """Few and plain ticks on a logarithmic axis, whose limits are known: powers of ten, or numbers between a few."""
+    """Set few and plain ticks on a logarithmic axis with known limits: powers of ten, or 1, 2 and 5 times them."""
     ticks = axis.xaxis if letter == "x" else axis.yaxis
     ticks.set_minor_formatter(NullFormatter())
     low, high = ticks.get_view_interval()
@@ -73,14 +73,14 @@ def log_ticks(axis: Axes, letter: str) -> None:
 
 
 def places(values: pd.Series, distribution: BaseDistribution) -> pd.Series:
-    """Where values of a parameter are on its axis: choices at their index."""
+    """The places of a parameter's values on its axis: a choice is at its index."""
     if isinstance(distribution, CategoricalDistribution):
         return values.map({choice: place for place, choice in enumerate(distribution.choices)})
     return values
 
 
 def edges(distribution: Any, cells: int) -> np.ndarray:
-    """Where cells begin and end that divide a parameter's range evenly, as it is searched."""
+    """The edges of cells that divide a parameter's range evenly, on the scale on which it is searched."""
     if isinstance(distribution, CategoricalDistribution):
         return np.arange(cells + 1) - 0.5
     spaced = np.geomspace if getattr(distribution, "log", False) else np.linspace

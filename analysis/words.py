@@ -50,7 +50,7 @@ def name_of(folder: StudyFolder) -> str:
 
 
 def score_of(folder: StudyFolder) -> str:
-    """The name of a study's score, of which more is better: its first objective, or minus that."""
+    """The name of a study's score: its first objective, or minus that if less is better."""
     metric = folder.goal.objectives[0]
     return f"minus {metric}" if folder.goal.sign < 0 else metric
 
@@ -125,7 +125,7 @@ def count(number: int, noun: str) -> str:
     >>> count(1, "trial"), count(2001, "step")
     ('1 trial', '2,001 steps')
     """
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def listed(items: Sequence[str], last: str = "and", most: int = 5) -> str:

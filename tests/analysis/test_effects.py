@@ -72,7 +72,7 @@ def test_importances_are_the_known_shares_of_variance():
 
 
 def test_fanova_weighs_each_decade_of_a_log_range_alike():
-    """Optuna's takes the range as it is, of whose length the lowest of three decades is 1%."""
+    """Optuna's own takes the range as it is, and the lowest of three decades is 1% of its length."""
     space = {"x": MIXED["x"], "y": FloatDistribution(0, 1)}
     trials = trials_at(anywhere(space, 200), lambda x, y: 1.0 * (x < 1e-3) + 0.3 * y)
     variance = (1 / 3 * 2 / 3, 0.3**2 / 12)
@@ -229,7 +229,7 @@ def test_without_noise_the_best_is_alone_and_spans_nothing():
 
 
 def test_a_product_has_its_known_share_of_interaction():
-    """Of x y in the unit square, the variance is 7/144 and that of (x - 1/2)(y - 1/2) is 1/144."""
+    """In the unit square, the variance of x y is 7/144 and that of (x - 1/2)(y - 1/2) is 1/144."""
     trials = trials_at(anywhere(cube(2), 200), lambda x0, x1: x0 * x1)
     (found,) = effects.interactions(trials, cube(2)).to_dict("records")
     assert found["H²"] == pytest.approx(1 / 7, abs=0.02)

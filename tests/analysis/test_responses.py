@@ -1,4 +1,4 @@
-"""Curves and costs are those of functions of which they are known."""
+"""Curves and costs are right for functions whose curves and costs are known."""
 
 import numpy as np
 import pandas as pd
