@@ -1,4 +1,4 @@
-"""What matters is found in studies of functions of which it is known, and drawn as it was found."""
+"""The measures of importance, freedom and interaction, on functions whose answers are known."""
 
 from itertools import combinations
 
