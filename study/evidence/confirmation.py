@@ -24,7 +24,7 @@ from study.search.trial import Report
 from study.space.document import without_term
 from study.space.space import Space
 
-AT_ONCE = 16  # replicas a task, so that workers share the work evenly
+AT_ONCE = 16  # replicas in a task; small tasks spread evenly over workers
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,17 @@ class Candidate:
 
 
 def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path] | None = None) -> list[Candidate]:
-    """The study's best settings and those to compare them with, by default the references of its experiment.
+    """The settings to confirm: the study's best trials, and fixed settings to compare them with.
 
-    Raises InputError if a setting to compare with has ranges, has another concept, or lacks the study's metrics.
+    Args:
+        folder: the study.
+        top: the number of trials.
+        seeds: the number of held-out seeds, from which follows whether compiling pays.
+        against: files of fixed settings. By default the experiment's references.
+
+    Raises:
+        InputError: if there are none, or a setting to compare with has ranges, has another concept, or lacks the
+            study's metrics.
     """
     plan = folder.plan()
     best = [
@@ -59,21 +67,21 @@ def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path
     others: list[Candidate] = []
     for file in reference_files(folder.space) if against is None else against:
         if file.stem in [other.name for other in others]:
-            raise InputError(f"{file}: found a second setting named {file.stem}, expected different names (--against)")
+            raise InputError(f"{file}: found a second setting named {file.stem}, expected distinct names (--against)")
         space = Space.read(file, plan.steps, folder.source)
         if space.distributions:
             raise InputError(f"{file}: found ranges, expected a fixed setting to compare with (--against)")
         if (other := _concept(space)) != concept:
-            raise InputError(f"{file}: found concept {other}, expected {concept}, the study's (--against)")
+            raise InputError(f"{file}: found the concept {other}, expected the study's, {concept} (--against)")
         try:
             Goal.of(plan, space.metrics())
         except InputError as error:
-            raise InputError(f"{file}: is not measured as the study is (--against): {error}") from None
+            raise InputError(f"{file}: cannot be compared with the study (--against): {error}") from None
         kinds = kinds_of(space, space.setting()) or set()
         pays = worth_compiling(space, plan.but(trials=1, seeds=seeds)) or kinds <= made
         others.append(Candidate(file.stem, space, {}, compiled=bool(plan.compiled and pays)))
     if not best + others:
-        raise InputError(f"{folder.path}: found nothing to confirm, expected --top 1 or more, or --against a setting")
+        raise InputError(f"{folder.path}: found nothing to confirm, expected --top 1 or more, or --against SETTING")
     return best + others
 
 
@@ -83,7 +91,7 @@ def _concept(space: Space) -> Any:
 
 
 def leave_one_out(folder: StudyFolder, trial: int) -> list[Candidate]:
-    """A trial as it was, and without each of the terms of its setting: what is each one good for?"""
+    """The settings that show what each term of a trial is worth: the trial as it was, and without each of its terms."""
     whole = Candidate(f"trial {trial}", folder.space, folder.parameters(trial), trial, bool(folder.plan().compiled))
     return [whole, *(replace(whole, name=f"without {t}", without=t, compiled=False) for t in _trained(whole))]
 
@@ -91,7 +99,7 @@ def leave_one_out(folder: StudyFolder, trial: int) -> list[Candidate]:
 def _trained(whole: Candidate) -> list[str]:
     """The terms that act in training. Raises InputError if the experiment's settings do not say which."""
     if (trained := getattr(whole.setting, "trained", None)) is None:
-        raise InputError("--leave-one-out: the experiment's settings have no `trained`, expected their terms by name")
+        raise InputError("--leave-one-out: the experiment's settings have no `trained`, expected its terms by name")
     return list(trained)
 
 
@@ -110,7 +118,7 @@ def confirm(
         folder: the study.
         seeds: the held-out seeds.
         on_progress: called with the number of finished tasks and of all tasks.
-        examine: whether to measure the experiment's costlier metrics, too.
+        examine: whether to measure the metrics of `Experiment.examine` as well.
         file: the name of the table.
 
     Raises:
@@ -124,11 +132,11 @@ def confirm(
     todo = list(waiting)
     while todo:
         done, todo = ray.wait(todo, timeout=plan.limit * 60)
-        failed = "" if done else f"nothing was trained within {plan.limit:g} minutes (--limit)"
+        failed = "" if done else f"no training ended within {plan.limit:g} minutes (--limit)"
         for part in done:
             failed = failed or _fetch(part, rows)
         if failed:
-            raise FailedError(f"{folder.path}: could not be confirmed: {failed}")
+            raise FailedError(f"{folder.path}: confirmation failed: {failed}")
         on_progress(len(rows), len(waiting))
     table: pd.DataFrame = pd.concat([rows[part] for part in waiting], ignore_index=True)
     Writer(folder.path).write(file, table.to_parquet(index=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -183,8 +184,9 @@ class StudyFolder:
         if not path.is_file():
             return pd.DataFrame({column: [] for column in columns})
         rows = read_frame(path, columns)
-        if "format" not in self.manifest() and self.source.here:  # of version 0.1
-            rows["setting"] = rows.setting.replace(getattr(self.experiment, "renamed", {}))
+        with suppress(InputError):  # a damaged manifest does not keep a table from being read
+            if "format" not in self.manifest() and self.source.here:  # version 0.1
+                rows["setting"] = rows.setting.replace(getattr(self.experiment, "renamed", {}))
         return rows
 
     # Answers

@@ -1,4 +1,5 @@
-"""One driver a study: whoever writes to its folder holds its lock, which the system frees however the process ends."""
+"""One driver for each study: a process that writes to a study's folder holds its lock. The operating system releases
+the lock when the process ends, in whatever way."""
 
 from __future__ import annotations
 
@@ -15,20 +16,20 @@ from typing import IO
 
 from anchoring.errors import InputError
 
-NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # what a file system without locks answers
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # errors of file systems without locks
 
 
 @contextmanager
 def driving(folder: Path) -> Iterator[None]:
-    """Hold a study's lock. On a file system without locks, warn and go on.
+    """A context that holds a study's lock. On a file system without locks, it warns and continues.
 
     Raises:
-        InputError: if another process holds it, or the folder cannot be written to.
+        InputError: if another process holds the lock, or the folder cannot be written to.
     """
     try:
         lock = open(folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115  # closed below
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written to ({error.strerror}), expected a study to go on with") from None
+        raise InputError(f"{folder}: cannot be written to ({error.strerror}), expected a writable folder") from None
     with lock:
         for wait in (0, 0.1, 0.3, 0.6):  # `is_held` takes the lock for a moment
             time.sleep(wait)
@@ -36,10 +37,11 @@ def driving(folder: Path) -> Iterator[None]:
                 break
         else:
             lock.seek(0)
-            found = f"found {lock.read() or 'another process'} at work on it"
-            raise InputError(f"{folder}: {found}, expected one at a time (wait for it, or end it)")
+            found = f"{lock.read() or 'another process'} is working on the study"
+            raise InputError(f"{folder}: {found}, expected no other process (wait for it, or end it)")
         if taken is None:
-            warnings.warn(f"{folder}: cannot be locked: see that nobody else works on it", RuntimeWarning, stacklevel=3)
+            why = "its file system has no locks: make sure that no other process works on the study"
+            warnings.warn(f"{folder}: {why}", RuntimeWarning, stacklevel=3)
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {platform.node()}")
         lock.flush()
@@ -47,7 +49,7 @@ def driving(folder: Path) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool | None:
-    """Whether a process holds a study's lock; None if it has none, as a copy, or its file system has no locks."""
+    """Whether a process holds a study's lock. None if the folder is a copy without a lock, or cannot be locked."""
     try:
         with open(folder / ".lock", "rb") as lock:
             taken = _take(lock, fcntl.LOCK_SH)
@@ -57,10 +59,10 @@ def is_held(folder: Path) -> bool | None:
 
 
 def _take(lock: IO[bytes] | IO[str], kind: int) -> bool | None:
-    """Whether a lock could be taken, until its file is closed; None if its file system has no locks."""
+    """Take a lock until its file is closed, and return whether that worked. None if the file system has no locks."""
     try:
         fcntl.flock(lock, kind | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # the second is some file systems' word for the first
+    except (BlockingIOError, PermissionError):  # some file systems raise the second for a lock that is held
         return False
     except OSError as error:
         if error.errno in NO_LOCKS:

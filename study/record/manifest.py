@@ -1,4 +1,4 @@
-"""A study's manifest: what it was asked, by what code, and where it ran; written when it starts and when it goes on."""
+"""A study's manifest: its options, its code, and where it ran. It is written when the study starts or is continued."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from study.space.space import Space
 
 
 def create(space: Space, plan: Plan, path: Path) -> StudyFolder:
-    """Make the folder of a new study. Raises InputError if it exists or cannot be made, or on a wrong goal."""
+    """Make the folder of a new study. Raises InputError if it exists, cannot be made, or the plan has a wrong goal."""
     metrics = space.metrics()
     plan = plan.but(objectives=Goal.of(plan, metrics).objectives)
     manifest = {
@@ -39,24 +39,25 @@ def create(space: Space, plan: Plan, path: Path) -> StudyFolder:
 
 
 def expect_same_search(folder: StudyFolder, space: Space, plan: Plan) -> None:
-    """Raise InputError unless a plan of a space goes on with the search in a study's folder."""
+    """Raise InputError unless a plan of a space can continue the search in a study's folder."""
     path, before = folder.path, folder.plan()
     if folder.source.name not in (space.source.name, DEFAULT):
-        found = f"is a study of experiment {folder.source.name!r}"
-        raise InputError(f"{path}: {found}, expected {space.source.name!r}, the space's, or a new name (--name)")
+        found = f"found a study of experiment {folder.source.name!r}"
+        expected = f"expected one of {space.source.name!r}, the space's experiment, or a new name (--name)"
+        raise InputError(f"{path}: {found}, {expected}")
     now = plan.but(objectives=Goal.of(plan, space.metrics()).objectives)
     read, written = folder.space.template["schedule"]["rows"], space.template["schedule"]["rows"]
     if (folder.path / "study.toml").read_bytes() != space.file.read_bytes() or read != written:
-        raise InputError(f"{path}: a study of another space has this name, expected a new name (--name)")
+        raise InputError(f"{path}: found a study of another space, expected a new name (--name)")
     fixed = [name for name in Plan.model_fields if name not in (*MAY_CHANGE, "compiled")]
     if changed := [name for name in fixed if getattr(before, name) != getattr(now, name)]:
-        raise InputError(f"{path}: a study with other {', '.join(changed)} has this name, expected a new name (--name)")
+        raise InputError(f"{path}: found a study with other {', '.join(changed)}, expected a new name (--name)")
     if plan.trials is not None and plan.trials <= (done := len(folder.trials())):
-        raise InputError(f"{path}: has {done} trials, expected more (--trials) or a new name (--name)")
+        raise InputError(f"{path}: found {done} trials, expected more (--trials) or a new name (--name)")
 
 
 def extend(folder: StudyFolder, plan: Plan) -> None:
-    """Write down that a study is continued, with a plan of more trials or minutes; keep how it was before."""
+    """Record that a study is continued with a plan of more trials or minutes. The old record goes to its history."""
     manifest = folder.manifest()
     before = {key: manifest.get(key) for key in ("started", "command", "commit", "trials", "minutes")}
     history = [*manifest.get("history", []), before]
@@ -64,26 +65,26 @@ def extend(folder: StudyFolder, plan: Plan) -> None:
 
 
 def expect_same_experiment(folder: StudyFolder, changed: bool = False) -> None:
-    """Check that a study's experiment is here and that its code has not changed since the study was made.
+    """Check that a study's experiment is available, and that its code has not changed since the study began.
 
     A study of version 0.1 does not record its experiment's code.
 
     Args:
         folder: the study.
-        changed: accept changed code; the manifest then records it, and keeps the record of the old code in its history.
+        changed: accept changed code. The manifest then records it, and its history keeps the record of the old code.
 
     Raises:
-        InputError: if the experiment is not here, or has changed.
+        InputError: if the experiment is not available, or has changed.
     """
     source, manifest = folder.source, folder.manifest()
     before = manifest.get("experiment")
-    _ = folder.experiment  # says that it is not here
+    _ = folder.experiment  # raises InputError if it is not available
     if before is None or before["digest"] == source.digest:
         return
     if not changed:
-        found = f"experiment {source.name} has changed since (digest {source.digest[:12]})"
-        expected = f"that of {manifest['started']} ({before['digest'][:12]})"
-        raise InputError(f"{folder.path}: {found}, expected {expected}; --changed-experiment goes on with the new one")
+        found = f"experiment {source.name} has changed (digest {source.digest[:12]})"
+        expected = f"its code of {manifest['started']} (digest {before['digest'][:12]})"
+        raise InputError(f"{folder.path}: {found}, expected {expected} (--changed-experiment accepts the new code)")
     history = [*manifest.get("history", []), {"started": manifest["started"], "experiment": before}]
     _write(folder, {**manifest, "experiment": source.record, "history": history})
 
@@ -93,7 +94,7 @@ def _write(folder: StudyFolder, manifest: dict[str, Any]) -> None:
 
 
 def _now(plan: Plan) -> dict[str, Any]:
-    """What there is to know about this process and machine."""
+    """The manifest's entries about this process and this machine."""
     packages = ("torch", "ray", "lightning", "optuna", "numpy", "pandas")
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -106,14 +107,14 @@ def _now(plan: Plan) -> dict[str, Any]:
 
 
 def _command() -> list[str]:
-    """The command line, without passwords in URLs; of a study run from Python, `python` alone."""
+    """The command line, without passwords in URLs. It is `python` for a study that was run from Python."""
     if Path(sys.argv[0]).stem not in ("study", "__main__"):
         return ["python"]
     return ["study", *(re.sub("://.*@", "://***@", argument) for argument in sys.argv[1:])]
 
 
 def _commit() -> str | None:
-    """The commit of the code that runs, with a + if it was changed since."""
+    """The commit of the running code, followed by + if files have changed since."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""Studies whose `--out` is a URL, such as s3://bucket/prefix: each has a local working copy, uploaded as it grows."""
+"""Studies at a URL, such as s3://bucket/prefix: each has a local working copy, which is uploaded while it grows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from study.search.trial import Report, Row
 
 TABLES = TRIALS, JOURNAL = "trials.parquet", "optuna.journal"
 FOLDERS = ("models", "replicas.parquet")
-EVERY = 5  # seconds, at most
+EVERY = 5  # seconds between uploads, at least
 
 
 def locate(url: str) -> Path:
@@ -39,12 +39,12 @@ def locate(url: str) -> Path:
 
 
 def working_folder(out: str | Path) -> Path:
-    """The local folder of studies: a path itself, or the one that stands for a URL."""
+    """The local folder of studies: the path itself, or the folder that `locate` makes for a URL."""
     return locate(str(out)) if "://" in str(out) else Path(out)
 
 
 def url_of(out: Path) -> str | None:
-    """The URL that `locate` made a local folder of studies for, if it did."""
+    """The URL for which `locate` made a local folder of studies. None if it did not make the folder."""
     made = out.parent == _working_copies() and (out / ".url").is_file()
     return (out / ".url").read_text(encoding="utf-8") if made else None
 
@@ -56,18 +56,16 @@ def names(out: Path) -> set[str]:
         return set()
     try:
         store = Store(url)
-        store.make()  # fails where there is no bucket; a listing would be empty
+        store.make()  # fails if there is no bucket, where a listing would be empty
         return store.folders()
     except OSError as error:
-        raise InputError(
-            f"{url}: cannot be written to ({reason(error)}), expected storage to write to (--out)"
-        ) from None
+        raise InputError(f"{url}: cannot be written to ({reason(error)}), expected writable storage (--out)") from None
 
 
 def fetch(path: Path) -> None:
-    """Update the working copy of a study at a URL, if the study there is further on.
+    """Update the working copy of a study at a URL, if the study there has newer files.
 
-    A journal only grows, so the copy whose journal begins with the other's is further on. Raises InputError if neither
+    A journal only grows, so the copy whose journal begins with the other's is newer. Raises InputError if neither
     journal begins with the other, or the URL cannot be read.
     """
     url = url_of(path.parent)
@@ -86,7 +84,7 @@ def fetch(path: Path) -> None:
         for part in FOLDERS if found else ():
             (path / part).mkdir(parents=True, exist_ok=True)
         new = [name for name in found if len(theirs) > len(ours) or _is_new(found[name], path / name)]
-        for name in sorted(new, key=JOURNAL.__eq__):  # the journal is written last: all that it knows of is there
+        for name in sorted(new, key=JOURNAL.__eq__):  # the journal is last: the files of its trials come before it
             Writer(path).write(name, theirs if name == JOURNAL else store.read(name))
             if time_there := found[name]:
                 os.utime(path / name, ns=(time_there, time_there))
@@ -97,11 +95,12 @@ def fetch(path: Path) -> None:
 
 
 class Mirror:
-    """Uploads what changed in a study's working copy: at once, every few seconds as trials begin, and at the end.
+    """Uploads changed files of a study's working copy: at the start, at the end, and every few seconds in between.
 
     The study does not wait for uploads. The copy at the URL can always be resumed: the journal and the table of trials
-    are read when they agree, and uploaded after the files that they refer to. A study that has gone on elsewhere is not
-    overwritten. A failure is printed once, and the next upload tries again. `failed` is why the last upload failed.
+    are read when they agree, and uploaded after the files that they refer to. A study that was continued elsewhere is
+    not overwritten. The first failure is printed, and the next upload tries again. `failed` says why the last upload
+    failed.
     """
 
     def __init__(self, folder: StudyFolder, url: str, console: Console):
@@ -124,13 +123,13 @@ class Mirror:
         self._thread.shutdown()
 
     def started(self, trial: int) -> None:
-        """A trial has begun. Every finished trial is now in both tables, so an upload may begin if none runs."""
+        """A trial starts. The journal and the table agree now, so an upload may start if none is running."""
         if self._upload.done() and time.monotonic() >= self._next:
             self._next = time.monotonic() + EVERY
             self._upload = self._thread.submit(self._sync, self._tables())
 
     def reported(self, trial: int, report: Report) -> None:
-        """A trial has come to a rung."""
+        """A trial has reached a rung."""
 
     def ended(self, row: Row) -> None:
         """A trial has ended."""
@@ -145,21 +144,21 @@ class Mirror:
             ours, theirs = tables.get(JOURNAL, b""), store.read(JOURNAL)
             _expect_one_way(ours, theirs, self.url, self._folder.path)
             if not _goes_on_from(ours, theirs):
-                self._warn(f"{self.url} has gone on meanwhile: what is new here stays in {self._folder.path}")
+                self._warn(f"{self.url} was changed by another process: new files are kept only in {self._folder.path}")
                 return
             if self._sent is None:
                 self._sent = self._begin(store)
-            for name, state in {**self._stamps(), **tables}.items():  # the tables come after what they speak of
+            for name, state in {**self._stamps(), **tables}.items():  # the tables come after the files that they name
                 if self._sent.get(name) != state:
                     store.write(name, tables[name] if name in tables else (self._folder.path / name).read_bytes())
                     self._sent[name] = state
             self.failed = None
-        except Exception as error:  # a library for some storage may raise anything
+        except Exception as error:  # storage libraries may raise anything
             self.failed = reason(error)
             self._warn(f"the study goes on without its copy at {self.url}: {self.failed}")
 
     def _begin(self, store: Store) -> dict[str, object]:
-        """Make the folders at the URL. Returns the state of each file that is there already."""
+        """Make the folders at the URL, and return the state of each file that is already there and up to date."""
         for part in ("", *FOLDERS):
             store.make(part)
         there = store.files()
@@ -167,7 +166,7 @@ class Mirror:
         return {**same, **{name: store.read(name) for name in TABLES}}
 
     def _stamps(self) -> dict[str, tuple[int, int]]:
-        """The files besides the tables; each with when it was last modified, and its size."""
+        """The modification time and the size of each file, except the tables."""
         here = self._folder.path
         names = [path.relative_to(here).as_posix() for path in (*here.glob("*"), *here.glob("*/*"))]
         paths = {name: here / name for name in names if _is_ours(name) and name not in TABLES}
@@ -191,7 +190,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _is_new(there: int | None, here: Path) -> bool:
-    """Whether to fetch a file although the study at the URL is no further on. A trial's files never change."""
+    """Whether to fetch a file although the journal at the URL is not newer. A trial's files never change."""
     if not here.is_file():
         return True
     changes = here.parent.name not in FOLDERS and here.name not in TABLES
@@ -204,17 +203,17 @@ def _goes_on_from(journal: bytes, other: bytes) -> bool:
 
 
 def _expect_one_way(ours: bytes, theirs: bytes, url: str, path: Path) -> None:
-    """Raise InputError if neither journal goes on from the other, because two drivers worked at once."""
+    """Raise InputError if neither journal begins with the other, because two drivers worked at once."""
     if not (_goes_on_from(ours, theirs) or _goes_on_from(theirs, ours)):
-        expected = f"one to go on from the other (remove {path} to take the URL's, or rename it to keep both)"
-        raise InputError(f"{url} and its working copy {path} have gone different ways, expected {expected}")
+        expected = f"one to continue the other (remove {path} to use the URL's, or rename it to keep both)"
+        raise InputError(f"{url} and its working copy {path} have different trials, expected {expected}")
 
 
 def _expect_lines(journal: bytes, url: str) -> None:
-    """Raise InputError if a journal at a URL is damaged, so that it is not fetched."""
+    """Raise InputError if a journal at a URL is damaged, before it is fetched."""
     try:
         for line in journal[: journal.rfind(b"\n") + 1].splitlines():
             json.loads(line)
     except ValueError as error:
-        expected = "Optuna's (remove it there and here, and `study resume` makes it anew)"
-        raise InputError(f"{url}/{JOURNAL}: is no journal: {error}, expected {expected}") from None
+        expected = "an Optuna journal (remove it there and here, then `study resume` makes a new one)"
+        raise InputError(f"{url}/{JOURNAL}: damaged: {error}, expected {expected}") from None

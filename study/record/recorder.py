@@ -1,4 +1,4 @@
-"""Turns trials that have ended into rows and files of the study's folder, as they end."""
+"""Recording trials: when one ends, its row and its files are written to the study's folder."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from study.search.trial import Report, Row, TrialRecord
 
 
 class Listener(Protocol):
-    """Who hears of trials as they begin, report at their rungs, and end."""
+    """An object that follows a search while it runs, such as a progress display or W&B."""
 
-    def started(self, trial: int) -> None: ...
+    def started(self, trial: int) -> None:
+        """A trial starts, or starts again because its worker died."""
 
-    def reported(self, trial: int, report: Report) -> None: ...
+    def reported(self, trial: int, report: Report) -> None:
+        """A trial has reached a rung."""
 
-    def ended(self, row: Row) -> None: ...
+    def ended(self, row: Row) -> None:
+        """A trial has ended and is recorded. `row` is its row of trials.parquet."""
 
 
 class Recorder:
-    """Keeps the folder up to date with the trials that have ended, and tells the listeners."""
+    """Writes ended trials to the study's folder, and notifies the listeners."""
 
     def __init__(self, folder: Path, listeners: list[Listener]):
         self.trials = trials_table(folder)
@@ -41,7 +44,7 @@ class Recorder:
         if last.model is not None and trial.state is TrialState.COMPLETE:
             self._writer.add_model(trial.number, last.model)
         row = trial.row()
-        # a table that grows by a row costs a tenth of one made of all rows anew
+        # appending to a table is ten times faster than making it from all rows
         grown = pa.concat_tables([self.trials, pa.Table.from_pylist([row])], promote_options="permissive")
         self.trials = grown.combine_chunks()
         self._writer.write_trials(self.trials)

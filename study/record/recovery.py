@@ -1,4 +1,4 @@
-"""Resuming a study whose driver was killed or that lost a file: trials.parquet and the journal mend each other."""
+"""Repairing a study that lost a file or whose driver was killed: trials.parquet and the journal complete each other."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from study.search.trial import Report, Row, TrialRecord
 
 def clean(folder: StudyFolder) -> None:
     """Remove what a killed driver left half-written: partial files, Optuna's lock, and an unfinished last line of the
-    journal. Nobody else may be writing to the folder."""
+    journal. No other process may be writing to the folder."""
     journal = folder.path / "optuna.journal"
     for pattern in (".*.partial", "*/.*.partial", f"{journal.name}.lock*"):
         for leftover in folder.path.glob(pattern):
             leftover.unlink()
-    shutil.rmtree(folder.path / "ray", ignore_errors=True)  # Tune's own, of a driver that was killed
+    shutil.rmtree(folder.path / "ray", ignore_errors=True)  # Tune's files
     if journal.is_file():
         with open(journal, "r+b") as file:
             file.truncate(file.read().rfind(b"\n") + 1)
@@ -46,7 +46,7 @@ def reconcile(study: optuna.Study, folder: StudyFolder) -> None:
     requeue(study)
     waiting = study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
     if unfinished := [trial for trial in waiting if trial.number in rows]:
-        for trial in unfinished:  # the journal may have been cut between one parameter and the next
+        for trial in unfinished:  # the journal may have been cut off between two parameters
             fixed = folder.parameters(trial.number)
             study._storage.set_trial_system_attr(trial._trial_id, "fixed_params", fixed)
         for _ in waiting:
@@ -63,7 +63,8 @@ def reconcile(study: optuna.Study, folder: StudyFolder) -> None:
 
 
 def _fail_if_cut_short(study: optuna.Study, folder: StudyFolder) -> None:
-    """Fail the trials in which a killed driver left only part of the state of CMA-ES, which Optuna writes in parts."""
+    """Fail trials with an incomplete state of CMA-ES. Optuna writes the state in parts, and the driver may be killed in
+    between."""
     for trial in study.get_trials(deepcopy=False):
         try:
             expect_plain_state(trial, folder.path / "optuna.journal")
@@ -74,7 +75,7 @@ def _fail_if_cut_short(study: optuna.Study, folder: StudyFolder) -> None:
 
 
 def _finish(asked: optuna.Trial, row: Row, study: optuna.Study, folder: StudyFolder) -> None:
-    """Tell Optuna of a trial what its row of trials.parquet and its replicas say."""
+    """Finish a trial in Optuna as its row of trials.parquet and its replicas say."""
     reports = _reports(folder, asked.number, TrialState(row["state"]), row["seconds"])
     exempted = sum(report.step <= row["steps"] for report in reports) if row["audited"] else None
     trial = TrialRecord(asked, folder.goal, exempted=exempted)
@@ -84,7 +85,7 @@ def _finish(asked: optuna.Trial, row: Row, study: optuna.Study, folder: StudyFol
 
 
 def _row(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) -> Row:
-    """The row of trials.parquet of a trial that Optuna knows to have ended. Why it failed, only that row knew."""
+    """The row of trials.parquet of a trial that has ended in Optuna. The reason why it failed is lost."""
     replicas = replicas_of(folder.path, known.number)
     diverged = len(replicas) and replicas[replicas.step == replicas.step.max()].diverged.all()
     state = next(state for state in TrialState if state.in_optuna is known.state)
@@ -98,7 +99,7 @@ def _row(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) -> Row:
 
 
 def _reports(folder: StudyFolder, number: int, state: TrialState, seconds: float) -> list[Report]:
-    """A trial's reports, from its replicas; a failure if there are none."""
+    """A trial's reports, from its rows of replicas.parquet. Without rows, a single report of a failure."""
     rungs: list[tuple[Any, Any]] = [*replicas_of(folder.path, number).groupby("step")]
     reports = [Report(TrialState.STOPPED, step, seconds, rows.reset_index(drop=True)) for step, rows in rungs]
     if state is TrialState.FAILED or not reports:

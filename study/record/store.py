@@ -1,6 +1,6 @@
-"""The storage at a URL: five methods, by PyArrow's file systems or else by those that fsspec finds.
+"""The storage at a URL, by one of PyArrow's file systems or, for other URLs, one of fsspec's.
 
-To keep studies in another storage, install or write its file system for fsspec; nothing here needs to change.
+To keep studies in another kind of storage, install or write an fsspec file system for it. Nothing changes here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Store:
     """The folder at a URL. Paths are relative to it. Methods raise OSError if the storage fails."""
 
     def __init__(self, url: str):
-        """Raises InputError if the URL may hold a password, or neither PyArrow nor fsspec knows it."""
+        """Raise InputError if the URL may contain a password, or neither PyArrow nor fsspec supports it."""
         expect_no_secret(url)
         try:
             self._storage, self._root = FileSystem.from_uri(url)
@@ -29,21 +29,21 @@ class Store:
                 storage, self._root = fsspec.core.url_to_fs(url)
             except (ImportError, ValueError) as error:
                 raise InputError(
-                    f"{url}: {reason(error)}, expected a URL that PyArrow or fsspec knows (--out)"
+                    f"{url}: {reason(error)}, expected a URL that PyArrow or fsspec supports (--out)"
                 ) from None
             self._storage = PyFileSystem(FSSpecHandler(storage))
 
     def make(self, folder: str = "") -> None:
-        """Make a folder, unless it is there."""
+        """Make a folder, unless it exists."""
         self._storage.create_dir(f"{self._root}/{folder}".rstrip("/"))
 
     def folders(self) -> set[str]:
-        """The names of the folders directly in this one."""
+        """The names of the folders in this one, without those further down."""
         found = self._storage.get_file_info(FileSelector(self._root))
         return {info.base_name for info in found if info.type == FileType.Directory}
 
     def files(self) -> dict[str, int | None]:
-        """All files, by path, with when each was last modified in nanoseconds, if the storage says so."""
+        """The modification time in nanoseconds of each file, by path. None if the storage does not tell."""
         found = self._storage.get_file_info(FileSelector(self._root, recursive=True, allow_not_found=True))
         files = [info for info in found if info.type == FileType.File]
         return {info.path.removeprefix(f"{self._root}/"): info.mtime_ns for info in files}
@@ -57,12 +57,12 @@ class Store:
             return b""
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file, over one that is there."""
+        """Write a file. An existing one is overwritten."""
         with self._storage.open_output_stream(f"{self._root}/{path}") as file:
             file.write(content)
 
 
 def expect_no_secret(url: str) -> None:
-    """Raise InputError, which does not repeat the URL, if it may hold a password: there is an @ or a ? in it."""
+    """Raise InputError if a URL may contain a password, because it has an @ or a ?. The message does not repeat it."""
     if "?" in url or ("@" in url and not re.fullmatch(CONTAINER_FIRST, url)):
-        raise InputError("--out: found a password or options in the URL, expected them in the environment")
+        raise InputError("--out: found a password or options (@ or ?) in the URL, expected them in the environment")

@@ -1,4 +1,4 @@
-"""A study's tables: their columns, how they are read, and how replicas' rows are summarised in a trial's row."""
+"""A study's tables: how they are read, and how the replicas' rows are summarised in a trial's row."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def trials_table(folder: Path) -> pa.Table:
         return pq.read_table(path) if path.is_file() else pa.table({})
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"{path}: is no table: {reason(error)}, expected Parquet (remove it, and `study resume` makes it anew)"
+            f"{path}: damaged: {reason(error)}, expected a Parquet file (remove it, then run `study resume`)"
         ) from None
 
 

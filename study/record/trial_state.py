@@ -21,12 +21,12 @@ class TrialState(StrEnum):
 
     @property
     def in_optuna(self) -> OptunaState:
-        """What Optuna is told."""
+        """The state of such a trial in Optuna."""
         return _IN_OPTUNA[self]
 
     @property
     def shown(self) -> str:
-        """Its name in a sentence.
+        """The state in a sentence.
 
         >>> TrialState.STOPPED.shown
         'stopped early'

@@ -1,4 +1,4 @@
-"""Reading files that a stranger may have written: they are data, and nothing in them is executed."""
+"""Reading files that a stranger may have written. They are only data: nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from anchoring.errors import InputError, first_problem
 from study.search.plan import Aggregate
 
 FORMAT = 2
-"""Of the folders that this version writes."""
+"""The format of the folders that this version writes."""
 
 
 def _is_time(text: str) -> str:
@@ -42,7 +42,7 @@ class _Experiment(BaseModel):
 
 
 class _Manifest(BaseModel):
-    """What every reader of a manifest.json needs of it; it has more."""
+    """The keys of a manifest.json that readers need. It has more."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
@@ -58,7 +58,7 @@ class _Manifest(BaseModel):
     objectives: list[str] = Field(min_length=1)
     aggregate: Aggregate
     constraints: list[str]
-    format: int = Field(1, ge=1, le=FORMAT)  # 1, which is not written: version 0.1's, without the two below
+    format: int = Field(1, ge=1, le=FORMAT)  # version 0.1 wrote no `format`, `experiment` or `metrics`: format 1
     experiment: _Experiment | None = None
     metrics: dict[str, dict[str, Any]] | None = None
 
@@ -66,16 +66,17 @@ class _Manifest(BaseModel):
 def expect_own_files(folder: Path) -> None:
     """Raise InputError if a link leads out of a folder, or something in it is neither file nor folder, such as a pipe.
 
-    So nothing outside is read or overwritten. `wandb/` is exempt: W&B links to its logs, and the folder is not read.
+    This keeps files outside from being read or overwritten. `wandb/` is exempt, because W&B links to its logs; that
+    folder is never read.
     """
     root = folder.resolve()
     for directory, folders, files in os.walk(root):
         for name in (*folders, *files):
             path = Path(directory, name)
             if path.is_symlink() and not path.resolve().is_relative_to(root):
-                raise InputError(f"{folder}: found {name!r}, a link out of it, expected files of the study's own")
+                raise InputError(f"{folder}: found {name!r}, a link out of the folder, expected only files (remove it)")
             if path.exists() and not (path.is_file() or path.is_dir()):
-                raise InputError(f"{folder}: found {name!r}, neither file nor folder, expected a study's own")
+                raise InputError(f"{folder}: found {name!r}, neither file nor folder, expected only files (remove it)")
         folders[:] = [name for name in folders if Path(directory, name) != root / "wandb"]
 
 
@@ -88,7 +89,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except ValidationError as error:
         raise InputError(f"{path}: {first_problem(error)}") from None
     except (ValueError, RecursionError, OSError) as error:
-        raise InputError(f"{path}: is no manifest: {error}, expected the one of a study") from None
+        raise InputError(f"{path}: damaged: {error}, expected a study's manifest") from None
     return manifest
 
 
@@ -104,9 +105,9 @@ def read_frame(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(path)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path}: is no table: {error}, expected Parquet, as a study writes it") from None
+        raise InputError(f"{path}: damaged: {error}, expected a Parquet file that a study wrote") from None
     if missing := [name for name in columns if name not in frame]:
-        raise InputError(f"{path}: found no column {missing[0]}, expected a table that a study wrote")
+        raise InputError(f"{path}: found no column {missing[0]}, expected a Parquet file that a study wrote")
     return frame
 
 
@@ -131,7 +132,7 @@ def expect_plain_state(trial: FrozenTrial, journal: Path) -> None:
         text = "".join(parts[f"cma:optimizer:{i}"] for i in range(len(parts)))
         if text:
             _StateUnpickler(io.BytesIO(bytes.fromhex(text))).load()
-    except Exception as error:  # a pickle may be wrong in any way
-        problem = f"trial {trial.number}: the state of CMA-ES is damaged or not Optuna's: {error}"
-        expected = "expected arrays (remove it, and `study resume` makes it anew)"
+    except Exception as error:  # a damaged pickle may raise anything
+        problem = f"trial {trial.number}: the state of CMA-ES is damaged, or Optuna did not write it: {error}"
+        expected = "expected arrays (remove the journal, then `study resume` makes a new one)"
         raise InputError(f"{journal}: {problem}, {expected}") from None

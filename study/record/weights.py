@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from anchoring.errors import InputError, reason
 
-ROOM = 2**30  # bytes that making a model may take, beside those of its weights, several times over
-
+ROOM = 2**30  # bytes that making a model may take, besides eight times the size of its file
 
 Weights = Mapping[str, Tensor]
 
@@ -24,8 +23,8 @@ def load_weights(
 ) -> nn.Module:
     """Make a model and load the weights of a safetensors file into it.
 
-    The file is read first, since that checks its header against its size. The model is then made within the memory
-    that so many weights need, since a stranger's setting may describe a gigantic model.
+    The file is read first, which checks its header against its size. The model may then allocate only as much memory
+    as the file's weights need, because a stranger's setting may describe a gigantic model.
 
     Args:
         path: the safetensors file.
@@ -38,7 +37,7 @@ def load_weights(
     try:
         weights = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: is no safetensors file: {error}, expected a trial's model") from None
+        raise InputError(f"{path}: not a safetensors file: {error}, expected the weights of a trial") from None
     if upgraded:
         weights = dict(upgraded(weights))
     found = sum(tensor.numel() for tensor in weights.values())
@@ -46,22 +45,22 @@ def load_weights(
         with _at_most(ROOM + 8 * path.stat().st_size):
             model = make()
     except (MemoryError, RuntimeError, OverflowError) as error:
-        what = f"those of a model that can be made in {ROOM / 2**30:g} GiB ({reason(error)})"
-        raise InputError(f"{path}: found {found:,} weights, expected {what}") from None
+        problem = f"the setting's model cannot be made in {ROOM / 2**30:g} GiB ({reason(error)})"
+        raise InputError(f"{path}: {problem}, expected a model of {found:,} weights, as in the file") from None
     expected = model.state_dict()
     needed = sum(tensor.numel() for tensor in expected.values())
     if found != needed:
-        raise InputError(f"{path}: found {found:,} weights, expected {needed:,}")
+        raise InputError(f"{path}: found {found:,} weights, expected {needed:,}, as in the setting's model")
     if (theirs := _shapes(weights)) != (ours := _shapes(expected)):
         name = next(iter(theirs.items() - ours.items()), None) or next(iter(ours.items() - theirs.items()))
-        raise InputError(f"{path}: holds another model: found {name[0]} {list(name[1])}, expected {_words(ours)}")
+        raise InputError(f"{path}: found the tensor {name[0]} {list(name[1])}, expected {_words(ours)}")
     model.load_state_dict(weights)
     return model
 
 
 @contextmanager
 def _at_most(more: int) -> Iterator[None]:
-    """Limit how much more this process may allocate, in bytes, on systems that report what it has allocated."""
+    """A context in which this process may allocate at most `more` bytes. Only Linux says what is allocated already."""
     status = Path("/proc/self/status")
     if not status.is_file():
         yield

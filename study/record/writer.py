@@ -45,31 +45,29 @@ class Writer:
             return cls(partial.path.rename(path))
         except OSError as error:
             shutil.rmtree(partial.path, ignore_errors=True)
-            raise InputError(
-                f"{path}: cannot be made ({error.strerror}), expected a folder to write to (--out)"
-            ) from None
+            raise InputError(f"{path}: cannot be made ({error.strerror}), expected a writable folder (--out)") from None
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Write manifest.json: what was asked of the study and where it ran."""
+        """Write manifest.json."""
         self.write("manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
 
     def add_replicas(self, trial: int, rows: pd.DataFrame) -> None:
-        """Write a finished trial's part of replicas.parquet, a row per seed and rung."""
+        """Write a finished trial's part of replicas.parquet: a row for each seed and rung."""
         rows = rows.assign(trial=trial)[["trial", *rows.columns]]
         self.write(f"replicas.parquet/{trial:05d}.parquet", rows.to_parquet(index=False))
 
     def add_model(self, trial: int, state: bytes) -> None:
-        """Write a finished trial's replicas: the bytes of a safetensors file."""
+        """Write a finished trial's weights. `state` is the content of a safetensors file."""
         self.write(f"models/{trial:05d}.safetensors", state)
 
     def write_trials(self, trials: pa.Table) -> None:
-        """Write trials.parquet, a row per trial."""
+        """Write trials.parquet: a row for each trial."""
         content = pa.BufferOutputStream()
         pq.write_table(trials.sort_by("trial"), content)
         self.write("trials.parquet", content.getvalue())
 
     def write(self, name: str, content: bytes | pa.Buffer) -> Path:
-        """Replace one of the folder's files, whole or not at all, and return its path. Raises OSError with its path."""
+        """Replace a file of the folder, whole or not at all, and return its path. An OSError has the path, too."""
         path = self.path / name
         partial = path.with_name(f".{path.name}.partial")
         try:
@@ -87,15 +85,16 @@ class Writer:
 def new_path(out: Path, name: str, stem: str, taken: Collection[str] = ()) -> Path:
     """The folder of a new study: out/name or, without a name, the first free one of out/stem-001, out/stem-002, ...
 
-    `taken` are names that are taken elsewhere. Raises InputError if the name is invalid or taken.
+    `taken` lists names that are in use at a URL. Raises InputError if the name is invalid or in use.
     """
     if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise InputError(f"--name: found {name!r}, expected letters, digits, '.', '_' and '-', and no '.' first")
+        expected = "up to 100 letters, digits, '.', '_' and '-', a letter or digit first"
+        raise InputError(f"--name: found {name!r}, expected {expected}")
 
     def free(path: Path) -> bool:
         return path.name not in taken and not path.exists()
 
     path = out / name if name else next(filter(free, (out / f"{stem}-{number:03d}" for number in count(1))))
     if not free(path):
-        raise InputError(f"{path}: a study of this name exists, expected a new name (--name)")
+        raise InputError(f"{path}: found an existing study, expected a new name (--name)")
     return path

@@ -120,7 +120,7 @@ FLAGS = {
     "a file for a folder of spaces": (["spaces", HUE], "found no TOML file, expected a folder"),
     "a file for a folder of studies": (
         ["train", "search_spaces/subspace-ablation.toml", "--name", "a", "--out", HUE, "--steps", "20", "--seeds", "1"],
-        f"{HUE}/a: cannot be made (Not a directory), expected a folder to write to (--out)",
+        f"{HUE}/a: cannot be made (Not a directory), expected a writable folder (--out)",
     ),
     "an unknown objective": (["run", HUE, "--objective", "beauty"], "--objective: found 'beauty', expected one of"),
     "an objective that misleads": (
@@ -150,7 +150,7 @@ FLAGS = {
     "an address of Ray's client": (["run", HUE, "--address", "ray://127.0.0.1:1"], "(elsewhere: `study submit`)"),
     "storage that nobody knows": (
         ["run", HUE, "--out", "no-such-scheme://x"],
-        "expected a URL that PyArrow or fsspec knows",
+        "expected a URL that PyArrow or fsspec supports",
     ),
     "a password in a URL": (["run", HUE, "--out", "s3://me:secret@bucket/x"], "--out: found a password or options"),
     "a job for nowhere": (["submit", HUE, "--address", "nonsense"], "--out"),
@@ -172,7 +172,7 @@ def test_an_existing_study_is_left_alone(hue, capsys, monkeypatch, spaces):
     for verb, file in (("run", "hue.toml"), ("train", "subspace-ablation.toml")):
         said, code = fail(capsys, monkeypatch, verb, str(spaces / file), "--name", "hue", "--out", str(hue.path.parent))
         assert code == 2
-        assert {"run": "a study with other seeds, steps", "train": "a study of this name exists"}[verb] in said
+        assert {"run": "a study with other seeds, steps", "train": "found an existing study"}[verb] in said
     assert sorted((p, p.stat().st_mtime_ns) for p in hue.path.rglob("*")) == before
 
 

@@ -140,7 +140,7 @@ def test_a_study_is_compared_with_settings_of_its_concept(spaces):
         (["none.toml"], "no such file"),
         (
             ["subspace-ablation-red.toml"],
-            "subspace-ablation-red.toml: found concept red, expected hue, the study's (--against)",
+            "subspace-ablation-red.toml: found the concept red, expected the study's, hue (--against)",
         ),
     ],
 )
@@ -163,7 +163,7 @@ def test_a_setting_that_cannot_be_trained_is_one_line(hue, spaces, command, tmp_
     (tmp_path / "subspace-ablation.toml").write_text(toml)
     done = command("confirm", hue.path, "--top", 0, "--against", tmp_path / "subspace-ablation.toml")
     assert done.returncode == 1
-    assert "could not be confirmed" in done.stderr
+    assert "confirmation failed" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -178,5 +178,5 @@ def test_a_link_out_of_the_folder_is_refused(hue, tmp_path, name):
     else:
         outside.write_text("mine")
     link.symlink_to(outside)
-    with pytest.raises(InputError, match=r"a link out of it"):
+    with pytest.raises(InputError, match=r"a link out of the folder"):
         study.load(folder)

@@ -136,7 +136,7 @@ def test_a_reader_does_not_roll_the_study_back(working, elsewhere, tmp_path, mon
         Writer(elsewhere.path).write("report.html", b"old")
     assert tree(tmp_path / "bucket") == finished
     assert reader.failed is None
-    assert "has gone on meanwhile" in capsys.readouterr().out
+    assert "was changed by another process" in capsys.readouterr().out
 
 
 def test_a_reader_uploads_what_it_changed_alone(elsewhere, tmp_path):
@@ -169,10 +169,10 @@ def test_two_ways_are_kept_and_named(working, elsewhere, tmp_path, monkeypatch):
     finished = tree(tmp_path / "bucket")
     at(working, monkeypatch)
     grow(working, '{"longer": true}\n')
-    with pytest.raises(FailedError, match="gone different ways"), mirrored(working):
+    with pytest.raises(FailedError, match="have different trials"), mirrored(working):
         Writer(working.path).write("report.html", b"mine")
     assert tree(tmp_path / "bucket") == finished
-    with pytest.raises(InputError, match=r"hue and its working copy .*hue have gone different ways.*remove") as error:
+    with pytest.raises(InputError, match=r"hue and its working copy .*hue have different trials.*remove") as error:
         fetch(working.path)
     assert "\n" not in str(error.value)
 
@@ -183,7 +183,7 @@ def test_a_damaged_journal_does_not_come_here(working, url, tmp_path):
     there = tmp_path / "bucket" / "prefix" / "hue" / JOURNAL
     there.write_bytes(there.read_bytes().replace(b"{", b"#", 3))
     (working.path / JOURNAL).unlink()
-    with pytest.raises(InputError, match=r"prefix/hue/optuna.journal: is no journal.*remove it there and here"):
+    with pytest.raises(InputError, match=r"prefix/hue/optuna.journal: damaged.*remove it there and here"):
         fetch(working.path)
     there.unlink()
     fetch(working.path)
@@ -253,7 +253,7 @@ def test_at_a_url_another_machine_may_be_at_work(elsewhere):
 @pytest.mark.parametrize(
     ("url", "message"),
     {
-        "a scheme nobody knows": ("nowhere://bucket", "expected a URL that PyArrow or fsspec knows"),
+        "a scheme nobody knows": ("nowhere://bucket", "expected a URL that PyArrow or fsspec supports"),
         "a password": ("s3://key:secret@bucket/x", "found a password or options"),
         "one with a slash": ("s3://key:se/cret@bucket/x", "found a password or options"),
         "one of Azure's": ("abfs://key:secret@bucket/x", "found a password or options"),

@@ -82,4 +82,4 @@ def test_a_folder_that_may_not_be_written_to_is_named(spaces, tmp_path):
             pass
         assert not list(folder.iterdir())
     assert "runs/new: cannot be made (Permission denied), expected a folder to write to" in str(refused.value)
-    assert "runs: cannot be written to (Permission denied), expected a study to go on with" in str(locked.value)
+    assert "runs: cannot be written to (Permission denied), expected a writable folder" in str(locked.value)
