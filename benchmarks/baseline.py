@@ -26,7 +26,7 @@ Labels = dict[str, Tensor]
 class Colors(Dataset):
     """The cube's colours, one at a time."""
 
-    def __init__(self, setting: ColorSetting):
+    def __init__(self, setting: ColorSetting) -> None:
         self.cube = setting.data.make()
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ TERMS = {"separate": separate, "planar": planar, "norm": norm, "norm-v": norm_v,
 class Baseline(lightning.LightningModule):
     """One model of one seed in subspace ablation."""
 
-    def __init__(self, setting: ColorSetting):
+    def __init__(self, setting: ColorSetting) -> None:
         super().__init__()
         self.encoder = nn.Sequential(nn.Linear(3, 16), nn.GELU(), nn.Linear(16, 4))
         self.decoder = nn.Sequential(nn.Linear(4, 16), nn.GELU(), nn.Linear(16, 3), nn.Sigmoid())

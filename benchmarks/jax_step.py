@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ BATCH = 64
 WIDTHS = ((3, 16), (16, 4), (4, 16), (16, 3))
 
 
-def initialise(key):
+def initialise(key: Any) -> Any:
     """Weights [outputs, inputs] and biases [outputs, 1] as nn.Linear has them."""
     keys = jax.random.split(key, (len(WIDTHS), 2))
     return [
@@ -33,13 +34,13 @@ def initialise(key):
     ]
 
 
-def loss(parameters, x, red, vibrant, weights):
+def loss(parameters: Any, x: Any, red: Any, vibrant: Any, weights: Any) -> Any:
     """The reconstruction error plus the five terms, each times its weight: x [3, B], labels [B], weights [5]."""
     (w1, b1), (w2, b2), (w3, b3), (w4, b4) = parameters
     z = w2 @ jax.nn.gelu(w1 @ x + b1, approximate=False) + b2
     y = jax.nn.sigmoid(w4 @ jax.nn.gelu(w3 @ z + b3, approximate=False) + b4)
 
-    def labelled_mean(labels, losses):
+    def labelled_mean(labels: Any, losses: Any) -> Any:
         return jnp.sum(labels * losses) / (jnp.sum(labels) + 1e-8)
 
     length = jnp.linalg.norm(z, axis=0)
@@ -57,10 +58,10 @@ def loss(parameters, x, red, vibrant, weights):
     return jnp.mean((y - x) ** 2) + sum(w * term for w, term in zip(weights, terms, strict=True))
 
 
-def trainer(colors, cumulative, red, vibrant, lr, weights):
+def trainer(colors: Any, cumulative: Any, red: Any, vibrant: Any, lr: Any, weights: Any) -> Any:
     """A function from keys [R] to R trained replicas. The other arguments are arrays that `benchmarks.rival` wrote."""
 
-    def step(state, now):
+    def step(state: Any, now: Any) -> Any:
         parameters, first, second, key = state
         rate, correction, weights = now
         key, drawn = jax.random.split(key)
@@ -75,7 +76,7 @@ def trainer(colors, cumulative, red, vibrant, lr, weights):
         )
         return (parameters, first, second, key), None
 
-    def train(key):
+    def train(key: Any) -> Any:
         parameters = initialise(key)
         zeros = jax.tree.map(jnp.zeros_like, parameters)
         t = np.arange(1, len(lr) + 1)

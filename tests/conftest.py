@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -18,7 +20,7 @@ hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread():
+def _one_thread() -> None:
     """Use one thread, as workers do. Results are then the same to the last bit."""
     torch.set_num_threads(1)
 
@@ -41,7 +43,7 @@ NOWHERE = "/dev/null/only-live-tests-start-a-Ray"
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(items: Any) -> None:
     """Mark the live tests; run them first, as they take longest, and in one process those that share something."""
     for item in items:
         if STARTS.intersection(item.fixturenames) or item.originalname in CONFORMANCE:
@@ -52,7 +54,7 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item):
+def pytest_runtest_protocol(item: Any) -> Iterator[Any]:
     """Let no other test start a Ray, in this process or below it."""
     with pytest.MonkeyPatch.context() as patch:
         if not item.get_closest_marker("slow"):
@@ -69,7 +71,7 @@ def spaces() -> Path:
 
 
 @pytest.fixture(scope="session")
-def load():
+def load() -> Any:
     """A fixed setting, read from its files."""
     return lambda path: study.read(path).setting()
 
@@ -90,13 +92,13 @@ def run_study(*arguments: object, cwd: Path | None = None, wandb: str = "disable
 
 
 @pytest.fixture(autouse=True)
-def _wide_terminal(monkeypatch):
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     if cli := sys.modules.get("study.cli"):
         monkeypatch.setattr(cli.console, "_width", 120)
 
 
 @pytest.fixture(scope="session")
-def command():
+def command() -> Any:
     return run_study
 
 
@@ -109,25 +111,25 @@ def golden(name: str, out: Path, experiment: Path | None = None) -> study.StudyF
 
 
 @pytest.fixture(scope="session")
-def hue(tmp_path_factory):
+def hue(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A small study of the shipped space, with a confirmation; to be read, and copied by who changes it."""
     return golden("hue", tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="session")
-def outcomes(tmp_path_factory):
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A study in which trials end in every way there is."""
     return golden("outcomes", tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="session")
-def objectives(tmp_path_factory):
+def objectives(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A study of two objectives."""
     return golden("objectives", tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="session")
-def live(tmp_path_factory):
+def live(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A study that is run now, whose trials end in every way, with all that a study can leave; and what it printed."""
     out = tmp_path_factory.mktemp("runs")
     done = run_study(
@@ -140,7 +142,7 @@ def live(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def browser():
+def browser() -> Iterator[Any]:
     """A browser, driven by Playwright, that can reach nothing but this machine."""
     from playwright.sync_api import sync_playwright
 

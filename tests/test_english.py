@@ -13,6 +13,7 @@ import tokenize
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,7 +124,7 @@ def is_on_the_list(file: Path) -> bool:
     return any(name == entry or name.startswith(f"{entry}/") for entry in NOT_YET)
 
 
-def test_no_phrase_is_one_to_stumble_over():
+def test_no_phrase_is_one_to_stumble_over() -> None:
     hits = [
         f"{file.relative_to(ROOT)}:{line}: found {phrase!r}: {why}"
         for file in files()
@@ -133,7 +134,7 @@ def test_no_phrase_is_one_to_stumble_over():
     assert not hits, "\n".join(["plainer words are needed:", *hits])
 
 
-def test_the_list_names_what_exists():
+def test_the_list_names_what_exists() -> None:
     assert all((ROOT / entry).exists() for entry in NOT_YET)
 
 
@@ -160,7 +161,7 @@ CONTROLS = [
 
 
 @pytest.mark.parametrize(("bad", "good"), CONTROLS)
-def test_a_phrase_would_be_found(bad, good):
+def test_a_phrase_would_be_found(bad: Any, good: Any) -> None:
     assert found(f'"""{bad}"""', ".py")
     assert found("\n".join(f"x = 1  # {line}" for line in bad.splitlines()), ".py")
     assert found("\n".join(f"x = 1  # {line}" for line in bad.splitlines()), ".toml")
@@ -169,21 +170,21 @@ def test_a_phrase_would_be_found(bad, good):
     assert not found(good, ".md")
 
 
-def test_every_pattern_has_a_control():
+def test_every_pattern_has_a_control() -> None:
     assert {why for bad, _ in CONTROLS for _, _, why in found(bad, ".md")} == set(PATTERNS)
 
 
-def test_code_is_not_prose():
+def test_code_is_not_prose() -> None:
     assert not found("a `list of which` is\n```sh\nof which\n```\n", ".md")
     assert not found("x = none_of_which", ".py")
     assert found("f'{x}, one of which'", ".py")
 
 
-def test_a_line_is_named():
+def test_a_line_is_named() -> None:
     assert found('x = 1\n"""Words.\n\nA list, of\n  which one is it.\n"""', ".py")[0][0] == 5
     assert found("# A\n\nA list,\nof which", ".md")[0][0] == 4
 
 
-def test_every_kind_of_file_is_looked_at():
+def test_every_kind_of_file_is_looked_at() -> None:
     assert {file.suffix for file in files()} == set(READERS)
     assert len(files()) > 200

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,28 +97,28 @@ def ours() -> dict[str, str]:
     return sources(ROOT)
 
 
-def test_the_framework_knows_no_experiment():
+def test_the_framework_knows_no_experiment() -> None:
     files = [file for file in (ROOT / "study").rglob("*") if file.is_file() and "__pycache__" not in file.parts]
     assert len(files) > 40
     assert words({str(file): file.read_text("utf-8") for file in files}) == []
 
 
-def test_imports_run_one_way(ours):
+def test_imports_run_one_way(ours: Any) -> None:
     assert wrong_ways(ours) == []
 
 
-def test_no_files_import_each_other(ours):
+def test_no_files_import_each_other(ours: Any) -> None:
     assert rings(ours) == []
 
 
-def test_the_sources_are_looked_at(ours):
+def test_the_sources_are_looked_at(ours: Any) -> None:
     assert {"study", "study.search.run", "anchoring.dopesheet", "excolor.experiment", "analysis.words"} <= ours.keys()
     found = {name for _, name in imports("study.search.run", ours["study.search.run"], ours)}
     assert {"study.record.folder", "study.search.journal"} <= found  # the module, of `from study.search import journal`
 
 
 @pytest.mark.parametrize("text", ["from excolor import x", "style = 'red'", "# the hue", "no_color = 1", "Colours"])
-def test_a_word_would_be_found(text):
+def test_a_word_would_be_found(text: Any) -> None:
     assert words({"study/a.py": text})
     assert not words({"study/a.py": "reduced, tired, a cube"})
 
@@ -135,11 +136,11 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("module", "text"), WRONG)
-def test_a_wrong_way_would_be_found(module, text):
+def test_a_wrong_way_would_be_found(module: Any, text: Any) -> None:
     assert wrong_ways({module: text})
 
 
-def test_the_right_ways_are_let_through():
+def test_the_right_ways_are_let_through() -> None:
     right = {
         "study.a": "from anchoring.errors import InputError\nimport torch\nfrom study import b",
         "study.b": "from anchoring.dopesheet import Dopesheet",
@@ -158,15 +159,15 @@ RINGS = [
 
 
 @pytest.mark.parametrize("modules", RINGS, ids=range(len(RINGS)))
-def test_a_ring_would_be_found(modules):
+def test_a_ring_would_be_found(modules: Any) -> None:
     assert rings(modules)
 
 
-def test_what_is_no_ring_is_let_through():
+def test_what_is_no_ring_is_let_through() -> None:
     assert rings({"study": "from study.a import x", "study.a": "from study.b import y", "study.b": ""}) == []
 
 
-def test_no_two_test_files_have_one_name():
+def test_no_two_test_files_have_one_name() -> None:
     """pytest imports them by their names, and refuses a second one."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert not {name for name in names if names.count(name) > 1}

@@ -3,6 +3,7 @@
 import importlib.metadata
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -29,7 +30,7 @@ def licences(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", LOCKED)
-def test_licences_of_the_lock(name):
+def test_licences_of_the_lock(name: Any) -> None:
     try:
         found = licences(name)
     except importlib.metadata.PackageNotFoundError:

@@ -2,6 +2,7 @@
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,12 +23,12 @@ def replicating(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_one_file_makes_many_replicas(path):
+def test_one_file_makes_many_replicas(path: Any) -> None:
     name = str(path.relative_to(ROOT))
     assert replicating(path.read_text()) <= ALLOWED.get(name, set())
 
 
-def test_it_would_be_found():
+def test_it_would_be_found() -> None:
     assert all(replicating((ROOT / name).read_text()) == names for name, names in {
         "anchoring/replicas.py": {"vmap", "functional_call"}, "anchoring/step.py": {"functional_call"},
     }.items())  # fmt: skip

@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +16,7 @@ from tests.conftest import GOLDEN, NOWHERE, SECRETS
 STUDIES = sorted(path.parent.name for path in GOLDEN.glob("*/manifest.json"))
 
 
-def test_a_unit_test_that_starts_a_ray_fails():
+def test_a_unit_test_that_starts_a_ray_fails() -> None:
     """In a process of its own, too, as `study run` would be."""
     start = "import ray; ray.init(address='local', include_dashboard=False)"
     done = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False, timeout=100)
@@ -23,7 +24,7 @@ def test_a_unit_test_that_starts_a_ray_fails():
     assert NOWHERE in done.stderr.splitlines()[-1]
 
 
-def text_of(path):
+def text_of(path: Any) -> Any:
     """What a file says, also if it is compressed."""
     if path.suffix == ".parquet":
         table = pq.read_table(path)
@@ -34,7 +35,7 @@ def text_of(path):
     return content.decode()
 
 
-def test_golden_studies_name_no_machine_and_hold_no_secret():
+def test_golden_studies_name_no_machine_and_hold_no_secret() -> None:
     files = [path for path in GOLDEN.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
     assert len(files) > 40
     said = {path: text_of(path) for path in files}
@@ -48,13 +49,13 @@ def test_golden_studies_name_no_machine_and_hold_no_secret():
         assert not [word for word in manifest["command"] if word.startswith("/")]
 
 
-def test_golden_studies_are_small():
+def test_golden_studies_are_small() -> None:
     assert STUDIES == ["bowl", "hue", "objectives", "outcomes"]
     assert sum(path.stat().st_size for path in GOLDEN.rglob("*") if path.is_file()) < 1_000_000
 
 
 @pytest.mark.parametrize("name", ["hue", "outcomes", "objectives"])
-def test_golden_studies_show_what_readers_need(name, request):
+def test_golden_studies_show_what_readers_need(name: Any, request: pytest.FixtureRequest) -> None:
     folder = request.getfixturevalue(name)
     states = set(folder.trials().state)
     assert states >= ({"complete", "stopped", "diverged", "failed"} if name == "outcomes" else {"complete", "stopped"})

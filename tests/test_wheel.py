@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,14 +15,14 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return next(folder.glob("*.whl"))
 
 
-def test_the_wheel_is_small_and_whole(wheel):
+def test_the_wheel_is_small_and_whole(wheel: Any) -> None:
     assert wheel.stat().st_size < 1_000_000
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -36,7 +37,7 @@ def test_the_wheel_is_small_and_whole(wheel):
 
 
 @pytest.mark.slow
-def test_an_empty_environment_runs_studies_from_the_wheel(wheel, tmp_path):
+def test_an_empty_environment_runs_studies_from_the_wheel(wheel: Any, tmp_path: Path) -> None:
     """Needs a network, minutes and two gigabytes: everything is installed anew."""
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     bin_ = tmp_path / "venv" / "bin"
@@ -49,7 +50,7 @@ def test_an_empty_environment_runs_studies_from_the_wheel(wheel, tmp_path):
     subprocess.run(install, check=True)
     small = ("--seeds", "2", "--steps", "100", "--rungs", "2", "--cpus", "1", "--out", tmp_path / "runs")
 
-    def study(*words):
+    def study(*words: Any) -> Any:
         command = [bin_ / "study", *words]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr

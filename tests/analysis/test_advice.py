@@ -1,5 +1,7 @@
 """What a reader is told to do."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,10 +9,11 @@ import pytest
 from analysis import advice, effects
 from analysis.responses import Responses, responses
 from study.evidence.ranking import ranking
+from study.record.folder import StudyFolder
 
 
 @pytest.fixture(scope="module")
-def known(hue):
+def known(hue: StudyFolder) -> Any:
     """The shares and plateaus of a study, and what was found of its trials."""
     trials, distributions = hue.trials(), hue.space.distributions
     noise = effects.noise(trials, 4, "isolation")
@@ -18,7 +21,7 @@ def known(hue):
     return noise, effects.importances(trials, distributions), free, responses(trials, distributions, free)
 
 
-def test_the_best_confirmed_trial_is_chosen_and_else_the_searchs_favourite(hue):
+def test_the_best_confirmed_trial_is_chosen_and_else_the_searchs_favourite(hue: StudyFolder) -> None:
     ranked = ranking(hue.confirmation(), hue)
     choice = advice.choose(hue, ranked)
     assert choice.trial == ranked.trial.dropna().iloc[0]
@@ -26,7 +29,7 @@ def test_the_best_confirmed_trial_is_chosen_and_else_the_searchs_favourite(hue):
     assert advice.choose(hue, None).trial == hue.best().trial.item()
 
 
-def test_a_better_reference_is_to_be_set(hue, known):
+def test_a_better_reference_is_to_be_set(hue: StudyFolder, known: Any) -> None:
     ranked = ranking(hue.confirmation(), hue).assign(tied=False)
     ranked.loc[len(ranked)] = ranked.iloc[0]
     ranked = ranked.sort_index(key=lambda i: (i + 1) % len(ranked), ignore_index=True)
@@ -38,7 +41,7 @@ def test_a_better_reference_is_to_be_set(hue, known):
     assert f"study export hue {choice.trial}" in said
 
 
-def test_the_dearest_to_leave_is_listed_first(hue, known):
+def test_the_dearest_to_leave_is_listed_first(hue: StudyFolder, known: Any) -> None:
     _, shares, free, _ = known
     shares = shares.assign(**dict.fromkeys(shares.filter(like="PED"), 0.1))  # all set the best trials apart
     names = list(advice.important(shares))
@@ -66,7 +69,7 @@ def test_what_the_best_trials_do_not_depend_on_is_not_to_keep(hue, known):
 
 
 @pytest.mark.parametrize("width", [0.0, 1.0])
-def test_parameters_that_hardly_matter_are_counted(hue, known, width):
+def test_parameters_that_hardly_matter_are_counted(hue: StudyFolder, known: Any, width: Any) -> None:
     """A plateau as wide as chance says nothing; a narrow one does."""
     _, shares, free, _ = known
     wide = free.assign(share=width, **{"by chance": 1.0})
@@ -75,14 +78,14 @@ def test_parameters_that_hardly_matter_are_counted(hue, known, width):
     assert (f"{others} of the other {others} parameters hardly matter" in said) == bool(width)
 
 
-def test_of_too_few_trials_no_more_is_said(hue, known):
+def test_of_too_few_trials_no_more_is_said(hue: StudyFolder, known: Any) -> None:
     _, shares, free, _ = known
     choice = advice.Choice(3, [])
     assert "too few trials to tell" in advice.recommended(hue, choice, shares.head(0), free)
     assert advice.recommended(hue, choice, shares, free.head(0)).endswith("may be moved is not known.")
 
 
-def test_what_is_not_known_names_ties_and_noise(hue, known):
+def test_what_is_not_known_names_ties_and_noise(hue: StudyFolder, known: Any) -> None:
     noise, shares, _, found = known
     said = advice.unknown(hue, advice.Choice(3, [f"trial {n}" for n in range(6)]), noise, shares, found)
     assert "trial 0, trial 1, trial 2, trial 3, trial 4 and trial 5 cannot be told apart from it" in said

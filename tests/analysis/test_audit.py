@@ -4,10 +4,11 @@ import pytest
 from scipy import stats
 
 from analysis.audit import audit, in_words, whole
+from study.record.folder import StudyFolder
 from study.search.goal import Goal
 
 
-def test_a_real_audit_counts_what_was_spared_and_saved(hue):
+def test_a_real_audit_counts_what_was_spared_and_saved(hue: StudyFolder) -> None:
     found, trials = audit(hue), hue.trials()
     assert found.exempted == trials.audited.sum() > 0
     stopped = trials[(trials.state == "stopped") & ~trials.audited]
@@ -18,7 +19,7 @@ def test_a_real_audit_counts_what_was_spared_and_saved(hue):
     assert f"saved {found.saved:.0%} of all optimizer steps" in in_words(found)
 
 
-def test_ranks_are_spearmans_over_the_trials_that_ran_to_the_end(hue):
+def test_ranks_are_spearmans_over_the_trials_that_ran_to_the_end(hue: StudyFolder) -> None:
     found = audit(hue)
     means = hue.replicas().groupby(["trial", "step"]).isolation.mean().unstack().dropna()
     assert len(means) == (hue.trials().state.eq("complete") | hue.trials().audited).sum()
@@ -28,7 +29,7 @@ def test_ranks_are_spearmans_over_the_trials_that_ran_to_the_end(hue):
         assert row["trials"] == len(means)
 
 
-def test_a_spared_trial_that_breaks_a_constraint_has_not_won(hue, monkeypatch):
+def test_a_spared_trial_that_breaks_a_constraint_has_not_won(hue: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = whole(hue)
     best_spared = ended[ended.audited].value.max()
     complete = hue.trials().trial[hue.trials().state == "complete"]
@@ -43,7 +44,7 @@ def test_a_spared_trial_that_breaks_a_constraint_has_not_won(hue, monkeypatch):
     assert audit(hue).winners == []
 
 
-def test_a_study_without_an_audit_says_how_to_have_one(hue, monkeypatch):
+def test_a_study_without_an_audit_says_how_to_have_one(hue: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     trials = hue.trials().assign(audited=False)
     monkeypatch.setattr(type(hue), "trials", lambda _: trials)
     found = audit(hue)

@@ -4,19 +4,21 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
 import analysis
 import study
+from study.record.folder import StudyFolder
 from study.watch.report import write_report
 
 NOTEBOOKS = sorted(Path(analysis.__file__).parent.glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_is_committed_without_errors_and_timestamps(path):
+def test_it_is_committed_without_errors_and_timestamps(path: Any) -> None:
     outputs = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]
     assert outputs
     assert not [output for output in outputs if output.output_type in ("error", "stream")]
@@ -28,13 +30,13 @@ def test_it_is_committed_without_errors_and_timestamps(path):
 
 
 @pytest.fixture(scope="module", params=[path.stem for path in NOTEBOOKS])
-def page(request, hue):
+def page(request: pytest.FixtureRequest, hue: StudyFolder) -> Any:
     """A notebook executed on the small study, as a page; the report is there already."""
     path = hue.path / f"{request.param}.html"
     return path if path.exists() else write_report(hue, request.param, parameters={"REPLICAS": 4})
 
 
-def test_it_runs_and_reads_well_on_a_desk_and_on_a_phone(page, browser):
+def test_it_runs_and_reads_well_on_a_desk_and_on_a_phone(page: Any, browser: Any) -> None:
     for width, scheme in ((1280, "light"), (390, "dark")):
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         tab, logged, asked = context.new_page(), [], []
@@ -55,7 +57,7 @@ def test_it_runs_and_reads_well_on_a_desk_and_on_a_phone(page, browser):
 
 
 @pytest.mark.live
-def test_a_report_without_the_experiment_says_what_needs_it(hue, tmp_path):
+def test_a_report_without_the_experiment_says_what_needs_it(hue: StudyFolder, tmp_path: Path) -> None:
     """Its tables, its search and its importances are there all the same."""
     shutil.copytree(hue.path, tmp_path / "hue")
     manifest = json.loads((tmp_path / "hue" / "manifest.json").read_text())

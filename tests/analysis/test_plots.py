@@ -1,6 +1,8 @@
 """The figures say what the data say. Each test reads the drawn figure back."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,14 +10,15 @@ import pytest
 import study
 from analysis import plots, style
 from study.evidence.ranking import ranking
+from study.record.folder import StudyFolder
 
 
 @pytest.fixture
-def best(hue):
+def best(hue: StudyFolder) -> Any:
     return hue.best(3).trial.tolist()
 
 
-def test_schedules_draw_every_property_of_every_setting(hue, best):
+def test_schedules_draw_every_property_of_every_setting(hue: StudyFolder, best: Any) -> None:
     settings = {f"trial {trial}": hue.setting(trial) for trial in best}
     figure = plots.schedules(settings, references={"subspace ablation": hue.setting(0)})
     assert [axis.get_title() for axis in figure.axes] == [
@@ -26,7 +29,7 @@ def test_schedules_draw_every_property_of_every_setting(hue, best):
     assert len([line for line in figure.axes[1].lines if line.get_label() == "subspace ablation"]) == 1
 
 
-def test_a_property_that_never_changes_is_not_drawn(hue, best):
+def test_a_property_that_never_changes_is_not_drawn(hue: StudyFolder, best: Any) -> None:
     setting = hue.setting(best[0])
     columns = [
         replace(p, values=p.values[:1] * len(p.values)) if p.name == "norm" else p for p in setting.schedule.properties
@@ -40,7 +43,7 @@ def test_a_property_that_never_changes_is_not_drawn(hue, best):
     assert "weight of norm" not in titles
 
 
-def test_learning_curves_draw_every_trial(hue, best):
+def test_learning_curves_draw_every_trial(hue: StudyFolder, best: Any) -> None:
     axis = plots.learning_curves(hue.trials(), hue.replicas(), best, "isolation").axes[0]
     labelled = {line.get_label(): line for line in axis.lines}
     rows = hue.replicas()[hue.replicas().trial == best[0]]
@@ -54,19 +57,19 @@ def test_learning_curves_draw_every_trial(hue, best):
     assert axis.get_ylabel()
 
 
-def test_schedules_name_their_phases(hue, best):
+def test_schedules_name_their_phases(hue: StudyFolder, best: Any) -> None:
     figure = plots.schedules({"best": hue.setting(best[0])})
     assert all([text.get_text().strip() for text in axis.texts] == ["Settle"] for axis in figure.axes)
 
 
-def test_every_trial_has_its_own_colour_and_no_label_is_missing(hue, best):
+def test_every_trial_has_its_own_colour_and_no_label_is_missing(hue: StudyFolder, best: Any) -> None:
     assert len(set(style.PALETTE)) == 5
     axis = plots.learning_curves(hue.trials(), hue.replicas(), best, "isolation").axes[0]
     shown = [line.get_color() for line in axis.lines if line.get_label().startswith("trial")]
     assert len(set(shown)) == len(best)
 
 
-def test_the_confirmation_shows_every_replica_and_the_interval_of_each_mean(hue):
+def test_the_confirmation_shows_every_replica_and_the_interval_of_each_mean(hue: StudyFolder) -> None:
     rows = hue.confirmation()
     ranked = ranking(rows, hue)
     (axis,) = plots.confirmation(rows, ranked, "isolation").axes
@@ -77,12 +80,12 @@ def test_the_confirmation_shows_every_replica_and_the_interval_of_each_mean(hue)
     assert low > high  # the best is on top
 
 
-def test_the_dominated_area_is_that_of_the_staircase():
+def test_the_dominated_area_is_that_of_the_staircase() -> None:
     assert plots._dominated_area(np.array([[0.0, 0.0]])) == 1
     assert plots._dominated_area(np.array([[0.5, 0.5], [0.25, 0.75], [0.9, 0.9]])) == pytest.approx(0.3125)
 
 
-def test_a_reference_is_drawn_beside_what_is_like_it(hue, best, spaces):
+def test_a_reference_is_drawn_beside_what_is_like_it(hue: StudyFolder, best: Any, spaces: Path) -> None:
     reference = study.read(spaces / "hue-deletion.toml").setting()  # whose Subspace is named subspace, at another layer
     vibrant = reference.model_copy(update={"labels": hue.setting(best[0]).labels})
     figure = plots.schedules({"best": hue.setting(best[0])}, {"reference": vibrant})
@@ -93,7 +96,7 @@ def test_a_reference_is_drawn_beside_what_is_like_it(hue, best, spaces):
     assert drawn.get_ydata() == pytest.approx(np.where(expected > 0, expected, np.nan), nan_ok=True)
 
 
-def test_the_trade_off_draws_every_complete_trial_in_turn(hue, best):
+def test_the_trade_off_draws_every_complete_trial_in_turn(hue: StudyFolder, best: Any) -> None:
     complete = hue.trials()[hue.trials().state == "complete"]
     texts = [f"trial {trial}" for trial in complete.trial]
     parts = ["utility", "hue_blindness"]
@@ -108,7 +111,7 @@ def test_the_trade_off_draws_every_complete_trial_in_turn(hue, best):
     assert len(plain.get_legend().get_texts()) == len(best)  # no curves
 
 
-def test_a_product_is_seen_in_the_data(hue):
+def test_a_product_is_seen_in_the_data(hue: StudyFolder) -> None:
     final, parts = hue.final(), ["utility", "hue_blindness"]
     assert plots.is_product(final, "isolation", parts)
     assert not plots.is_product(final, "hue_residual", parts)

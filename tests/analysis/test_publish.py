@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ import torch
 import study
 from analysis.publish import PUBLISHED, publish
 from anchoring import InputError
+from study.record.folder import StudyFolder
 from study.record.writer import Writer
 from study.search.schedulers import scores
 from study.space.space import Space
@@ -23,14 +25,14 @@ NAMED = "/somebody/hue.toml"
 
 
 @pytest.fixture(scope="module")
-def compact(hue, tmp_path_factory):
+def compact(hue: StudyFolder, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The study, asked for by paths of a machine."""
     folder = study.load(shutil.copytree(hue.path, tmp_path_factory.mktemp("runs") / "hue"))
     Writer(folder.path).write_manifest({**folder.manifest(), "space": NAMED, "command": ["study", "run", NAMED]})
     return publish(study.load(folder.path), tmp_path_factory.mktemp("published"))
 
 
-def test_every_frame_is_equal(hue, compact):
+def test_every_frame_is_equal(hue: StudyFolder, compact: Any) -> None:
     pd.testing.assert_frame_equal(compact.trials(), hue.trials())
     pd.testing.assert_frame_equal(compact.confirmation(), hue.confirmation())
     keys = ["trial", "step", "seed"]
@@ -39,7 +41,7 @@ def test_every_frame_is_equal(hue, compact):
     assert compact.space.distributions == hue.space.distributions
 
 
-def test_the_confirmed_trials_have_their_models_and_settings(hue, compact):
+def test_the_confirmed_trials_have_their_models_and_settings(hue: StudyFolder, compact: Any) -> None:
     confirmed = hue.confirmation().trial.dropna().unique().tolist()
     assert len(list((compact.path / "models").iterdir())) == len(confirmed) == 2
     x = torch.rand(5, 3)
@@ -51,7 +53,7 @@ def test_the_confirmed_trials_have_their_models_and_settings(hue, compact):
         )
 
 
-def test_it_is_files_of_data_without_a_journal(compact):
+def test_it_is_files_of_data_without_a_journal(compact: Any) -> None:
     assert sorted(path.name for path in compact.path.iterdir()) == [
         *("best", "confirmation.parquet", "hue.csv", "leave-one-out.parquet", "manifest.json", "models"),
         *("replicas.parquet", "study.toml", "trials.parquet"),
@@ -62,12 +64,14 @@ def test_it_is_files_of_data_without_a_journal(compact):
     assert best_settings(compact).row_count
 
 
-def test_no_path_of_the_machine_is_published(compact):
+def test_no_path_of_the_machine_is_published(compact: Any) -> None:
     text = "".join(path.read_text() for path in compact.path.rglob("*") if path.suffix in (".json", ".toml", ".csv"))
     assert not [path for path in [NAMED, str(ROOT)] if path in text]
 
 
-def test_nothing_is_published_twice_and_nothing_without_an_answer(hue, compact, monkeypatch):
+def test_nothing_is_published_twice_and_nothing_without_an_answer(
+    hue: StudyFolder, compact: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(InputError, match="cannot be made"):
         publish(hue, compact.path.parent)
     confirmation = hue.confirmation().head(0)
@@ -79,7 +83,7 @@ def test_nothing_is_published_twice_and_nothing_without_an_answer(hue, compact, 
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
-def test_what_is_committed_loads(path):
+def test_what_is_committed_loads(path: Any) -> None:
     example = Path(__file__).parents[2] / "examples" / path.name / f"{path.name}.py"
     experiment = example if example.is_file() else None
     folder = study.load(path, experiment)
@@ -90,5 +94,5 @@ def test_what_is_committed_loads(path):
         Space.read(path / "best" / f"{path.name}-{trial}.toml", experiment=experiment)
 
 
-def test_what_is_committed_is_small():
+def test_what_is_committed_is_small() -> None:
     assert sum(file.stat().st_size for file in PUBLISHED.rglob("*") if file.is_file()) < 20e6

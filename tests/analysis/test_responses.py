@@ -1,5 +1,7 @@
 """Curves and costs are right for functions whose curves and costs are known."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +18,7 @@ SPACE = {
 
 
 @pytest.fixture(scope="module")
-def trials():
+def trials() -> Any:
     """A third of a decade is worth 0.1, b is worth 0.2 more than a and c, and noise has an sd of 0.01."""
     random = np.random.default_rng(0)
     slope, flat, kind = random.random(200), random.random(200), random.choice(["a", "b", "c"], 200)
@@ -26,11 +28,11 @@ def trials():
 
 
 @pytest.fixture(scope="module")
-def free(trials):
+def free(trials: Any) -> Any:
     return effects.plateaus(trials, SPACE, noise=0.1)
 
 
-def test_curves_are_the_functions_with_the_others_averaged(trials, free):
+def test_curves_are_the_functions_with_the_others_averaged(trials: Any, free: Any) -> None:
     found = responses(trials, SPACE, free)
     assert found.r2 > 0.97
     others = 0.2 * (trials["param.kind"] == "b").mean()
@@ -44,7 +46,7 @@ def test_curves_are_the_functions_with_the_others_averaged(trials, free):
     assert np.ptp(found.curves["flat"]["mean"]) < 0.02
 
 
-def test_the_cost_of_leaving_a_plateau_is_the_difference_it_makes(trials, free):
+def test_the_cost_of_leaving_a_plateau_is_the_difference_it_makes(trials: Any, free: Any) -> None:
     costs = responses(trials, SPACE, free).costs
     assert free.loc["kind", "choices"] == ["b"]
     cost = costs.loc["kind"]
@@ -57,12 +59,12 @@ def test_the_cost_of_leaving_a_plateau_is_the_difference_it_makes(trials, free):
     assert costs.loc["slope", "mean"] == pytest.approx(0.3 * (places[0] - places[1]), abs=0.01)
 
 
-def test_intervals_are_wider_of_fewer_trials(trials, free):
+def test_intervals_are_wider_of_fewer_trials(trials: Any, free: Any) -> None:
     few, many = (responses(part, SPACE, free).curves["slope"] for part in (trials.head(40), trials))
     assert (few["high"] - few["low"]).mean() > 1.5 * (many["high"] - many["low"]).mean()
 
 
-def test_of_too_few_trials_or_of_noise_nothing_is_said(trials, free):
+def test_of_too_few_trials_or_of_noise_nothing_is_said(trials: Any, free: Any) -> None:
     assert not responses(trials.head(20), SPACE, free).curves
     noise = trials.assign(value=np.random.default_rng(1).random(200))
     found = responses(noise, SPACE, free)
@@ -71,7 +73,7 @@ def test_of_too_few_trials_or_of_noise_nothing_is_said(trials, free):
     assert found.costs.empty
 
 
-def test_responses_and_costs_are_drawn_as_they_are(trials, free):
+def test_responses_and_costs_are_drawn_as_they_are(trials: Any, free: Any) -> None:
     found = responses(trials, SPACE, free)
     row = trials.loc[trials.value.idxmax()].copy()
     row["trial"] = 7
@@ -87,7 +89,7 @@ def test_responses_and_costs_are_drawn_as_they_are(trials, free):
     assert [tick.get_text() for tick in axis.get_yticklabels()] == found.costs.index.tolist()
 
 
-def test_what_to_keep_is_what_matters(trials, free):
+def test_what_to_keep_is_what_matters(trials: Any, free: Any) -> None:
     shares = effects.importances(trials, SPACE)
     table = advice.recommendations(shares, free, trials.loc[trials.value.idxmax()], responses(trials, SPACE, free))
     assert set(table.index) >= {"slope", "kind"}

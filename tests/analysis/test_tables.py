@@ -1,9 +1,12 @@
+import pytest
+
 from analysis import tables
 from study.evidence.ranking import ranking
+from study.record.folder import StudyFolder
 from study.search.goal import Goal
 
 
-def test_the_table_has_every_metric_and_parameter(hue):
+def test_the_table_has_every_metric_and_parameter(hue: StudyFolder) -> None:
     table = tables.best(hue, 2)
     measured = {name.removesuffix(".mean") for name in hue.trials() if name.endswith(".mean")}
     assert list(table.columns) == [f"trial {trial}" for trial in hue.best(2).trial]
@@ -11,7 +14,7 @@ def test_the_table_has_every_metric_and_parameter(hue):
     assert measured <= set(hue.metrics)
 
 
-def test_the_ranking_is_the_rankings(hue):
+def test_the_ranking_is_the_rankings(hue: StudyFolder) -> None:
     ranked = ranking(hue.confirmation(), hue)
     table = tables.ranking(ranked, hue, "hue-deletion")
     assert table.columns[0] == "mean"
@@ -23,7 +26,7 @@ def test_the_ranking_is_the_rankings(hue):
         assert name.endswith("(tied)") == (row.tied and row.Index > 0)
 
 
-def test_the_first_column_is_what_settings_are_ranked_by(hue, monkeypatch):
+def test_the_first_column_is_what_settings_are_ranked_by(hue: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     firsts = {}
     for aggregate in ("mean", "p10", "min", "lcb"):
         monkeypatch.setitem(hue.__dict__, "goal", Goal(hue.metrics, aggregate=aggregate))
@@ -36,7 +39,7 @@ def test_the_first_column_is_what_settings_are_ranked_by(hue, monkeypatch):
     assert firsts == expected
 
 
-def test_tooltips_tell_a_trials_setting(hue):
+def test_tooltips_tell_a_trials_setting(hue: StudyFolder) -> None:
     texts = tables.tooltips(hue.trials(), hue, ["peak", "separate.power"])
     row = hue.trials().iloc[3]
     assert texts[3].splitlines()[0].startswith(f"trial {row.trial}: isolation {row['isolation.mean']:.3f}")

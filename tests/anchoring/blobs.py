@@ -1,5 +1,7 @@
 """An experiment of one's own for tests: a classifier with a term and a kind of ablation that nobody else has."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -13,7 +15,7 @@ from study.experiment import Metric
 class Sparse(Term):
     """The mean length of activations in the 1-norm."""
 
-    def per_sample(self, z):
+    def per_sample(self, z: Any) -> Any:
         return z.abs().sum(-1)
 
 
@@ -22,19 +24,19 @@ class Shrink(Ablation):
 
     share: float = 1.0
 
-    def edits(self, model, target=None):
+    def edits(self, model: Any, target: Any = None) -> Any:
         return {self.layer: lambda z: z * (1 - self.share)}
 
 
 class Classifier(nn.Module):
     around = {"encoder": ("encoder.2", "head")}
 
-    def __init__(self, width):
+    def __init__(self, width: Any) -> None:
         super().__init__()
         self.encoder = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, width))
         self.head = nn.Linear(width, 3)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return self.head(self.encoder(x))
 
 
@@ -56,32 +58,32 @@ class Blobs(AnchoredExperiment):
     terms = (*TERMS, Sparse)
     ablations = (*ABLATIONS, Shrink)
 
-    def build(self, setting):
+    def build(self, setting: Any) -> Any:
         return Classifier(setting.model.width)
 
-    def data(self, setting):
+    def data(self, setting: Any) -> Any:
         generator = torch.Generator().manual_seed(0)
         targets = torch.arange(300) % 3
         centres = torch.tensor([[2.0, 0], [-1, 2], [-1, -2]])
         inputs = centres[targets] + 0.3 * torch.randn(300, 2, generator=generator)
         return Data(inputs, {"zero": (targets == 0).float()}, targets=targets)
 
-    def loss(self, output, target, setting):
+    def loss(self, output: Any, target: Any, setting: Any) -> Any:
         return F.cross_entropy(output, target, reduction="none")
 
-    def metrics(self, setting):
+    def metrics(self, setting: Any) -> Any:
         return {"accuracy": Metric("share that is right", diverged=0.0), "lost": Metric("by ablation", ideal=None)}
 
-    def measure(self, intact, ablated, setting):
+    def measure(self, intact: Any, ablated: Any, setting: Any) -> Any:
         data = self.data(setting)
         right, left = ((m(data.inputs).argmax(-1) == data.targets).float().mean() for m in (intact, ablated))
         return {"accuracy": right, "lost": right - left}
 
-    def target(self, setting):
+    def target(self, setting: Any) -> Any:
         data = self.data(setting)
         return Target(data.inputs, data.attributes["zero"].unsqueeze(1))
 
-    def check(self, setting):
+    def check(self, setting: Any) -> None:
         if setting.model.width == 13:
             raise ValueError("model.width: found 13, expected luck")
 
@@ -100,5 +102,5 @@ DOCUMENT = {
 blobs = Blobs()
 
 
-def changed(**tables):
+def changed(**tables: Any) -> Any:
     return blobs.setting({**DOCUMENT, **tables}, "s.toml")

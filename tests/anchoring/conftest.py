@@ -1,12 +1,15 @@
 """What tests of native code share."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from anchoring.native import build
 
 
 @pytest.fixture(scope="module")
-def session_cache(tmp_path_factory):
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A cache of native code for a module's tests, empty at first."""
     folder = tmp_path_factory.mktemp("native cache")  # with a space
     with pytest.MonkeyPatch.context() as patch:

@@ -1,5 +1,7 @@
 """Steps of training for tests of native code: as they are, compiled, and compared."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -10,11 +12,11 @@ from anchoring import native
 pytestmark = [pytest.mark.live, pytest.mark.skipif(not native.compiler(), reason="there is no C++ compiler")]
 
 
-def training_step(model, loss):
+def training_step(model: Any, loss: Any) -> Any:
     """A step of Adam down `loss(model's output, x, *others, controls)`. The first of the controls is the rate."""
     shapes = {name: p.shape for name, p in model.named_parameters()}
 
-    def step(p, m, v, x, *rest):
+    def step(p: Any, m: Any, v: Any, x: Any, *rest: Any) -> Any:
         parts = p.split([shape.numel() for shape in shapes.values()])
         named = {n: q.view(s).detach().requires_grad_() for q, (n, s) in zip(parts, shapes.items(), strict=True)}
         with torch.enable_grad():
@@ -28,10 +30,10 @@ def training_step(model, loss):
     return step, p
 
 
-def eagerly(step, state, batch, controls, dtype):
+def eagerly(step: Any, state: Any, batch: Any, controls: Any, dtype: Any) -> Any:
     """The same steps by PyTorch, for one replica after another."""
 
-    def as_type(t):
+    def as_type(t: Any) -> Any:
         return t.to(dtype) if t.is_floating_point() else t
 
     found = []
@@ -43,11 +45,11 @@ def eagerly(step, state, batch, controls, dtype):
     return [torch.stack(parts) for parts in zip(*found, strict=True)]
 
 
-def compiled(step, state, batch, controls):
+def compiled(step: Any, state: Any, batch: Any, controls: Any) -> Any:
     return native.compile_steps(step, [t[0] for t in state], [t[0, 0] for t in batch], controls[0], "a test's")
 
 
-def no_worse(found, single, double, what=""):
+def no_worse(found: Any, single: Any, double: Any, what: Any = "") -> None:
     """Assert that numbers are as close to double precision as PyTorch's single precision is, up to a small factor."""
     scale = double.abs().nan_to_num(0, 0, 0).amax() + 1e-30
     allowed = 4 * (single - double).abs().nan_to_num(0, 0, 0).amax() + 1e-6 * scale
@@ -58,7 +60,7 @@ def no_worse(found, single, double, what=""):
     assert torch.equal(found.isnan(), single.isnan()), what
 
 
-def check(step, state, batch, controls, names=()):
+def check(step: Any, state: Any, batch: Any, controls: Any, names: Any = ()) -> Any:
     run = compiled(step, state, batch, controls)
     before = [t.clone() for t in (*state, *batch, controls)]
     found = run(state, batch, controls)
@@ -70,9 +72,9 @@ def check(step, state, batch, controls, names=()):
 
 
 class Normalised(nn.Module):
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return F.normalize(x, dim=-1)
 
 
-def double(p, x, controls):
+def double(p: Any, x: Any, controls: Any) -> Any:
     return (2 * p,)

@@ -1,5 +1,7 @@
 """Each kind of ablation, on real models, does to each activation what it should."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,7 @@ X = colors.rgb_centres(6)
 PLANE = torch.eye(4, dtype=torch.float64)[:2]
 
 
-def model_of(kind="ColorMLP", **config):
+def model_of(kind: Any = "ColorMLP", **config: Any) -> Any:
     """A model whose activations are far from 0, like a trained one's."""
     model = initialised(ModelConfig(kind=kind, **config).make, 0).eval().requires_grad_(False)
     for parameter in model.parameters():
@@ -29,19 +31,19 @@ def model_of(kind="ColorMLP", **config):
     return model
 
 
-def removed(ablation, model):
+def removed(ablation: Any, model: Any) -> Any:
     """A model with an ablation's edits."""
     return Edited(model, ablation.edits(model, hue_target()))
 
 
-def latents(seed, width=4, count=50):
+def latents(seed: Any, width: Any = 4, count: Any = 50) -> Any:
     return torch.randn(count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @pytest.mark.parametrize("kind", ["ColorMLP", "NormedColorMLP"])
 @pytest.mark.parametrize("config", [{}, {"bottleneck": 6, "hidden": 8, "depth": 3}])
 @pytest.mark.parametrize("dims", [(0, 1), (2,), (1, 3)])
-def test_pruned_is_ablated_but_smaller(kind, config, dims):
+def test_pruned_is_ablated_but_smaller(kind: Any, config: Any, dims: Any) -> None:
     model = model_of(kind, **config)
     ablated, pruned = Ablate(dims=dims).changed(model), Prune(dims=dims).changed(model)
     assert_close(pruned(X), ablated(X), atol=1e-5, rtol=1e-4)
@@ -53,7 +55,7 @@ def test_pruned_is_ablated_but_smaller(kind, config, dims):
     assert not torch.allclose(ablated(X), model(X), atol=1e-3)
 
 
-def test_ablated_dims_neither_are_written_nor_read():
+def test_ablated_dims_neither_are_written_nor_read() -> None:
     model = model_of()
     ablated = Ablate(dims=(0, 1)).changed(model)
     before, after = activations(model, X)["encoder"], activations(ablated, X)["encoder"]
@@ -68,7 +70,7 @@ def test_ablated_dims_neither_are_written_nor_read():
 
 
 @pytest.mark.parametrize("kind", ABLATIONS)
-def test_no_ablation_changes_the_model_itself(kind):
+def test_no_ablation_changes_the_model_itself(kind: Any) -> None:
     model = model_of("NormedColorMLP")
     before = model(X)
     after = removed(kind(layer="bottleneck"), model)(X)
@@ -81,7 +83,7 @@ def test_no_ablation_changes_the_model_itself(kind):
 
 
 @pytest.mark.parametrize("kind", ABLATIONS)
-def test_replicas_are_ablated_each_by_itself(kind):
+def test_replicas_are_ablated_each_by_itself(kind: Any) -> None:
     replicas = Replicas.of([model_of("NormedColorMLP"), initialised(ModelConfig(kind="NormedColorMLP").make, 1).eval()])
     ablation, target = kind(layer="bottleneck"), hue_target()
     together = replicas.edited(lambda one: ablation.edits(one, target))(X)
@@ -89,7 +91,7 @@ def test_replicas_are_ablated_each_by_itself(kind):
         assert_close(outputs, removed(ablation, one)(X), atol=1e-5, rtol=1e-4)
 
 
-def test_suppressing_an_axis_zeroes_it_after_the_norm():
+def test_suppressing_an_axis_zeroes_it_after_the_norm() -> None:
     model = model_of("NormedColorMLP")
     z = activations(model, X)["bottleneck"].clone()
     z[..., :2] = 0
@@ -99,7 +101,7 @@ def test_suppressing_an_axis_zeroes_it_after_the_norm():
     assert not torch.allclose(removed(Ablate(layer="bottleneck"), model)(X), expected, atol=1e-3)
 
 
-def test_suppression_has_an_amount():
+def test_suppression_has_an_amount() -> None:
     model = model_of()
     assert_close(removed(Suppress(amount=0), model)(X), model(X))
     everything = removed(Suppress(amount=1), model)(X)
@@ -107,14 +109,14 @@ def test_suppression_has_an_amount():
 
 
 @given(st.floats(0, 1), st.floats(0, 0.9), st.floats(0, 1), st.floats(0, 5))
-def test_bounded_falloff_is_its_formula(x, a, b, p):
+def test_bounded_falloff_is_its_formula(x: Any, a: Any, b: Any, p: Any) -> None:
     expected = b * ((x - a) / (1 - a)) ** p if x > a else 0
     assert falloff(torch.tensor(x, dtype=torch.float64), a, b, p).item() == pytest.approx(expected, abs=1e-9)
 
 
 @given(st.integers(0, 2**31), st.floats(0, 0.8), st.floats(0.1, 1))
 @settings(max_examples=30)
-def test_suppression_along_a_direction_is_its_formula(seed, start, amount):
+def test_suppression_along_a_direction_is_its_formula(seed: Any, start: Any, amount: Any) -> None:
     z = latents(seed)
     direction = torch.tensor([[0.6, 0.0, 0.8, 0.0]], dtype=torch.float64)
     out = suppress(z, direction, lambda x: falloff(x, start, amount, 2), signed=True)
@@ -127,7 +129,7 @@ def test_suppression_along_a_direction_is_its_formula(seed, start, amount):
 
 @pytest.mark.parametrize("kind", ["linear", "bezier"])
 @given(st.floats(0, 0.9), st.floats(0.05, 1))
-def test_mappings_keep_what_is_below_and_bring_the_rest_under_the_end(kind, start, share):
+def test_mappings_keep_what_is_below_and_bring_the_rest_under_the_end(kind: Any, start: Any, share: Any) -> None:
     end = start + (1 - start) * share
     x = torch.linspace(-1, 1, 201, dtype=torch.float64)
     y = Bend(kind, start, end)(x)
@@ -137,7 +139,7 @@ def test_mappings_keep_what_is_below_and_bring_the_rest_under_the_end(kind, star
     assert (y <= torch.maximum(x, torch.tensor(start)) + 1e-9).all()
 
 
-def test_bezier_leaves_smoothly_and_arrives_flat():
+def test_bezier_leaves_smoothly_and_arrives_flat() -> None:
     x = torch.linspace(0.3, 1, 7001, dtype=torch.float64)
     slope = Bend("bezier", 0.3, 0.6)(x).diff() / x.diff()
     assert slope[0].item() == pytest.approx(1, abs=0.01)
@@ -151,7 +153,7 @@ def test_bezier_leaves_smoothly_and_arrives_flat():
 )
 @given(st.integers(0, 2**31), st.floats(0, 0.8), st.floats(0.1, 0.9))
 @settings(max_examples=30)
-def test_repelling_turns_in_the_shared_plane(basis, seed, start, share):
+def test_repelling_turns_in_the_shared_plane(basis: Any, seed: Any, start: Any, share: Any) -> None:
     z = latents(seed)
     mapping = Bend("linear", start, start + (1 - start) * share)
     signed = len(basis) == 1
@@ -167,7 +169,7 @@ def test_repelling_turns_in_the_shared_plane(basis, seed, start, share):
         assert (torch.cosine_similarity(a, b, dim=-1)[touched] > 1 - 1e-6).all()
 
 
-def test_repelling_what_lies_wholly_in_the_subspace_finds_a_way_out():
+def test_repelling_what_lies_wholly_in_the_subspace_finds_a_way_out() -> None:
     z = torch.tensor([[2.0, 0, 0, 0], [0, 0, 0, 0]], dtype=torch.float64)
     out = repel(z, PLANE, Bend("linear", 0, 0.5))
     assert out.isfinite().all()
@@ -176,7 +178,7 @@ def test_repelling_what_lies_wholly_in_the_subspace_finds_a_way_out():
     assert out[1].norm() == 0
 
 
-def bezier(x, a, b):
+def bezier(x: Any, a: Any, b: Any) -> Any:
     """The Bezier curve at x, from its control points and a fine table of its parameter."""
     t = np.linspace(0, 1, 200_001)
     near = 0.5**0.5
@@ -188,19 +190,19 @@ def bezier(x, a, b):
 
 @given(st.floats(0, 0.9), st.floats(0.05, 1))
 @settings(max_examples=20)
-def test_the_bezier_mapping_is_that_of_its_control_points(start, share):
+def test_the_bezier_mapping_is_that_of_its_control_points(start: Any, share: Any) -> None:
     end = start + (1 - start) * share
     x = np.linspace(start + 1e-6, 1, 50)
     ours = Bend("bezier", start, end)(torch.tensor(x))
     assert ours.numpy() == pytest.approx(bezier(x, start, end), abs=1e-5)
 
 
-def edited(model, ablation):
+def edited(model: Any, ablation: Any) -> Any:
     """A layer's activations before and after an intervention at run time, as the decoder receives them."""
     return activations(model, X)[ablation.layer], removed(ablation, model).activations(X)[ablation.layer]
 
 
-def test_a_settings_keys_reach_its_suppression():
+def test_a_settings_keys_reach_its_suppression() -> None:
     model = model_of("NormedColorMLP")
     before, after = edited(model, Suppress(layer="bottleneck", dims=(1, 3), start=0.2, amount=0.7, power=2))
     share = before[..., [1, 3]].norm(dim=-1)
@@ -209,7 +211,7 @@ def test_a_settings_keys_reach_its_suppression():
     assert_close(after[..., [0, 2]], before[..., [0, 2]])
 
 
-def test_one_dim_is_an_axis_with_both_its_ends_and_a_direction_has_one():
+def test_one_dim_is_an_axis_with_both_its_ends_and_a_direction_has_one() -> None:
     model = model_of()
     axis, zeroed = removed(Suppress(dims=(0,)), model), removed(Ablate(dims=(0,)), model)
     assert_close(axis(X), zeroed(X), atol=1e-5, rtol=1e-4)
@@ -220,7 +222,7 @@ def test_one_dim_is_an_axis_with_both_its_ends_and_a_direction_has_one():
 
 
 @pytest.mark.parametrize("mapping", ["linear", "bezier"])
-def test_a_settings_keys_reach_its_repulsion(mapping):
+def test_a_settings_keys_reach_its_repulsion(mapping: Any) -> None:
     model = model_of("NormedColorMLP")
     before, after = edited(model, Repel(layer="bottleneck", dims=(2, 3), start=0.1, end=0.4, mapping=mapping))
     x = before[..., [2, 3]].norm(dim=-1)
@@ -228,18 +230,18 @@ def test_a_settings_keys_reach_its_repulsion(mapping):
     assert_close(after[..., [2, 3]].norm(dim=-1), torch.where(x > 0.1, expected, x), atol=1e-4, rtol=1e-4)
 
 
-def test_repelling_wholly_leaves_nothing_along_the_dims():
+def test_repelling_wholly_leaves_nothing_along_the_dims() -> None:
     before, after = edited(model_of("NormedColorMLP"), Repel(layer="bottleneck"))
     assert before[..., :2].abs().max() > 0.5
     assert after[..., :2].abs().max() < 1e-5
     assert_close(after.norm(dim=-1), before.norm(dim=-1))
 
 
-def test_leace_leaves_no_linear_trace_of_its_target():
+def test_leace_leaves_no_linear_trace_of_its_target() -> None:
     model, target = model_of("NormedColorMLP"), hue_target()
     hue = target.values - target.values.mean(0)
 
-    def r2(z):
+    def r2(z: Any) -> Any:
         """R² of a ridge regression, since least squares would fit the residue of rounding."""
         z = z - z.mean(0)
         probe = torch.linalg.solve(z.mT @ z + 1e-3 * len(hue) * torch.eye(4), z.mT @ hue)
@@ -250,7 +252,7 @@ def test_leace_leaves_no_linear_trace_of_its_target():
     assert r2(erased.activations(target.inputs)["bottleneck"]) < 0.01
 
 
-def test_leace_of_a_replica_that_is_not_finite_is_nan():
+def test_leace_of_a_replica_that_is_not_finite_is_nan() -> None:
     broken = model_of()
     broken.encoder[2].bias[1] = torch.nan
     replicas, target = Replicas.of([model_of(), broken, model_of()]), hue_target()
@@ -258,17 +260,17 @@ def test_leace_of_a_replica_that_is_not_finite_is_nan():
     assert outputs.isfinite().flatten(1).all(1).tolist() == [True, False, True]
 
 
-def test_pruning_dims_that_are_not_there_is_an_error():
+def test_pruning_dims_that_are_not_there_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"dims: found \[7\]"):
         prune(model_of(), "encoder", (7,))
 
 
-def ablation_of(**table):
+def ablation_of(**table: Any) -> Any:
     rows = [["STEP", "lr"], ["0", "1"]]
     return Setting(schedule={"file": "s.csv", "rows": rows}, ablation=table).ablation
 
 
-def test_tables_name_their_kind_and_ablate_is_the_usual_one():
+def test_tables_name_their_kind_and_ablate_is_the_usual_one() -> None:
     assert ablation_of() == ablation_of(kind="ablate") == Ablate()
     for kind in ABLATIONS:
         assert type(ablation_of(kind=kind.__name__.lower())) is kind
@@ -287,7 +289,7 @@ def test_tables_name_their_kind_and_ablate_is_the_usual_one():
         ({"kind": "suppress", "start": 1.0}, "less than 1"),
     ],
 )
-def test_wrong_tables(table, message):
+def test_wrong_tables(table: Any, message: Any) -> None:
     with pytest.raises(ValidationError, match=message):
         ablation_of(**table)
 
@@ -303,6 +305,6 @@ def test_wrong_tables(table, message):
         (Leace(), "kind: found 'leace', but the experiment has no"),
     ],
 )
-def test_what_does_not_fit_the_layer(ablation, message):
+def test_what_does_not_fit_the_layer(ablation: Any, message: Any) -> None:
     with pytest.raises(ValueError, match=message):
         ablation.check(4, around(model_of()), False)

@@ -1,5 +1,8 @@
 """Compiled steps of every kind compute the same numbers as eager ones."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -16,7 +19,7 @@ needs_compiler = pytest.mark.skipif(not compiler(), reason="there is no C++ comp
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Empty the caches of compiled code and of warnings."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
@@ -26,7 +29,7 @@ def cache(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def everything(load, spaces):
+def everything(load: Any, spaces: Path) -> Any:
     """A short setting with every kind of term. Some act in some steps only."""
     setting = load(spaces / "subspace-ablation.toml")
     terms = setting.regularizers | {
@@ -39,13 +42,15 @@ def everything(load, spaces):
     return setting.model_copy(update={"regularizers": terms, "schedule": schedule})
 
 
-def made(folder):
+def made(folder: Any) -> Any:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.live
 @needs_compiler
-def test_compiled_steps_are_the_eager_ones_for_any_number_of_replicas_and_are_made_once(everything, cache):
+def test_compiled_steps_are_the_eager_ones_for_any_number_of_replicas_and_are_made_once(
+    everything: Any, cache: Any
+) -> None:
     eager, _ = train(experiment, everything, [0, 1, 2], rungs=2)
     native, _ = train(experiment, everything, [0, 1, 2], rungs=2, compiled=True)
     assert_close(native.flat(), eager.flat(), rtol=1e-3, atol=1e-5)
@@ -64,7 +69,7 @@ def test_compiled_steps_are_the_eager_ones_for_any_number_of_replicas_and_are_ma
 @pytest.mark.live
 @needs_compiler
 @pytest.mark.parametrize("name", ["hue-deletion", "subspace-ablation-red"])
-def test_compiled_steps_of_every_model_are_the_eager_ones(load, spaces, name):
+def test_compiled_steps_of_every_model_are_the_eager_ones(load: Any, spaces: Path, name: Any) -> None:
     setting = load(spaces / f"{name}.toml")
     rows = [["STEP", "lr"], ["0", "0.01"], ["19", "0.01"]]
     setting = setting.model_copy(update={"schedule": Dopesheet.parse(rows)})
@@ -73,8 +78,10 @@ def test_compiled_steps_of_every_model_are_the_eager_ones(load, spaces, name):
     assert_close(native.flat(), eager.flat(), rtol=1e-3, atol=1e-5)
 
 
-def test_a_step_that_cannot_be_native_is_said_once_and_trained_eagerly(everything, monkeypatch):
-    def unsupported(*arguments, **named):
+def test_a_step_that_cannot_be_native_is_said_once_and_trained_eagerly(
+    everything: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*arguments: Any, **named: Any) -> None:
         raise Unsupported("no such operator")
 
     monkeypatch.setattr(fitting, "compile_steps", unsupported)
@@ -85,14 +92,14 @@ def test_a_step_that_cannot_be_native_is_said_once_and_trained_eagerly(everythin
     assert torch.equal(model.flat(), eager.flat())
 
 
-def test_no_compiler_is_a_reason(monkeypatch):
+def test_no_compiler_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("anchoring.experiment.compiler", lambda: None)
     assert experiment.cannot_compile().startswith("found no C++ compiler (")
     monkeypatch.setattr("anchoring.experiment.compiler", lambda: "g++")
     assert experiment.cannot_compile() == ""
 
 
-def test_kinds_of_step_differ_by_what_is_computed_and_not_by_weights(everything, load, spaces):
+def test_kinds_of_step_differ_by_what_is_computed_and_not_by_weights(everything: Any, load: Any, spaces: Path) -> None:
     kinds = step_kinds(everything)
     assert len(kinds) == 2
     lighter = [row if row[0] != "0" else ["0", "0.02", "0.5", "0"] for row in everything.schedule.text]

@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import pkgutil
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ WITH_EXAMPLES = {
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples(name):
+def test_examples(name: Any) -> None:
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     ran = doctest.testmod(importlib.import_module(name), optionflags=flags, extraglobs={"torch": torch, "nn": nn})
     assert ran.failed == 0

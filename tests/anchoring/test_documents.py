@@ -1,5 +1,7 @@
 """Documents and schedules that are wrong are one located line."""
 
+from typing import Any
+
 import pytest
 
 from anchoring import InputError
@@ -87,7 +89,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("tables", "message"), WRONG, ids=range(len(WRONG)))
-def test_a_bad_document_is_one_located_line(tables, message):
+def test_a_bad_document_is_one_located_line(tables: Any, message: Any) -> None:
     with pytest.raises(InputError) as error:
         changed(**tables)
     assert str(error.value).startswith(message)
@@ -107,7 +109,7 @@ def test_a_bad_document_is_one_located_line(tables, message):
         ([["STEP", "lr"], ["x", "1"]], "s.csv: row 2, column STEP: found 'x'"),
     ],
 )
-def test_a_bad_schedule_is_one_located_line(rows, message):
+def test_a_bad_schedule_is_one_located_line(rows: Any, message: Any) -> None:
     with pytest.raises(InputError) as error:
         changed(schedule={"file": "s.csv", "rows": rows})
     assert message in str(error.value)

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def minimum_jerk(t: float) -> float:
         (["0", "+.5", "10"], [0, 5, 10]),
     ],
 )
-def test_steps(cells, steps):
+def test_steps(cells: Any, steps: Any) -> None:
     assert resolve_steps(cells) == steps
 
 
@@ -47,14 +48,14 @@ def test_steps(cells, steps):
         (["0", "99999999999"], 3, "a step from 0 to 10,000,000"),
     ],
 )
-def test_wrong_steps_are_located(cells, row, expected):
+def test_wrong_steps_are_located(cells: Any, row: Any, expected: Any) -> None:
     with pytest.raises(InputError) as error:
         resolve_steps(cells, "sheet.csv")
     assert str(error.value).startswith(f"sheet.csv: row {row}, column STEP: found ")
     assert expected in str(error.value)
 
 
-def test_a_property_holds_its_first_and_last_keys():
+def test_a_property_holds_its_first_and_last_keys() -> None:
     table = sheet("STEP,PHASE,ACTION,lr,w\n0,Train,,1,\n10,,,,5\n20,,,3,7\n30,,,,").table()
     assert len(table["lr"]) == 31
     assert table["w"][:11].tolist() == [5.0] * 11
@@ -67,7 +68,7 @@ def test_a_property_holds_its_first_and_last_keys():
     st.sampled_from(["minjerk", "linear", "step", "step-end"]),
     st.lists(st.tuples(st.integers(1, 50), st.floats(1e-6, 1e3)), min_size=1, max_size=6),
 )
-def test_tabulation_is_the_plain_formula(space, timing, gaps):
+def test_tabulation_is_the_plain_formula(space: Any, timing: Any, gaps: Any) -> None:
     steps = tuple(int(s) for s in np.cumsum([gap for gap, _ in gaps]))
     values = tuple(value for _, value in gaps)
     table = Property("w", space, timing, steps, values).tabulate(steps[-1] + 5)
@@ -87,13 +88,13 @@ def test_tabulation_is_the_plain_formula(space, timing, gaps):
     assert table == pytest.approx([plain(step) for step in range(len(table))], rel=1e-6, abs=1e-9)
 
 
-def test_log_space_has_a_floor():
+def test_log_space_has_a_floor() -> None:
     table = sheet("STEP,lr:log:linear\n0,0\n10,1").table()["lr"]
     assert table[0] == pytest.approx(1e-10)
     assert table[5] == pytest.approx(1e-5)
 
 
-def test_rows_are_sorted_and_actions_split():
+def test_rows_are_sorted_and_actions_split() -> None:
     parsed = sheet("STEP,PHASE,ACTION,lr\n10,B,,1\n0,A,save,2\n20,,stop,3".replace("save", "save"))
     assert [(row.step, row.phase, row.actions) for row in parsed.rows] == [
         (0, "A", ("save",)),
@@ -105,7 +106,7 @@ def test_rows_are_sorted_and_actions_split():
     assert two.rows[0].actions == ("save", "stop")
 
 
-def test_if_two_rows_have_one_step_the_later_wins():
+def test_if_two_rows_have_one_step_the_later_wins() -> None:
     assert sheet("STEP,lr\n0,1\n10,2\n10,3").table()["lr"][10] == 3
 
 
@@ -125,7 +126,7 @@ def test_if_two_rows_have_one_step_the_later_wins():
         ("STEP,,lr\n0,1,1", "row 1, column 2: found ''"),
     ],
 )
-def test_wrong_sheets_are_located(text, message):
+def test_wrong_sheets_are_located(text: Any, message: Any) -> None:
     with pytest.raises(InputError, match=r"^sheet\.csv: ") as error:
         sheet(text)
     assert message in str(error.value)
@@ -135,20 +136,20 @@ def test_wrong_sheets_are_located(text, message):
 TEXT = [["STEP", "lr"], ["0", "1"], ["+10", "2"], ["1000", "3"], ["+0.5", "4"], ["2000", "5"]]
 
 
-def test_rescaling_moves_steps_and_offsets_alike():
+def test_rescaling_moves_steps_and_offsets_alike() -> None:
     assert [row[0] for row in rescale(TEXT, 501)[1:]] == ["0", "+2", "250", "+0.5", "500"]
     assert [row[0] for row in rescale(TEXT, 5)[1:]] == ["0", "+1", "2", "+0.5", "4"]
     assert rescale(TEXT, 2001) == TEXT
 
 
 @given(st.integers(3, 5000))
-def test_a_rescaled_sheet_has_the_length_asked_for(length):
+def test_a_rescaled_sheet_has_the_length_asked_for(length: Any) -> None:
     assert len(Dopesheet.parse(rescale(TEXT, length))) == length
     ends_relative = [["STEP", "lr"], ["0", "1"], ["1000", "3"], ["+500", "4"]]
     assert len(Dopesheet.parse(rescale(ends_relative, length))) == pytest.approx(length, abs=1)
 
 
 @pytest.mark.parametrize("text", [[["STEP", "lr"], ["0", "1"]], [["STEP", "lr"], ["0", "1"], ["+5", "1"], ["+9", "1"]]])
-def test_lengths_that_rounding_makes_impossible_are_errors(text):
+def test_lengths_that_rounding_makes_impossible_are_errors(text: Any) -> None:
     with pytest.raises(InputError, match=r"rescaled to \d+, expected \d"):
         rescale(text, 2 if len(text) < 3 else 1)

@@ -1,5 +1,7 @@
 """A user's own experiment: a classifier with its own term and its own kind of ablation."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -12,7 +14,7 @@ from study.experiment import Metric
 from tests.anchoring.blobs import DOCUMENT, ROWS, Blobs, Shrink, blobs, changed
 
 
-def test_a_classifier_is_trained_by_its_own_loss_and_terms():
+def test_a_classifier_is_trained_by_its_own_loss_and_terms() -> None:
     setting = changed()
     model, rungs = train(blobs, setting, [0, 1], rungs=2)
     assert rungs[-1].metrics["accuracy"].min() > 0.95
@@ -30,7 +32,7 @@ def test_a_classifier_is_trained_by_its_own_loss_and_terms():
     assert lengths[0] < lengths[1] - 0.05  # the term acts
 
 
-def test_the_loss_is_that_of_ordinary_pytorch():
+def test_the_loss_is_that_of_ordinary_pytorch() -> None:
     rows = [["STEP", "lr"], ["0", "0.02"], ["4", "0.02"]]
     setting = changed(schedule={"file": "s.csv", "rows": rows}, regularizers={}, labels={})
     before = blobs.model(setting, [5])[0].train()
@@ -50,7 +52,7 @@ def test_the_loss_is_that_of_ordinary_pytorch():
     assert all(classes[tuple(x)] == y for xs, ys in data for x, y in zip(xs.tolist(), ys.tolist(), strict=True))
 
 
-def test_kinds_of_ablation_of_ones_own_are_found_by_their_kind():
+def test_kinds_of_ablation_of_ones_own_are_found_by_their_kind() -> None:
     setting = changed(ablation={"kind": "shrink", "share": 0.5})
     model = blobs.model(setting, [0, 1])
     x = blobs.data(setting).inputs
@@ -64,7 +66,7 @@ def test_kinds_of_ablation_of_ones_own_are_found_by_their_kind():
     assert changed(ablation={"kind": "leace"}).ablation.kind == "leace"
 
 
-def test_validation_touches_no_global_random_numbers():
+def test_validation_touches_no_global_random_numbers() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -73,7 +75,7 @@ def test_validation_touches_no_global_random_numbers():
 
 
 class Anchor(Term):
-    def per_sample(self, z):
+    def per_sample(self, z: Any) -> Any:
         return z.sum(-1)
 
 
@@ -94,7 +96,7 @@ Again.__name__ = "SHRINK"
         ),
     ],
 )
-def test_terms_and_kinds_need_names_of_their_own(classes, message):
+def test_terms_and_kinds_need_names_of_their_own(classes: Any, message: Any) -> None:
     with pytest.raises(InputError) as error:
         type("Other", (Blobs,), classes)().setting(DOCUMENT, "s.toml")
     assert str(error.value).startswith(message)
@@ -115,7 +117,7 @@ def test_terms_and_kinds_need_names_of_their_own(classes, message):
         ),
     ],
 )
-def test_measures_that_are_not_what_was_declared(measured, message):
+def test_measures_that_are_not_what_was_declared(measured: Any, message: Any) -> None:
     other = type("Other", (Blobs,), {"measure": lambda *_: measured})()
     setting = other.setting(DOCUMENT)
     with pytest.raises(InputError) as error:
@@ -123,24 +125,24 @@ def test_measures_that_are_not_what_was_declared(measured, message):
     assert str(error.value) == message
 
 
-def test_a_metric_is_declared_by_the_method_that_computes_it():
+def test_a_metric_is_declared_by_the_method_that_computes_it() -> None:
     class Means(Blobs):
         metrics, measure = AnchoredExperiment.metrics, AnchoredExperiment.measure
 
         @Metric("of the classes", ideal=None)
-        def mean(self, intact, ablated, setting):
+        def mean(self, intact: Any, ablated: Any, setting: Any) -> Any:
             return intact(self.data(setting).inputs).mean()
 
     class More(Means):
-        def observe(self, intact, ablated, setting):
+        def observe(self, intact: Any, ablated: Any, setting: Any) -> Any:
             return (intact(self.data(setting).inputs),)
 
         @Metric("of the classes, twice", ideal=None)
-        def mean(self, answers):
+        def mean(self, answers: Any) -> Any:
             return 2 * answers.mean()
 
         @Metric("the largest", ideal=None)
-        def most(self, answers):
+        def most(self, answers: Any) -> Any:
             return answers.max()
 
     setting = changed()
@@ -154,8 +156,8 @@ def test_a_metric_is_declared_by_the_method_that_computes_it():
         Means().metrics(setting)
 
 
-def test_measures_may_be_numbers_of_any_kind():
-    def measure(self, intact: Edited, ablated: Edited, setting):
+def test_measures_may_be_numbers_of_any_kind() -> None:
+    def measure(self: Any, intact: Edited, ablated: Edited, setting: Any) -> Any:
         z = intact.activations(self.data(setting).inputs)["encoder"]
         return {"accuracy": float(z.detach().numpy().mean()), "lost": z.argmax()}
 
@@ -167,11 +169,11 @@ def test_measures_may_be_numbers_of_any_kind():
 
 
 @pytest.mark.parametrize("useless", [None, -1.0])
-def test_a_replica_whose_objective_is_infinite_has_diverged(useless):
-    def metrics(self, setting):
+def test_a_replica_whose_objective_is_infinite_has_diverged(useless: Any) -> None:
+    def metrics(self: Any, setting: Any) -> Any:
         return {"margin": Metric("of logits", ideal=None, diverged=useless), "share": Metric("of it")}
 
-    def measure(self, intact, ablated, setting):
+    def measure(self: Any, intact: Any, ablated: Any, setting: Any) -> Any:
         first = intact(self.data(setting).inputs).sum()
         return {"margin": torch.where(first > 0, torch.inf, first), "share": first * 0 + 0.5}
 
@@ -184,7 +186,7 @@ def test_a_replica_whose_objective_is_infinite_has_diverged(useless):
     assert torch.equal(share.isnan(), rung.diverged)
 
 
-def test_segments_are_cut_by_the_bytes_that_samples_take(monkeypatch):
+def test_segments_are_cut_by_the_bytes_that_samples_take(monkeypatch: pytest.MonkeyPatch) -> None:
     setting = changed()
     monkeypatch.setattr("anchoring.training.BYTES_AT_ONCE", 2 * 32 * (2 * 4 + 8 + 4) * 7)
     segments = list(Training(blobs, setting, [0, 1], rungs=1).segments())

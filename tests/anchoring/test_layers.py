@@ -1,5 +1,7 @@
 """Layers are read and edited by hooks, which are removed afterwards."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -13,34 +15,34 @@ X = torch.rand(5, 3, generator=torch.Generator().manual_seed(0))
 class Model(nn.Module):
     """A nested model. One of its layers is called twice, one has two names, and one returns no tensor."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.encoder = nn.Sequential(nn.Linear(3, 4), nn.Tanh())
         self.middle = nn.Linear(4, 4)
         self.again = self.middle
         self.pair = Pair()
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         a, b = self.pair(self.middle(self.middle(self.encoder(x))))
         return a + b
 
 
 class Pair(nn.Module):
-    def forward(self, z):
+    def forward(self, z: Any) -> Any:
         return z, z * 2
 
 
 @pytest.fixture
-def model():
+def model() -> Any:
     torch.manual_seed(0)
     return Model().requires_grad_(False)
 
 
-def hooks(model):
+def hooks(model: Any) -> Any:
     return sum(len(module._forward_hooks) for module in model.modules())
 
 
-def test_layers_are_submodules_by_their_names(model):
+def test_layers_are_submodules_by_their_names(model: Any) -> None:
     seen = activations(model, X)
     assert set(seen) == {"input", "encoder", "encoder.0", "encoder.1", "middle", "output"}
     assert torch.equal(seen["input"], X)
@@ -53,7 +55,7 @@ def test_layers_are_submodules_by_their_names(model):
 
 
 @pytest.mark.parametrize("layer", ["input", "encoder.0", "encoder", "output"])
-def test_edits_propagate(model, layer):
+def test_edits_propagate(model: Any, layer: Any) -> None:
     by_hand = {
         "input": lambda f: model(f(X)),
         "encoder.0": lambda f: run(model, f(model.encoder[0](X)).tanh()),
@@ -61,7 +63,7 @@ def test_edits_propagate(model, layer):
         "output": lambda f: f(model(X)),
     }
 
-    def edit(z):
+    def edit(z: Any) -> Any:
         return z * 3 - 1
 
     edited = Edited(model, {layer: edit})
@@ -72,18 +74,18 @@ def test_edits_propagate(model, layer):
     assert torch.equal(Edited(model)(X), model(X))
 
 
-def run(model, z):
+def run(model: Any, z: Any) -> Any:
     a, b = model.pair(model.middle(model.middle(z)))
     return a + b
 
 
-def test_edits_of_two_layers_are_made_in_order(model):
+def test_edits_of_two_layers_are_made_in_order(model: Any) -> None:
     edited = Edited(model, {"encoder": lambda z: z + 1, "encoder.1": lambda z: z * 2})
     assert_close(edited.activations(X)["encoder"], model.encoder(X) * 2 + 1)
 
 
-def test_hooks_are_removed_after_an_error(model):
-    def broken(z):
+def test_hooks_are_removed_after_an_error(model: Any) -> None:
+    def broken(z: Any) -> None:
         raise ArithmeticError("in the middle")
 
     with pytest.raises(ArithmeticError):
@@ -94,7 +96,7 @@ def test_hooks_are_removed_after_an_error(model):
 
 
 @pytest.mark.parametrize("layer", ["decoder", "again", "pair"])
-def test_an_unknown_layer_names_the_known_ones(model, layer):
+def test_an_unknown_layer_names_the_known_ones(model: Any, layer: Any) -> None:
     """A layer with two names is known by the first. A module that returns no tensor is not a layer."""
     known = "input, encoder.0, encoder.1, encoder, middle, output"
     with pytest.raises(ValueError, match=f"layer: found '{layer}', expected one of {known}"):
@@ -102,7 +104,7 @@ def test_an_unknown_layer_names_the_known_ones(model, layer):
 
 
 @pytest.mark.parametrize("name", ["input", "output"])
-def test_input_and_output_are_the_models_own(name):
+def test_input_and_output_are_the_models_own(name: Any) -> None:
     model = nn.Sequential()
     model.add_module(name, nn.Linear(3, 3))
     with pytest.raises(ValueError, match=f"found a submodule named '{name}', expected another name"):

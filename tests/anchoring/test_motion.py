@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +15,9 @@ finite = st.floats(-10, 10)
 
 
 @given(finite, finite, st.integers(1, 100), finite, finite)
-def test_minimum_jerk_begins_as_it_was_and_ends_at_rest(start, target, duration, velocity, acceleration):
+def test_minimum_jerk_begins_as_it_was_and_ends_at_rest(
+    start: Any, target: Any, duration: Any, velocity: Any, acceleration: Any
+) -> None:
     motion = Motion(start, target, duration, "minjerk", velocity / duration, acceleration / duration**2)
     assert motion.at(0) == pytest.approx((start, velocity / duration, acceleration / duration**2))
     curve = motion._polynomial()
@@ -21,14 +26,14 @@ def test_minimum_jerk_begins_as_it_was_and_ends_at_rest(start, target, duration,
     assert motion.values(np.array([duration, duration + 5])).tolist() == [target, target]
 
 
-def test_minimum_jerk_from_rest_is_the_formula():
+def test_minimum_jerk_from_rest_is_the_formula() -> None:
     t = np.linspace(0, 1, 11)[:-1]
     expected = 10 * t**3 - 15 * t**4 + 6 * t**5
     assert Motion(0, 1, 10).values(np.arange(10)) == pytest.approx(expected)
 
 
 @given(st.floats(0.05, 0.95), finite, st.integers(5, 50))
-def test_it_is_the_quintic_that_a_linear_system_gives(when, target, duration):
+def test_it_is_the_quintic_that_a_linear_system_gives(when: Any, target: Any, duration: Any) -> None:
     """A motion retargeted in flight has the coefficients that value, velocity and acceleration at both ends imply."""
     first = Motion(1, 5, 40)
     step = 40 * when
@@ -43,19 +48,19 @@ def test_it_is_the_quintic_that_a_linear_system_gives(when, target, duration):
 
 
 @pytest.mark.parametrize("timing", TIMINGS)
-def test_every_timing_arrives(timing):
+def test_every_timing_arrives(timing: Any) -> None:
     values = Motion(2, 7, 4, timing).values(np.arange(8))
     assert values[0] == 2
     assert values[4:].tolist() == [7] * 4
     assert (np.diff(values) >= 0).all()
 
 
-def training_of(setting, rows):
+def training_of(setting: Any, rows: Any) -> Any:
     setting = setting.model_copy(update={"regularizers": {}, "schedule": Dopesheet.parse(rows)})
     return Training(experiment, setting, [0], rungs=1)
 
 
-def test_a_schedule_retargeted_in_flight_has_no_kink_and_keeps_its_past(load, spaces):
+def test_a_schedule_retargeted_in_flight_has_no_kink_and_keeps_its_past(load: Any, spaces: Path) -> None:
     setting = load(spaces / "subspace-ablation.toml")
     training = training_of(setting, [["STEP", "lr:log"], ["0", "0.01"], ["100", "1"], ["149", "1"]])
     planned = list(training._table["lr"])
@@ -71,7 +76,7 @@ def test_a_schedule_retargeted_in_flight_has_no_kink_and_keeps_its_past(load, sp
     assert np.abs(np.diff(np.log(twice), 3)).max() < 0.02  # continuous up to the acceleration
 
 
-def test_retargeting_before_the_first_key_moves_from_rest(load, spaces):
+def test_retargeting_before_the_first_key_moves_from_rest(load: Any, spaces: Path) -> None:
     rows = [["STEP", "lr::linear"], ["0", ""], ["50", "1"], ["59", "2"]]
     training = training_of(load(spaces / "subspace-ablation.toml"), rows)
     training.retarget("lr", 3.0, 10, now=10)
@@ -86,12 +91,12 @@ def test_retargeting_before_the_first_key_moves_from_rest(load, spaces):
 @pytest.mark.parametrize(
     "make", [lambda: Motion(0, 1, 5, "bounce"), lambda: Property("w", "log10", "minjerk", (0,), (1.0,))]
 )
-def test_unknown_names_are_errors(make):
+def test_unknown_names_are_errors(make: Any) -> None:
     with pytest.raises(ValueError, match=r"bounce|log10"):
         make()
 
 
-def test_phases_and_actions():
+def test_phases_and_actions() -> None:
     rows = [["STEP", "PHASE", "ACTION", "lr"], ["0", "A", "", "1"], ["5", "", "save, stop", "1"], ["10", "B", "", "1"]]
     sheet = Dopesheet.parse(rows)
     assert [sheet.phase(step) for step in (0, 5, 9, 10)] == ["A", "A", "A", "B"]

@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import hypothesis
 import pytest
@@ -24,7 +25,7 @@ ACTIVATIONS = [nn.GELU, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.SiLU, nn.Softplus, lamb
 
 
 @st.composite
-def trainings(draw):
+def trainings(draw: Any) -> Any:
     """A small model, its loss and the batch's size."""
     widths = [3, *draw(st.lists(st.integers(1, 20), max_size=3)), 3]
     layers = []
@@ -42,11 +43,11 @@ def trainings(draw):
 
 @hypothesis.settings(max_examples=5, deadline=None, derandomize=True)
 @hypothesis.given(trainings())
-def test_trainings_of_small_models_are_as_close_to_double_precision_as_pytorch(case):
+def test_trainings_of_small_models_are_as_close_to_double_precision_as_pytorch(case: Any) -> None:
     model, size = case
     torch.manual_seed(0)
 
-    def loss(y, x, weights, controls):
+    def loss(y: Any, x: Any, weights: Any, controls: Any) -> Any:
         cosines = F.cosine_similarity(y[:, None], x[None] + 0.1, dim=-1)
         return (weights * (y - x).square().mean(-1)).sum() + controls[1] * cosines.clamp(min=0).pow(3).mean()
 
@@ -57,12 +58,12 @@ def test_trainings_of_small_models_are_as_close_to_double_precision_as_pytorch(c
 
 
 @pytest.fixture(scope="module")
-def training():
+def training() -> Any:
     """A step of a small model, with two sets of sample weights and a batch of odd size."""
     torch.manual_seed(2)
     model = nn.Sequential(nn.Linear(3, 5), nn.GELU(), nn.Linear(5, 3), Normalised())
 
-    def loss(y, x, weights, controls):
+    def loss(y: Any, x: Any, weights: Any, controls: Any) -> Any:
         return (weights.clamp(0, 1) * (y - x).square().mean(-1)).sum() / (weights.sum() + 1) + controls[1] * y.pow(
             4
         ).sum()
@@ -74,12 +75,12 @@ def training():
     return step, compiled(step, state, batch, controls), state, batch, controls
 
 
-def same(found, expected):
+def same(found: Any, expected: Any) -> None:
     assert all(torch.equal(a.nan_to_num(7), b.nan_to_num(7)) for a, b in zip(found, expected, strict=True))
     assert all(torch.equal(a.isnan(), b.isnan()) for a, b in zip(found, expected, strict=True))
 
 
-def test_a_replica_alone_is_the_same_to_the_last_bit(training):
+def test_a_replica_alone_is_the_same_to_the_last_bit(training: Any) -> None:
     _, run, state, batch, controls = training
     together = run(state, batch, controls)
     for r in range(4):
@@ -87,7 +88,7 @@ def test_a_replica_alone_is_the_same_to_the_last_bit(training):
         same(alone, [t[r : r + 1] for t in together])
 
 
-def test_steps_may_be_taken_in_pieces_and_taking_none_changes_nothing(training):
+def test_steps_may_be_taken_in_pieces_and_taking_none_changes_nothing(training: Any) -> None:
     _, run, state, batch, controls = training
     now = state
     for start, end in [(0, 1), (1, 4), (4, 4), (4, 6)]:
@@ -96,7 +97,7 @@ def test_steps_may_be_taken_in_pieces_and_taking_none_changes_nothing(training):
     same(run(state, [t[:0] for t in batch], controls[:0]), state)
 
 
-def test_strides_of_arguments_change_nothing(training):
+def test_strides_of_arguments_change_nothing(training: Any) -> None:
     _, run, state, batch, controls = training
     x, weights = batch
     by_channel = torch.stack(list(x.unbind(-1)), 2).mT
@@ -110,7 +111,7 @@ def test_strides_of_arguments_change_nothing(training):
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_replica_that_diverges_stays_so_and_alone(training, bad):
+def test_a_replica_that_diverges_stays_so_and_alone(training: Any, bad: Any) -> None:
     step, run, state, batch, controls = training
     well = run(state, batch, controls)
     p = state[0].clone()
@@ -123,7 +124,7 @@ def test_a_replica_that_diverges_stays_so_and_alone(training, bad):
     assert all(torch.equal(a.isnan(), b.isnan()) for a, b in zip(ill, eager, strict=True))
 
 
-def test_other_shapes_are_refused(training):
+def test_other_shapes_are_refused(training: Any) -> None:
     _, run, state, batch, controls = training
     with pytest.raises(ValueError, match="native step: found tensors"):
         run(state, [batch[0][:, :, :20], batch[1]], controls)

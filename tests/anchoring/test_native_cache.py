@@ -2,6 +2,8 @@
 
 import os
 import stat
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,19 +20,19 @@ pytestmark = [
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(build.platformdirs, "user_cache_path", lambda name: tmp_path)
     return tmp_path / "native"
 
 
-def double(p, x, controls):
+def double(p: Any, x: Any, controls: Any) -> Any:
     return (2 * p,)
 
 
 TWICE = double, [torch.ones(1, 3)], [torch.rand(1, 1, 5, 3)], torch.ones(1, 1)
 
 
-def test_a_step_is_compiled_once_for_a_processor(cache, monkeypatch):
+def test_a_step_is_compiled_once_for_a_processor(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(compiled(*TWICE)(*TWICE[1:])[0], torch.full((1, 3), 2.0))
     assert len(list(cache.iterdir())) == 1  # and nothing else is left
     with monkeypatch.context() as patch:
@@ -41,7 +43,7 @@ def test_a_step_is_compiled_once_for_a_processor(cache, monkeypatch):
     assert len(list(cache.iterdir())) == 2
 
 
-def test_a_damaged_file_is_made_anew(cache, tmp_path, monkeypatch):
+def test_a_damaged_file_is_made_anew(cache: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled(*TWICE)
     (file,) = cache.iterdir()
     elsewhere = tmp_path / "elsewhere"  # another folder, since a loaded library is not read again
@@ -53,7 +55,7 @@ def test_a_damaged_file_is_made_anew(cache, tmp_path, monkeypatch):
     assert damaged.stat().st_size == file.stat().st_size
 
 
-def test_the_cache_keeps_what_was_used_last(cache, monkeypatch):
+def test_the_cache_keeps_what_was_used_last(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "KEPT", 3)
     cache.mkdir()
     for age in range(5):
@@ -66,7 +68,7 @@ def test_the_cache_keeps_what_was_used_last(cache, monkeypatch):
     assert {"0.so", "1.so"} < kept
 
 
-def test_folders_with_spaces(tmp_path, monkeypatch):
+def test_folders_with_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "a folder"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -75,7 +77,7 @@ def test_folders_with_spaces(tmp_path, monkeypatch):
     assert len(list((folder / "its cache" / "native").iterdir())) == 1
 
 
-def test_compilers_that_fail_say_why_in_a_line(cache, tmp_path, monkeypatch):
+def test_compilers_that_fail_say_why_in_a_line(cache: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert native.compiler() is None
     with pytest.raises(OSError, match=r"^found no C\+\+ compiler: .*CXX$"):

@@ -1,6 +1,7 @@
 """Each family of operators as native code, and all of a function's numbers."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -70,18 +71,18 @@ LOSSES = {
 }
 
 
-def _emptied(z, dims):
+def _emptied(z: Any, dims: Any) -> Any:
     z = z.clone()
     z[..., dims] = 0
     return z
 
 
 @pytest.mark.parametrize("size", [1, 19])  # 16 at once, and 3 that are left
-def test_gradients_of_each_family_of_operators(size, monkeypatch):
+def test_gradients_of_each_family_of_operators(size: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     quickly = ["-O1" if flag == "-O2" else flag for flag in build.FLAGS]  # since there are many steps to compile
     monkeypatch.setattr(build, "FLAGS", quickly)
 
-    def step(*arguments):
+    def step(*arguments: Any) -> Any:
         *state, x, c, controls = arguments
         found = []
         for given, loss in zip(state, LOSSES.values(), strict=True):
@@ -120,14 +121,14 @@ FEW_ULPS = {
 }
 
 
-def test_functions_over_all_numbers():
+def test_functions_over_all_numbers() -> None:
     """Errors in units of the last place, and NaN, agree for every 2**15th float and all special ones."""
     bits = torch.arange(-(2**31), 2**31, 2**15, dtype=torch.int64).to(torch.int32)
     x = bits.view(torch.float32).clone()
     x[:10] = torch.tensor([0.0, -0.0, math.inf, -math.inf, math.nan, 1e-45, -1e-45, 1.1754944e-38, 88.72284, -103.9])
     x[10:50_010] = torch.randn(50_000) * 3
 
-    def step(*arguments):
+    def step(*arguments: Any) -> Any:
         return tuple(function(z) for z, function in zip(arguments[:-1], EVERYWHERE.values(), strict=True))
 
     state = [x[None]] * len(EVERYWHERE)
@@ -149,8 +150,8 @@ def test_functions_over_all_numbers():
         )
 
 
-def test_an_operator_that_is_not_known_is_named():
-    def step(p, x, controls):
+def test_an_operator_that_is_not_known_is_named() -> None:
+    def step(p: Any, x: Any, controls: Any) -> Any:
         return (torch.linalg.qr(p)[0],)
 
     with pytest.raises(native.Unsupported, match=r"^linalg_qr is not among the operators that can be native$"):

@@ -1,6 +1,8 @@
 """Many replicas behave as each does alone: outputs, names, weights on disk, and functions of them."""
 
 import copy
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,60 +21,60 @@ X = torch.rand(6, 3, generator=torch.Generator().manual_seed(0))
 class Plain(nn.Module):
     """A model with a parameter at the top, constant buffers, and a module with a name that Replicas uses itself."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.rand(()))
         self.register_buffer("shift", torch.arange(4.0))
         self.stacked = nn.Linear(3, 4)
         self.register_buffer("unsaved", torch.ones(()), persistent=False)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return self.stacked(x) * self.scale + self.shift * self.unsaved
 
 
 class Tied(nn.Module):
     """An autoencoder whose encoder and decoder share weights."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.encoder = nn.Linear(3, 3)
         self.decoder = nn.Linear(3, 3)
         self.decoder.weight = self.encoder.weight
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return self.decoder(self.encoder(x).relu())
 
 
 class Frozen(nn.Module):
     """A model that is half frozen."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.given = nn.Linear(3, 2).requires_grad_(False)
         self.learned = nn.Linear(2, 3)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return self.learned(self.given(x))
 
 
 class Noisy(nn.Module):
     """A model with a random buffer."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(3, 3)
         self.register_buffer("frequencies", torch.rand(3))
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return self.linear(x * self.frequencies)
 
 
-def mlp():
+def mlp() -> Any:
     return nn.Sequential(nn.Linear(3, 5), nn.GELU(), nn.Linear(5, 2))
 
 
 @pytest.mark.parametrize("make", [mlp, Plain, Tied, Frozen])
-def test_replicas_are_ordinary_modules_stacked(make):
+def test_replicas_are_ordinary_modules_stacked(make: Any) -> None:
     replicas = Replicas(make, [0, 1, 7])
     assert len(replicas) == 3
     alone = initialised(make, 7).eval()
@@ -88,7 +90,7 @@ def test_replicas_are_ordinary_modules_stacked(make):
 
 
 @pytest.mark.parametrize("make", [mlp, Plain, Tied, Frozen])
-def test_weights_have_natural_names_and_survive_a_file(make, tmp_path):
+def test_weights_have_natural_names_and_survive_a_file(make: Any, tmp_path: Path) -> None:
     replicas = Replicas(make, [0, 1, 7])
     state = replicas.state_dict()
     parameters = dict(make().named_parameters())
@@ -111,7 +113,7 @@ def test_weights_have_natural_names_and_survive_a_file(make, tmp_path):
     assert torch.equal(again["model"](X), replicas(X))
 
 
-def test_tied_parameters_stay_tied():
+def test_tied_parameters_stay_tied() -> None:
     replicas = Replicas(Tied, [0, 1])
     assert replicas.flat().shape == (2, 9 + 3 + 3)
     replicas.set_flat(replicas.flat() * 2)
@@ -120,7 +122,7 @@ def test_tied_parameters_stay_tied():
         assert_close(one(X), outputs)
 
 
-def stepped(replicas, target):
+def stepped(replicas: Any, target: Any) -> Any:
     """One replica after some training steps."""
     step = Step(replicas.one(), lambda output, wanted: (output - wanted).square().mean(1), (), (), True)
     flat = replicas.flat()[0]
@@ -132,7 +134,7 @@ def stepped(replicas, target):
 
 
 @pytest.mark.parametrize("make", [Tied, Frozen])
-def test_a_step_of_tied_and_of_frozen_parameters_is_that_of_ordinary_pytorch(make):
+def test_a_step_of_tied_and_of_frozen_parameters_is_that_of_ordinary_pytorch(make: Any) -> None:
     replicas, target = Replicas(make, [3]), torch.zeros(6, 3)
     twin = replicas[0].train()
     adam = torch.optim.Adam([p for p in twin.parameters() if p.requires_grad], lr=0.1)
@@ -149,17 +151,17 @@ def test_a_step_of_tied_and_of_frozen_parameters_is_that_of_ordinary_pytorch(mak
 
 
 @pytest.mark.parametrize("seeds", [[0, 1], [0]])
-def test_buffers_that_differ_are_refused(seeds):
+def test_buffers_that_differ_are_refused(seeds: Any) -> None:
     with pytest.raises(ValueError, match="buffer frequencies: found replicas that differ in it"):
         Replicas(Noisy, seeds)
     assert len(Replicas(Plain, seeds)) == len(seeds)
 
 
-def by_numbers(one):
+def by_numbers(one: Any) -> Any:
     return {"sum": one(X).sum().item(), "rows": one(X).numpy().sum(0)}
 
 
-def by_branches(one):
+def by_branches(one: Any) -> Any:
     return one(X).sum() if one(X).sum() > 0 else one(X).sum() * 2
 
 
@@ -174,14 +176,14 @@ FUNCTIONS = [
 ]
 
 
-def leaves(value):
+def leaves(value: Any) -> Any:
     if isinstance(value, dict):
         return [leaf for part in value.values() for leaf in leaves(part)]
     return [leaf for part in value for leaf in leaves(part)] if isinstance(value, tuple) else [torch.as_tensor(value)]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_is_mapped_as_if_called_for_one_after_another(function):
+def test_a_function_is_mapped_as_if_called_for_one_after_another(function: Any) -> None:
     replicas = Replicas(mlp, range(4))
     with torch.no_grad():
         mapped = leaves(replicas.map(function))
@@ -191,19 +193,19 @@ def test_a_function_is_mapped_as_if_called_for_one_after_another(function):
 
 
 @pytest.mark.parametrize(("function", "calls"), [(lambda one: one(X), 1), (lambda one: one(X).sum().item(), 1 + 4)])
-def test_what_can_be_is_vectorised(function, calls):
+def test_what_can_be_is_vectorised(function: Any, calls: Any) -> None:
     seen = []
     Replicas(mlp, range(4)).map(lambda one: seen.append(one) or function(one))
     assert len(seen) == calls
 
 
-def test_an_error_in_a_function_is_its_own():
+def test_an_error_in_a_function_is_its_own() -> None:
     with pytest.raises(KeyError, match="nowhere") as error:
         Replicas(mlp, range(2)).map(lambda one: {}["nowhere"])
     assert error.value.__context__ is None
 
 
-def test_mapping_has_gradients_where_it_is_vectorised():
+def test_mapping_has_gradients_where_it_is_vectorised() -> None:
     replicas = Replicas(mlp, range(2))
     replicas.map(lambda one: one(X).square().sum()).sum().backward()
     for r, one in enumerate(replicas):
@@ -211,7 +213,7 @@ def test_mapping_has_gradients_where_it_is_vectorised():
         assert_close(replicas.stacked[0].weight.grad[r], one[0].weight.grad)
 
 
-def test_replicas_of_models_that_are_there():
+def test_replicas_of_models_that_are_there() -> None:
     models = [initialised(mlp, seed) for seed in (5, 6)]
     replicas = Replicas.of(models)
     assert torch.equal(replicas.flat(), Replicas(mlp, [5, 6]).flat())
@@ -220,7 +222,7 @@ def test_replicas_of_models_that_are_there():
     assert torch.equal(replicas.flat(), Replicas(mlp, [5, 6]).flat())
 
 
-def test_a_copy_is_a_copy():
+def test_a_copy_is_a_copy() -> None:
     replicas = Replicas(Tied, [0, 1])
     other = copy.deepcopy(replicas)
     other.set_flat(torch.zeros_like(other.flat()))
@@ -231,9 +233,9 @@ def test_a_copy_is_a_copy():
     assert torch.equal(other(X), replicas(X))
 
 
-def test_replicas_are_evaluated_whatever_lightning_says_and_one_is_for_training():
+def test_replicas_are_evaluated_whatever_lightning_says_and_one_is_for_training() -> None:
     class Clamped(nn.Linear):
-        def forward(self, x):
+        def forward(self, x: Any) -> Any:
             return super().forward(x) if self.training else super().forward(x) * 0
 
     replicas = Replicas(lambda: Clamped(3, 2), [0, 1]).train()
@@ -242,7 +244,7 @@ def test_replicas_are_evaluated_whatever_lightning_says_and_one_is_for_training(
     assert replicas.one()(X).abs().sum() > 0
 
 
-def test_initialisation_is_the_seeds_and_touches_nothing_global():
+def test_initialisation_is_the_seeds_and_touches_nothing_global() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -252,7 +254,7 @@ def test_initialisation_is_the_seeds_and_touches_nothing_global():
     assert not torch.equal(first.flat()[0], first.flat()[1])
 
 
-def test_finite_says_which_replicas_are():
+def test_finite_says_which_replicas_are() -> None:
     replicas = Replicas(mlp, range(3))
     with torch.no_grad():
         replicas.stacked[2].bias[1, 0] = torch.inf

@@ -12,7 +12,7 @@ from excolor import colors
 from excolor.setting import data_of
 
 
-def test_streams_are_the_seeds_own_however_they_are_cut():
+def test_streams_are_the_seeds_own_however_they_are_cut() -> None:
     data, red = data_of(colors.hsv_cube()), {"red": Label(of="redness")}
     samples, labels = Draws(data, red, [1, 2], 8).next(10)
     stream = Stream(Sampler(data, red), red, 2, 8)
@@ -22,7 +22,7 @@ def test_streams_are_the_seeds_own_however_they_are_cut():
     assert not torch.equal(samples[:, 0], samples[:, 1])
 
 
-def test_samples_and_coins_have_the_stated_probabilities():
+def test_samples_and_coins_have_the_stated_probabilities() -> None:
     cube = colors.rgb_cube(2)
     data = data_of(colors.Cube(cube.colors, torch.tensor([0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])))
     labels = {
@@ -42,7 +42,7 @@ def test_samples_and_coins_have_the_stated_probabilities():
     assert drawn["red"].unique().tolist() == [0, 1]
 
 
-def test_a_lookup_finds_the_sample_that_the_cumulative_weights_say():
+def test_a_lookup_finds_the_sample_that_the_cumulative_weights_say() -> None:
     weights = torch.rand(500, generator=torch.Generator().manual_seed(0)) ** 8  # some far below a 65,536th
     uniform = torch.from_numpy(np.random.default_rng(0).random(100_000, dtype=np.float32))
     cumulative = (weights.double().cumsum(0) / weights.double().sum()).float()

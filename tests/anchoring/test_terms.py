@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,11 +12,11 @@ seeds = st.integers(0, 2**31)
 shapes = st.tuples(st.integers(1, 7), st.integers(3, 5))
 
 
-def latents(shape, seed):
+def latents(shape: Any, seed: Any) -> Any:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def seen(layers, labels=None):
+def seen(layers: Any, labels: Any = None) -> Any:
     """These activations as a term sees them, in a model without a task."""
     return Seen(layers, labels or {}, lambda edits: layers, lambda output: output)
 
@@ -68,14 +69,14 @@ def plain(term: Term, z: list[list[float]], i: int) -> float:
 )
 @given(shapes, seeds)
 @settings(max_examples=25)
-def test_terms_are_their_formulas(make, shape, seed):
+def test_terms_are_their_formulas(make: Any, shape: Any, seed: Any) -> None:
     term, z = make(shape[1]), latents(shape, seed)
     term.check(shape[1])
     expected = [plain(term, z.tolist(), i) for i in range(shape[0])]
     assert term.per_sample(z).tolist() == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-def test_separate_ignores_itself_and_duplicates():
+def test_separate_ignores_itself_and_duplicates() -> None:
     z = torch.tensor([[1.0, 0], [2, 0], [0, 1]])
     assert Separate(power=2).per_sample(z).tolist() == [0, 0, 0]
     assert Separate(power=2, shift=True).per_sample(z).tolist() == pytest.approx([0.75, 0.75, 0.75])
@@ -83,7 +84,7 @@ def test_separate_ignores_itself_and_duplicates():
 
 @given(shapes, seeds)
 @settings(max_examples=25)
-def test_labels_weight_a_mean_over_the_labelled(shape, seed):
+def test_labels_weight_a_mean_over_the_labelled(shape: Any, seed: Any) -> None:
     z = latents(shape, seed)
     generator = torch.Generator().manual_seed(seed)
     labels = {name: (torch.rand(shape[0], generator=generator) < 0.5).double() for name in ("red", "vibrant")}
@@ -95,13 +96,13 @@ def test_labels_weight_a_mean_over_the_labelled(shape, seed):
     assert Unitarity().mean(losses, seen({}, labels)).item() == pytest.approx(losses.mean().item())
 
 
-def test_a_batch_without_labels_costs_nothing():
+def test_a_batch_without_labels_costs_nothing() -> None:
     z = latents((5, 3), 0)
     assert Unitarity().total(seen({"encoder": z})) > 0
     assert Unitarity(labels={"red": 1.0}).total(seen({"encoder": z}, {"red": torch.zeros(5)})) == 0
 
 
-def test_layers_have_factors():
+def test_layers_have_factors() -> None:
     z = {"encoder": torch.full((4, 2), 2.0), "bottleneck": torch.full((4, 2), 0.5)}
     term = Unitarity(layers={"encoder": 0.5, "bottleneck": 2.0})
     assert Unitarity(layers=["encoder", "bottleneck"]).layers == {"encoder": 1.0, "bottleneck": 1.0}
@@ -128,7 +129,7 @@ def test_layers_have_factors():
     ],
     ids=lambda term: type(term).__name__,
 )
-def test_gradients(term):
+def test_gradients(term: Any) -> None:
     z = latents((4, 3), 3).requires_grad_()
     assert torch.autograd.gradcheck(term.per_sample, z)
 
@@ -147,12 +148,12 @@ def test_gradients(term):
         (Fallback(layers=["encoder", "bottleneck"]), "layers: found .'encoder', 'bottleneck'., expected one"),
     ],
 )
-def test_terms_that_do_not_fit_say_so(term, message):
+def test_terms_that_do_not_fit_say_so(term: Any, message: Any) -> None:
     with pytest.raises(ValueError, match=message):
         term.check(4)
 
 
-def test_antiparallel_pairs_are_numbers_at_any_power():
+def test_antiparallel_pairs_are_numbers_at_any_power() -> None:
     z = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
     z = torch.cat([z, -z]).requires_grad_()
     loss = Separate(power=2.5, shift=True).per_sample(z)

@@ -1,6 +1,8 @@
 """Which terms act in a step, with which weights and on which parameters."""
 
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,12 +19,12 @@ from excolor.models import ModelConfig
 
 
 @pytest.fixture(scope="module")
-def subspace_ablation(load, spaces):
+def subspace_ablation(load: Any, spaces: Path) -> Any:
     return load(spaces / "subspace-ablation.toml")
 
 
 @pytest.fixture(scope="module")
-def short(subspace_ablation):
+def short(subspace_ablation: Any) -> Any:
     """Subspace ablation, 120 steps of it."""
     schedule = Dopesheet.parse(rescale(subspace_ablation.schedule.text, 120))
     return subspace_ablation.model_copy(update={"schedule": schedule})
@@ -31,11 +33,11 @@ def short(subspace_ablation):
 class Poison(Unitarity):
     """A term that is not a number."""
 
-    def per_sample(self, z):
+    def per_sample(self, z: Any) -> Any:
         return super().per_sample(z) * torch.nan
 
 
-def with_terms(setting, **weights):
+def with_terms(setting: Any, **weights: Any) -> Any:
     """The setting with only these poisonous terms. Their columns hold these weights; a term with None has no column."""
     names = [name for name, weight in weights.items() if weight is not None]
     rows = [
@@ -47,21 +49,21 @@ def with_terms(setting, **weights):
     return setting.model_copy(update={"regularizers": terms, "schedule": Dopesheet.parse(rows)})
 
 
-def test_a_weight_of_zero_skips_even_a_term_that_is_not_a_number(short):
+def test_a_weight_of_zero_skips_even_a_term_that_is_not_a_number(short: Any) -> None:
     skipped, _ = train(experiment, with_terms(short, off=0), [0], rungs=1)
     without, _ = train(experiment, with_terms(short), [0], rungs=1)
     for a, b in zip(skipped.parameters(), without.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
-def test_a_term_without_a_column_has_weight_one(short):
+def test_a_term_without_a_column_has_weight_one(short: Any) -> None:
     trained = [train(experiment, with_terms(short, norm=weight), [0], rungs=1)[0] for weight in (None, 1, 2)]
     without, one, two = (model.flat() for model in trained)
     assert torch.equal(without, one)
     assert not torch.allclose(one, two, atol=1e-3)
 
 
-def test_terms_of_validation_are_measured_and_not_trained(short):
+def test_terms_of_validation_are_measured_and_not_trained(short: Any) -> None:
     term = Unitarity(when="validation", labels={"red": 1.0})
     watched = short.model_copy(update={"regularizers": {"watched": term}})
     bare = short.model_copy(update={"regularizers": {}})
@@ -80,10 +82,10 @@ def test_terms_of_validation_are_measured_and_not_trained(short):
 
 
 @pytest.mark.parametrize(("kind", "layer"), [("ColorMLP", "encoder"), ("NormedColorMLP", "bottleneck")])
-def test_fallback_trains_the_decoders_answer_and_nothing_else(kind, layer):
+def test_fallback_trains_the_decoders_answer_and_nothing_else(kind: Any, layer: Any) -> None:
     model, x = ModelConfig(kind=kind).make(), torch.rand(30, 3)
 
-    def task(output):
+    def task(output: Any) -> Any:
         return (output - x).square().mean(1)
 
     seen = Seen(activations(model, x), {}, partial(activations, model, x), task)
@@ -97,7 +99,7 @@ def test_fallback_trains_the_decoders_answer_and_nothing_else(kind, layer):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.decoder.parameters())
 
 
-def test_fallback_in_a_step_moves_the_decoder_alone(short):
+def test_fallback_in_a_step_moves_the_decoder_alone(short: Any) -> None:
     """With the term, Adam's first moments, which sum gradients, change for the decoder's weights only."""
     rows = [["STEP", "lr", "fallback"], ["0", "0", "1"], ["4", "0", "1"]]
     setting = short.model_copy(update={"regularizers": {"fallback": Fallback()}, "schedule": Dopesheet.parse(rows)})

@@ -1,6 +1,8 @@
 """Each replica of the colour experiment sees, computes and measures the same, alone and among others."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +21,12 @@ from excolor.models import ModelConfig
 
 
 @pytest.fixture(scope="module")
-def subspace_ablation(load, spaces):
+def subspace_ablation(load: Any, spaces: Path) -> Any:
     return load(spaces / "subspace-ablation.toml")
 
 
 @pytest.fixture(scope="module")
-def short(subspace_ablation):
+def short(subspace_ablation: Any) -> Any:
     """Subspace ablation, 120 steps of it."""
     schedule = Dopesheet.parse(rescale(subspace_ablation.schedule.text, 120))
     return subspace_ablation.model_copy(update={"schedule": schedule})
@@ -42,7 +44,7 @@ def torch_twin(model: Replicas, replica: int) -> nn.Sequential:
     return nn.Sequential(nn.Sequential(a, nn.GELU(), b), nn.Sequential(c, nn.GELU(), d, nn.Sigmoid()))
 
 
-def test_a_replica_is_the_same_alone_and_among_many(short):
+def test_a_replica_is_the_same_alone_and_among_many(short: Any) -> None:
     """Seed 7's model, trained alone and among 64: the same weights to float32 rounding."""
     alone, alone_rungs = train(experiment, short, [7], rungs=2)
     among, among_rungs = train(experiment, short, range(64), rungs=2)
@@ -53,7 +55,7 @@ def test_a_replica_is_the_same_alone_and_among_many(short):
         assert a.metrics["isolation"][0].item() == pytest.approx(b.metrics["isolation"][7].item(), abs=1e-4)
 
 
-def test_the_replicated_step_is_that_of_ordinary_pytorch(short):
+def test_the_replicated_step_is_that_of_ordinary_pytorch(short: Any) -> None:
     """Ten steps of one replica, by a plain model, plain losses and a plain Adam."""
     training = Training(experiment, short, [3], rungs=1)
     twin = torch_twin(training.model, 0)
@@ -86,11 +88,11 @@ def test_the_replicated_step_is_that_of_ordinary_pytorch(short):
         assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
-def test_a_diverged_replica_leaves_the_others_alone(short):
+def test_a_diverged_replica_leaves_the_others_alone(short: Any) -> None:
     healthy, _ = train(experiment, short, [0, 2], rungs=2)
 
     class Break(Callback):
-        def on_train_start(self, trainer, training):
+        def on_train_start(self, trainer: Any, training: Any) -> None:
             with torch.no_grad():
                 training.model.stacked.encoder[0].weight[1] = torch.inf
 
@@ -101,11 +103,11 @@ def test_a_diverged_replica_leaves_the_others_alone(short):
     assert broken.finite().tolist() == [True, False, True]
 
 
-def test_a_replica_that_is_infinite_where_it_does_not_show_has_diverged(short):
+def test_a_replica_that_is_infinite_where_it_does_not_show_has_diverged(short: Any) -> None:
     """A sigmoid hides an infinite bias."""
 
     class Break(Callback):
-        def on_train_batch_end(self, trainer, training, outputs, segment, batch_idx):
+        def on_train_batch_end(self, trainer: Any, training: Any, outputs: Any, segment: Any, batch_idx: Any) -> None:
             with torch.no_grad():
                 training.model.stacked.decoder[2].bias[1] = torch.inf
 
@@ -114,14 +116,14 @@ def test_a_replica_that_is_infinite_where_it_does_not_show_has_diverged(short):
     assert rungs[0].metrics["isolation"][1] == 0
 
 
-def test_a_learning_rate_beyond_reason_is_recorded_as_diverged(short):
+def test_a_learning_rate_beyond_reason_is_recorded_as_diverged(short: Any) -> None:
     wild = short.model_copy(update={"schedule": Dopesheet.parse([["STEP", "lr"], ["0", "1e38"], ["20", "1e38"]])})
     _, rungs = train(experiment, wild, [0, 1], rungs=1)
     assert rungs[-1].diverged.tolist() == [True, True]
     assert rungs[-1].metrics["isolation"].tolist() == [0, 0]
 
 
-def test_training_touches_no_global_random_state(short):
+def test_training_touches_no_global_random_state(short: Any) -> None:
     torch.manual_seed(5)
     np.random.seed(5)
     expected = torch.rand(1).item(), np.random.rand()
@@ -131,7 +133,7 @@ def test_training_touches_no_global_random_state(short):
     assert (torch.rand(1).item(), np.random.rand()) == expected
 
 
-def test_rungs_do_not_change_the_training(short):
+def test_rungs_do_not_change_the_training(short: Any) -> None:
     few, _ = train(experiment, short, [0, 1], rungs=1)
     many, rungs = train(experiment, short, [0, 1], rungs=7)
     assert len(rungs) == 7
@@ -140,7 +142,7 @@ def test_rungs_do_not_change_the_training(short):
 
 
 @pytest.mark.parametrize(("steps", "rungs"), [(2001, 10), (7, 10), (1, 3), (100, 1)])
-def test_rungs_are_even_and_end_at_the_end(steps, rungs):
+def test_rungs_are_even_and_end_at_the_end(steps: Any, rungs: Any) -> None:
     at = rung_steps(steps, rungs)
     assert at[-1] == steps
     assert len(at) == min(steps, rungs)
@@ -149,7 +151,7 @@ def test_rungs_are_even_and_end_at_the_end(steps, rungs):
     assert gaps.max() - gaps.min() <= 1
 
 
-def test_lightnings_checkpoints_hold_the_replicas_of_each_segment(short, tmp_path):
+def test_lightnings_checkpoints_hold_the_replicas_of_each_segment(short: Any, tmp_path: Path) -> None:
     checkpoints = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1)
     model, rungs = train(experiment, short, [0, 1], rungs=3, callbacks=[checkpoints], enable_checkpointing=True)
     files = sorted(tmp_path.glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
@@ -164,7 +166,7 @@ def test_lightnings_checkpoints_hold_the_replicas_of_each_segment(short, tmp_pat
     assert training.moments.abs().sum() > 0
 
 
-def test_callbacks_see_phases_and_actions_and_can_retarget(subspace_ablation):
+def test_callbacks_see_phases_and_actions_and_can_retarget(subspace_ablation: Any) -> None:
     rows = [
         ["STEP", "PHASE", "ACTION", "lr"],
         ["0", "A", "", "0.01"],
@@ -175,7 +177,7 @@ def test_callbacks_see_phases_and_actions_and_can_retarget(subspace_ablation):
     seen = []
 
     class Watch(Callback):
-        def on_train_batch_start(self, trainer, training, segment, batch_idx):
+        def on_train_batch_start(self, trainer: Any, training: Any, segment: Any, batch_idx: Any) -> None:
             seen.append((segment.start, segment.phase, segment.actions))
             if segment.actions:
                 training.retarget("lr", 0.02, 4, now=segment.start)
@@ -191,7 +193,7 @@ def test_callbacks_see_phases_and_actions_and_can_retarget(subspace_ablation):
     assert moved == sorted(moved)
 
 
-def test_labelled_samples_are_counted(short):
+def test_labelled_samples_are_counted(short: Any) -> None:
     labels = {"any": Label(of="desaturation", power=1e-9), "unused": Label(of="vibrancy")}
     term = Unitarity(labels={"any": 1.0})
     setting = short.model_copy(update={"labels": labels, "regularizers": {"norm": term}})
@@ -205,7 +207,7 @@ def test_labelled_samples_are_counted(short):
 
 
 @pytest.mark.live
-def test_the_papers_distribution_is_reproduced(load, spaces):
+def test_the_papers_distribution_is_reproduced(load: Any, spaces: Path) -> None:
     """vibrancy_r2 of the paper's hue deletion: mean 0.825, sd 0.053 over 60 seeds; 102 +- 10 labelled samples.
 
     With 24 seeds the standard error of the mean is 0.011, of the two means' difference 0.013: three of those are

@@ -3,6 +3,7 @@
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,17 +24,17 @@ RETIRED = {
 """Words that no file may have, and what to write instead. The changelog may say what has changed."""
 
 
-def test_the_glossary_is_in_order():
+def test_the_glossary_is_in_order() -> None:
     assert sorted(TERMS) == TERMS
     assert len(set(TERMS)) == len(TERMS) > 20
 
 
 @pytest.mark.parametrize("term", TERMS)
-def test_each_term_is_in_use(term):
+def test_each_term_is_in_use(term: Any) -> None:
     assert re.search(rf"\b{term}", PAGES)
 
 
-def test_retired_words_are_gone():
+def test_retired_words_are_gone() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("the sources are not a git checkout")

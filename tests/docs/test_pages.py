@@ -8,11 +8,13 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
 from study import cli
+from study.record.folder import StudyFolder
 from study.space.space import Space
 
 ROOT = Path(__file__).parents[2]
@@ -20,16 +22,16 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def blocks(page, *kinds):
+def blocks(page: Any, *kinds: Any) -> Any:
     return [(title, text) for kind, title, text in BLOCK.findall(page.read_text()) if kind in kinds]
 
 
-def having(*kinds):
+def having(*kinds: Any) -> Any:
     return [pytest.param(page, id=page.stem) for page in PAGES if blocks(page, *kinds)]
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch, hue):
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hue: StudyFolder) -> Any:
     """A folder in which what a page says can be tried."""
     (tmp_path / "search_spaces").symlink_to(ROOT / "search_spaces")
     (tmp_path / "runs").mkdir()
@@ -40,20 +42,20 @@ def workplace(tmp_path, monkeypatch, hue):
 
 
 @pytest.mark.parametrize("page", having("python"))
-def test_python_runs(page, workplace):
+def test_python_runs(page: Any, workplace: Any) -> None:
     names = {}
     for _, text in blocks(page, "python"):
         exec(compile(text, page.name, "exec"), names)
 
 
 @pytest.mark.parametrize("page", having("py"))
-def test_what_is_not_run_is_python_all_the_same(page):
+def test_what_is_not_run_is_python_all_the_same(page: Any) -> None:
     for _, text in blocks(page, "py"):
         compile(text, page.name, "exec")
 
 
 @pytest.mark.parametrize("page", having("toml"))
-def test_toml_and_csv_are_settings_and_spaces(page, tmp_path):
+def test_toml_and_csv_are_settings_and_spaces(page: Any, tmp_path: Path) -> None:
     files = blocks(page, "toml", "csv")
     for title, text in files:
         (tmp_path / (title or "unnamed")).write_text(text)
@@ -63,7 +65,7 @@ def test_toml_and_csv_are_settings_and_spaces(page, tmp_path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_files_that_a_page_links_to_are_there(page):
+def test_files_that_a_page_links_to_are_there(page: Any) -> None:
     prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", prose)]
     missing = [link for link in links if link and "://" not in link and not (page.parent / link).exists()]
@@ -71,7 +73,7 @@ def test_files_that_a_page_links_to_are_there(page):
 
 
 @pytest.mark.parametrize("page", having("sh"))
-def test_commands_are_ours_and_have_these_options(page):
+def test_commands_are_ours_and_have_these_options(page: Any) -> None:
     app = typer.main.get_command(cli.app)
     for _, text in blocks(page, "sh"):
         for line in re.sub(r"\\\n", " ", text).splitlines():

@@ -1,6 +1,7 @@
 """The colour experiment does what studies rely on."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,10 +16,10 @@ class TestHue(ExperimentConformance):
     space = SPACES / "hue.toml"
 
     @pytest.mark.slow  # other tests run such studies all the time
-    def test_a_study_runs_resumes_confirms_and_reports(self, tmp_path):
+    def test_a_study_runs_resumes_confirms_and_reports(self, tmp_path: Path) -> None:
         super().test_a_study_runs_resumes_confirms_and_reports(tmp_path)
 
-    def reference_points(self):
+    def reference_points(self) -> Any:
         """The reference points of docs/metrics.md."""
         answers = {
             "the oracle": (colors.hue_blind, {"isolation": 1, "utility": 1, "hue_blindness": 1, "vibrancy_r2": 0.942}),
@@ -35,5 +36,5 @@ class TestHueDeletion(ExperimentConformance):
     space = SPACES / "hue-deletion.toml"
     tolerance = 1e-2  # cosines to the power of 100 magnify rounding
 
-    def reference_points(self):
+    def reference_points(self) -> Any:
         return TestHue().reference_points()

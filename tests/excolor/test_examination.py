@@ -1,6 +1,8 @@
 """Probes, wheel and relearning on models built by hand: in one of them hue is perfectly isolated, in others it is not."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,46 +22,46 @@ from excolor.models import ModelConfig
 class Given(nn.Module):
     """A layer that computes a given function."""
 
-    def __init__(self, function):
+    def __init__(self, function: Any) -> None:
         super().__init__()
         self.function = function
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return self.function(x)
 
 
-def by_hand(latents):
+def by_hand(latents: Any) -> Any:
     """A stand-in for a replica. Its latents are a given function of the colours."""
     model = nn.Sequential()
     model.add_module("encoder", Given(latents))
     return model
 
 
-def chroma(rgb):
+def chroma(rgb: Any) -> Any:
     r, g, b = rgb.unbind(-1)
     return torch.stack([r - (g + b) / 2, math.sqrt(3) / 2 * (g - b)], -1)
 
 
-def isolated(rgb):
+def isolated(rgb: Any) -> Any:
     """Hue and vibrancy in dims 0 and 1, as on a wheel, and functions without hue in the others."""
     return torch.cat([chroma(rgb), rgb.amax(-1, keepdim=True), rgb.amin(-1, keepdim=True)], -1)
 
 
-def elsewhere(rgb):
+def elsewhere(rgb: Any) -> Any:
     return isolated(rgb).roll(2, -1)
 
 
-def everywhere(rgb):
+def everywhere(rgb: Any) -> Any:
     """The same two functions of hue in both pairs of dims."""
     return torch.cat([chroma(rgb), chroma(rgb)], -1)
 
 
-def nowhere(rgb):
+def nowhere(rgb: Any) -> Any:
     gray = colors.hue_blind(rgb)[..., :1]
     return torch.cat([gray, gray**2, rgb.amax(-1, keepdim=True), rgb.amin(-1, keepdim=True)], -1)
 
 
-def test_the_probe_finds_hue_where_it_is_and_only_there():
+def test_the_probe_finds_hue_where_it_is_and_only_there() -> None:
     models = [by_hand(latents) for latents in (isolated, elsewhere, everywhere, nowhere)]
     gap = [probe_gap(model, "encoder", (0, 1)) for model in models]
     inside, outside = ([hue_r2(model, "encoder", dims) for model in models] for dims in ((0, 1), (2, 3)))
@@ -72,11 +74,11 @@ def test_the_probe_finds_hue_where_it_is_and_only_there():
     assert gap[3].item() == pytest.approx(0, abs=0.05)
 
 
-def test_no_dims_have_no_hue():
+def test_no_dims_have_no_hue() -> None:
     assert hue_r2(by_hand(isolated), "encoder", ()) == 0
 
 
-def test_a_probe_reads_what_is_a_smooth_function_and_not_noise():
+def test_a_probe_reads_what_is_a_smooth_function_and_not_noise() -> None:
     z = torch.rand(4000, 2, generator=torch.Generator().manual_seed(0))
     noise = torch.randn(4000, 1, generator=torch.Generator().manual_seed(1))
     fitted = torch.arange(4000) % 2 == 0
@@ -86,19 +88,19 @@ def test_a_probe_reads_what_is_a_smooth_function_and_not_noise():
     assert half.item() == pytest.approx(0.5, abs=0.15)
 
 
-def turned(by, times=1):
-    def latents(rgb):
+def turned(by: Any, times: Any = 1) -> Any:
+    def latents(rgb: Any) -> Any:
         hue = torch.atan2(chroma(rgb)[..., 1], chroma(rgb)[..., 0]) * times + by
         return torch.stack([hue.cos(), hue.sin(), 0 * hue, 0 * hue], -1)
 
     return latents
 
 
-def line(rgb):
+def line(rgb: Any) -> Any:
     return chroma(rgb)[..., :1] * torch.tensor([1.0, 0.5, 0, 0]) + torch.tensor([5.0, 1, 0, 0])
 
 
-def test_the_wheel_is_found_however_it_is_turned_and_mirrored():
+def test_the_wheel_is_found_however_it_is_turned_and_mirrored() -> None:
     models = map(by_hand, (turned(0), turned(2), turned(1, -1), turned(0, 2), line))
     correlation, winding = zip(*(wheel(model, "encoder", (0, 1)) for model in models), strict=True)
     assert [float(c) for c in correlation[:3]] == pytest.approx([1, 1, 1], abs=0.01)
@@ -107,7 +109,7 @@ def test_the_wheel_is_found_however_it_is_turned_and_mirrored():
     assert correlation[4] < 0.5
 
 
-def test_circular_correlation_is_the_sum_over_pairs():
+def test_circular_correlation_is_the_sum_over_pairs() -> None:
     rng = np.random.default_rng(0)
     a = rng.uniform(0, 2 * np.pi, 40)
     b = a + rng.normal(0, 0.7, 40)
@@ -118,7 +120,7 @@ def test_circular_correlation_is_the_sum_over_pairs():
     assert circular_correlation(constant, torch.tensor(b)).item() == pytest.approx(0, abs=1e-6)
 
 
-def trained_to(seeds, target, dims=(), steps=300):
+def trained_to(seeds: Any, target: Any, dims: Any = (), steps: Any = 300) -> Any:
     """Replicas trained to answer each colour with a target while some dims are 0."""
     model = Replicas(ModelConfig(bottleneck=6).make, seeds)
     parameters = list(model.parameters())
@@ -133,16 +135,16 @@ def trained_to(seeds, target, dims=(), steps=300):
     return model
 
 
-def relearned(model, setting, seeds, **named):
+def relearned(model: Any, setting: Any, seeds: Any, **named: Any) -> Any:
     return relearning(experiment, model, setting, seeds, lambda one: knowledge(one, setting.concept), **named)
 
 
 @pytest.fixture(scope="module")
-def subspace_ablation(load, spaces):
+def subspace_ablation(load: Any, spaces: Path) -> Any:
     return load(spaces / "subspace-ablation.toml")
 
 
-def test_relearning_tells_hue_that_was_kept_from_hue_that_was_taken(subspace_ablation):
+def test_relearning_tells_hue_that_was_kept_from_hue_that_was_taken(subspace_ablation: Any) -> None:
     """Three kinds of replicas: the other dims hold hue too, the other dims answer gray, or they know nothing."""
     setting = subspace_ablation.model_copy(update={"model": ModelConfig(bottleneck=6)})
     seeds = range(6)
@@ -155,7 +157,7 @@ def test_relearning_tells_hue_that_was_kept_from_hue_that_was_taken(subspace_abl
     assert ratios[2].log().mean().exp().item() == pytest.approx(1, abs=0.3)
 
 
-def test_relearning_redraws_what_was_ablated_and_leaves_the_model_alone(subspace_ablation):
+def test_relearning_redraws_what_was_ablated_and_leaves_the_model_alone(subspace_ablation: Any) -> None:
     model = Replicas(subspace_ablation.model.make, range(2))
     first = relearned(model, subspace_ablation, range(2), reach=0.6)
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -167,7 +169,7 @@ def test_relearning_redraws_what_was_ablated_and_leaves_the_model_alone(subspace
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
 
 
-def test_a_graft_is_of_the_dims_and_of_nothing_else():
+def test_a_graft_is_of_the_dims_and_of_nothing_else() -> None:
     one, new = Replicas(ModelConfig().make, range(2))
     grafted = graft(one, new, "encoder", (1,))
     for name, tensor in grafted.state_dict().items():
@@ -178,7 +180,7 @@ def test_a_graft_is_of_the_dims_and_of_nothing_else():
         assert torch.equal(tensor, expected), name
 
 
-def test_relearning_of_the_diverged_is_nothing_and_of_the_pruned_an_error(subspace_ablation):
+def test_relearning_of_the_diverged_is_nothing_and_of_the_pruned_an_error(subspace_ablation: Any) -> None:
     model = Replicas(subspace_ablation.model.make, range(2))
     with torch.no_grad():
         model.stacked.encoder[0].weight[1] = torch.nan
@@ -188,7 +190,9 @@ def test_relearning_of_the_diverged_is_nothing_and_of_the_pruned_an_error(subspa
         relearned(pruned, subspace_ablation, range(2))
 
 
-def test_what_is_not_about_dims_that_weights_write_is_not_examined(load, spaces, subspace_ablation):
+def test_what_is_not_about_dims_that_weights_write_is_not_examined(
+    load: Any, spaces: Path, subspace_ablation: Any
+) -> None:
     unregularized = load(spaces / "unregularized.toml")
     assert experiment.examine(experiment.model(unregularized, [0]), unregularized, [0]) == {}
     for ablation in (Suppress(direction=(1, 0, 0, 0)), Suppress(layer="decoder.0", dims=(3,))):
@@ -196,7 +200,7 @@ def test_what_is_not_about_dims_that_weights_write_is_not_examined(load, spaces,
         assert examine(experiment, experiment.model(setting, [0]), setting, [0]) == {}
 
 
-def test_a_closer_look_measures_every_replica(subspace_ablation):
+def test_a_closer_look_measures_every_replica(subspace_ablation: Any) -> None:
     model = experiment.model(subspace_ablation, [0, 1])
     measured = experiment.examine(model, subspace_ablation, [0, 1])
     declared = {name for name, metric in experiment.metrics(subspace_ablation).items() if metric.examined}
@@ -205,6 +209,6 @@ def test_a_closer_look_measures_every_replica(subspace_ablation):
     assert measured["probe_gap"][1].item() == pytest.approx(probe_gap(model[1], "encoder", (0, 1)).item(), abs=1e-4)
 
 
-def test_of_red_relearning_is_measured(load, spaces):
+def test_of_red_relearning_is_measured(load: Any, spaces: Path) -> None:
     setting = load(spaces / "subspace-ablation-red.toml")
     assert set(experiment.examine(experiment.model(setting, [0]), setting, [0])) == {"relearning"}

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from scipy import stats
@@ -14,7 +16,7 @@ HUE, RED = blind(X, "hue"), blind(X, "red")
 REC_709 = torch.tensor([0.2126, 0.7152, 0.0722])
 
 
-def gray(lightness):
+def gray(lightness: Any) -> Any:
     return lightness.unsqueeze(-1).expand(*lightness.shape, 3)
 
 
@@ -32,7 +34,7 @@ def gray(lightness):
     ],
     ids=["oracle", "untouched", "rotated", "mean gray", "luma", "constant", "value", "black or white"],
 )
-def test_reference_points_of_hue_blindness(output, blindness):
+def test_reference_points_of_hue_blindness(output: Any, blindness: Any) -> None:
     assert metrics.blindness(output, X, HUE).item() == pytest.approx(blindness, abs=5e-4)
 
 
@@ -61,12 +63,12 @@ def test_reference_points_of_hue_blindness(output, blindness):
         "constant",
     ],
 )
-def test_reference_points_of_red_blindness(output, blindness):
+def test_reference_points_of_red_blindness(output: Any, blindness: Any) -> None:
     """Losing anything except red lowers it, and much, since red's energy is a seventh of hue's."""
     assert metrics.blindness(output, X, RED).item() == pytest.approx(blindness, abs=5e-4)
 
 
-def test_energies():
+def test_energies() -> None:
     """Red's energy is E[a^2]/4, where a is the amount of red over the cube: 1/120."""
     assert (X - HUE).square().mean().item() == pytest.approx(7 / 120, abs=5e-4)
     assert (X - RED).square().mean().item() == pytest.approx(1 / 120, abs=5e-5)
@@ -74,8 +76,8 @@ def test_energies():
 
 
 @pytest.mark.parametrize("concept", CONCEPTS)
-def test_every_concept_is_measured_by_its_own_oracle(concept):
-    def answer(x):
+def test_every_concept_is_measured_by_its_own_oracle(concept: Any) -> None:
+    def answer(x: Any) -> Any:
         return blind(x, concept)
 
     result = evaluate(identity, answer, concept)
@@ -90,7 +92,7 @@ def test_every_concept_is_measured_by_its_own_oracle(concept):
 
 
 @pytest.mark.parametrize("concept", CONCEPTS)
-def test_every_metric_is_declared_and_the_ideal_model_has_its_ideals(concept):
+def test_every_metric_is_declared_and_the_ideal_model_has_its_ideals(concept: Any) -> None:
     declared = {name: metric for name, (metric, _) in metrics.measures(concept).items()}
     result = evaluate(identity, lambda x: blind(x, concept), concept)
     assert next(iter(declared)) == "isolation"
@@ -101,7 +103,7 @@ def test_every_metric_is_declared_and_the_ideal_model_has_its_ideals(concept):
 
 
 @pytest.mark.parametrize("concept", CONCEPTS)
-def test_a_diverged_replica_counts_as_a_useless_model(concept):
+def test_a_diverged_replica_counts_as_a_useless_model(concept: Any) -> None:
     """A model that answers everything with one gray, intact or ablated, is no worse by any metric."""
     useless = evaluate(constant, constant, concept)
     for name, (metric, _) in metrics.measures(concept).items():
@@ -111,23 +113,23 @@ def test_a_diverged_replica_counts_as_a_useless_model(concept):
         assert metric.higher_is_better
 
 
-def identity(x):
+def identity(x: Any) -> Any:
     return x
 
 
-def oracle(x):
+def oracle(x: Any) -> Any:
     return colors.hue_blind(x)
 
 
-def constant(x):
+def constant(x: Any) -> Any:
     return torch.full_like(x, 0.5)
 
 
-def measured(model, ablated):
+def measured(model: Any, ablated: Any) -> Any:
     return {name: metric.item() for name, metric in evaluate(model, ablated).items()}
 
 
-def test_perfect_isolation():
+def test_perfect_isolation() -> None:
     assert measured(identity, oracle) == {
         "isolation": 1,
         "utility": 1,
@@ -139,7 +141,7 @@ def test_perfect_isolation():
     }
 
 
-def test_no_isolation():
+def test_no_isolation() -> None:
     untouched = measured(identity, identity)
     assert untouched["utility"] == 1
     assert untouched["hue_residual"] == 1
@@ -147,19 +149,19 @@ def test_no_isolation():
     assert (untouched["hue_blindness"], untouched["isolation"]) == (0, 0)
 
 
-def test_a_hue_blind_model_is_of_no_use():
+def test_a_hue_blind_model_is_of_no_use() -> None:
     assert measured(oracle, oracle)["utility"] == pytest.approx(0, abs=1e-6)
     assert measured(oracle, oracle)["isolation"] == pytest.approx(0, abs=1e-6)
 
 
-def test_a_constant_keeps_nothing():
+def test_a_constant_keeps_nothing() -> None:
     lost = measured(identity, constant)
     assert lost["gray_collateral"] == pytest.approx(1)
     assert lost["lightness_kept"] == 0
     assert lost["hue_residual"] == 0  # so it is never read alone
 
 
-def test_vibrancy_r2_likes_rotated_hues_too():
+def test_vibrancy_r2_likes_rotated_hues_too() -> None:
     """So it is for comparison with the literature, and isolation is for choosing."""
     corners = colors.rgb_cube(8).colors
     complements = corners.amax(-1, keepdim=True) + corners.amin(-1, keepdim=True) - corners
@@ -170,7 +172,7 @@ def test_vibrancy_r2_likes_rotated_hues_too():
         )
 
 
-def test_r2_is_the_squared_correlation():
+def test_r2_is_the_squared_correlation() -> None:
     ablated = torch.rand(512, 3, generator=torch.Generator().manual_seed(0))
     corners = colors.rgb_cube(8).colors
     error, vibrancy = (ablated - corners).square().mean(-1), colors.vibrancy(corners) ** 2.3
@@ -179,7 +181,7 @@ def test_r2_is_the_squared_correlation():
     )
 
 
-def test_lightness_kept_is_that_of_a_regression():
+def test_lightness_kept_is_that_of_a_regression() -> None:
     ablated = 0.3 * colors.hue_blind(X) + 0.1 * X
     fit = stats.linregress(ablated.mean(-1), colors.hue_blind(X)[:, 0])
     assert metrics.lightness_kept(ablated, HUE).item() == pytest.approx(fit.rvalue**2, rel=1e-5)
@@ -188,15 +190,15 @@ def test_lightness_kept_is_that_of_a_regression():
 class Answers(nn.Module):
     """A model that multiplies its input by a weight."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(()))
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return x * self.weight
 
 
-def test_replicas_are_measured_apart_and_a_diverged_one_is_not_a_number():
+def test_replicas_are_measured_apart_and_a_diverged_one_is_not_a_number() -> None:
     replicas = Replicas(Answers, range(3))
     replicas.set_flat(torch.tensor([[1.0], [torch.nan], [1.0]]))
     result = replicas.map(lambda one: dict(evaluate(one, oracle)))
@@ -206,6 +208,6 @@ def test_replicas_are_measured_apart_and_a_diverged_one_is_not_a_number():
         assert result[name].isnan().tolist() == [False, True, False]
 
 
-def test_half_of_utility_and_half_of_blindness():
+def test_half_of_utility_and_half_of_blindness() -> None:
     utility, blindness = torch.tensor([0.5, -0.1, 0.9]), torch.tensor([0.5, 0.9, -0.2])
     assert metrics.isolation(utility, blindness).tolist() == [0.25, 0, 0]

@@ -1,5 +1,7 @@
 """Figures show what they should. Each test reads the drawn figure back."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,18 +14,19 @@ from anchoring.terms import Separate, Subspace
 from anchoring.training import Rung
 from excolor import colors, pictures
 from excolor.models import ColorMLP, ModelConfig
+from study.record.folder import StudyFolder
 
 
 @pytest.fixture
-def model(hue):
+def model(hue: StudyFolder) -> Any:
     return hue.model(hue.best().trial.item())
 
 
-def images(figure):
+def images(figure: Any) -> Any:
     return {axis.get_title(): np.array(axis.images[0].get_array()) for axis in figure.axes}
 
 
-def test_removals_show_colours_as_themselves(model):
+def test_removals_show_colours_as_themselves(model: Any) -> None:
     shown = images(pictures.removals(model, {"ablate": model.edited(Ablate().edits)}, replica=0))
     assert list(shown) == ["intact", "ablate", "hue-blind oracle"]
     truth = pictures.hue_plane().numpy()
@@ -35,7 +38,7 @@ def test_removals_show_colours_as_themselves(model):
     assert 0 < error["intact"] < error["ablate"]
 
 
-def test_named_colors_are_swatches_of_themselves(model):
+def test_named_colors_are_swatches_of_themselves(model: Any) -> None:
     figure = pictures.named_colors(model, {"ablate": model.edited(Ablate().edits)}, replica=1)
     axis = figure.axes[0]
     swatches = np.array(axis.images[0].get_array())
@@ -44,7 +47,7 @@ def test_named_colors_are_swatches_of_themselves(model):
     assert swatches[1] == pytest.approx(model(torch.stack(list(colors.named().values())))[1].detach().numpy())
 
 
-def test_cubes_draw_every_colour_as_likely_as_it_is():
+def test_cubes_draw_every_colour_as_likely_as_it_is() -> None:
     cube = colors.hsv_cube()
     points = pictures.cubes({"HSV": cube}).axes[0].collections[0]
     sizes = points.get_sizes()
@@ -52,7 +55,7 @@ def test_cubes_draw_every_colour_as_likely_as_it_is():
     assert sizes / sizes.max() == pytest.approx((cube.weights / cube.weights.max()).numpy())
 
 
-def test_labels_are_drawn_where_they_are_likely():
+def test_labels_are_drawn_where_they_are_likely() -> None:
     figure = pictures.label_odds({"red": Label(of="redness", power=10, scale=0.5)})
     outermost = figure.axes[0].collections[-1].get_paths()[0].vertices
     hues = outermost[:, 0]
@@ -60,14 +63,14 @@ def test_labels_are_drawn_where_they_are_likely():
     assert figure.axes[0].get_title() == "red: 0.5 x redness^10"
 
 
-def test_terms_are_drawn_as_losses():
+def test_terms_are_drawn_as_losses() -> None:
     figure = pictures.terms({"Subspace": Subspace(), "Separate": Separate(power=4)})
     curve = figure.axes[1].lines[0]
     assert curve.get_ydata() == pytest.approx(curve.get_xdata() ** 4, abs=1e-5)
     assert [axis.get_title() for axis in figure.axes[:2]] == ["Subspace", "Separate"]
 
 
-def test_training_draws_every_replica_and_the_mean():
+def test_training_draws_every_replica_and_the_mean() -> None:
     rungs = [
         Rung(
             step, 20, {name: torch.rand(3) for name in ("utility", "hue_blindness", "isolation")}, torch.zeros(3).bool()
@@ -80,7 +83,7 @@ def test_training_draws_every_replica_and_the_mean():
     assert mean == pytest.approx([rung.metrics["isolation"].mean().item() for rung in rungs])
 
 
-def test_latents_are_drawn_in_their_colours():
+def test_latents_are_drawn_in_their_colours() -> None:
     model = Edited(ColorMLP(ModelConfig()))
     figure = pictures.latents(model, "encoder", (0, 1))
     points = figure.axes[0].collections[0]
@@ -90,7 +93,7 @@ def test_latents_are_drawn_in_their_colours():
     assert points.get_facecolors()[:, :3] == pytest.approx(x.numpy())
 
 
-def test_reproduction_draws_both_distributions():
+def test_reproduction_draws_both_distributions() -> None:
     values = torch.linspace(0.7, 0.9, 60)
     strip, bars = pictures.reproduction(values).axes
     assert sum(bar.get_height() for bar in bars.patches) == 60
@@ -101,7 +104,7 @@ def test_reproduction_draws_both_distributions():
 
 
 @pytest.mark.parametrize(("bottleneck", "dims", "planes"), [(2, (0, 1), 1), (3, (2, 0), 2), (6, (4, 5), 3)])
-def test_latents_of_any_width_have_planes(bottleneck, dims, planes):
+def test_latents_of_any_width_have_planes(bottleneck: Any, dims: Any, planes: Any) -> None:
     model = Edited(ColorMLP(ModelConfig(bottleneck=bottleneck)))
     figure = pictures.latents(model, "encoder", dims)
     assert len(figure.axes) == planes

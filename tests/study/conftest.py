@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ EXPERIMENTS = Path(__file__).parent / "experiments"
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch):
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A folder to work in, with the tiny experiment and its spaces in it."""
     for file in EXPERIMENTS.glob("bowl*"):
         shutil.copy(file, tmp_path)
@@ -20,10 +21,10 @@ def workplace(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def say(capsys, monkeypatch):
+def say(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run the command line in this process; what it says and its exit code."""
 
-    def run(*arguments):
+    def run(*arguments: Any) -> Any:
         monkeypatch.setattr("sys.argv", ["study", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             cli.main()

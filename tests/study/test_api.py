@@ -4,7 +4,9 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 import study
 from anchoring import InputError
 from study import cli
+from study.record.folder import StudyFolder
 from study.search.plan import MAY_CHANGE, TRAINED_ONCE, Plan
 
 OPTIONS = set(Plan.model_fields)
@@ -21,7 +24,7 @@ BOWL = Path(__file__).parent / "experiments"
 @pytest.mark.parametrize(
     ("function", "names"), [(study.run, OPTIONS), (study.resume, set(MAY_CHANGE)), (study.train, set(TRAINED_ONCE))]
 )
-def test_a_function_names_its_options_for_help_and_completion(function, names):
+def test_a_function_names_its_options_for_help_and_completion(function: Any, names: Any) -> None:
     shown = inspect.signature(function).parameters
     assert names <= set(shown)
     assert not (OPTIONS - names) & set(shown)
@@ -29,7 +32,7 @@ def test_a_function_names_its_options_for_help_and_completion(function, names):
 
 
 @pytest.mark.parametrize("command", ["run", "resume", "train"])
-def test_a_command_has_the_options_of_its_function(command):
+def test_a_command_has_the_options_of_its_function(command: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     flags = set(
         re.findall(r"--([a-z-]+)", CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "200"}).output)
     )
@@ -51,21 +54,23 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("options", "message"), WRONG.values(), ids=WRONG.keys())
-def test_wrong_options_are_errors_before_anything_is_written(spaces, tmp_path, options, message):
+def test_wrong_options_are_errors_before_anything_is_written(
+    spaces: Path, tmp_path: Path, options: Any, message: Any
+) -> None:
     with pytest.raises(InputError) as error:
         study.run(spaces / "hue.toml", out=tmp_path / "runs", **options)
     assert str(error.value).startswith(message)
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_space_is_not_trained_and_a_setting_is_not_searched(spaces):
+def test_a_space_is_not_trained_and_a_setting_is_not_searched(spaces: Path) -> None:
     with pytest.raises(InputError, match="found ranges"):
         study.train(spaces / "hue.toml")
     with pytest.raises(InputError, match="found no range"):
         study.run(spaces / "unregularized.toml")
 
 
-def test_a_training_is_a_study_of_one_trial(spaces, tmp_path):
+def test_a_training_is_a_study_of_one_trial(spaces: Path, tmp_path: Path) -> None:
     trained = study.train(spaces / "unregularized.toml", seeds=2, steps=20, rungs=2, out=tmp_path, compiled=False)
     assert trained.path == tmp_path / "unregularized-001"
     assert trained.final(0).seed.tolist() == [0, 1]
@@ -75,12 +80,12 @@ def test_a_training_is_a_study_of_one_trial(spaces, tmp_path):
         assert part in page
 
 
-def test_a_confirmed_study_says_its_answer_in_a_notebook(hue):
+def test_a_confirmed_study_says_its_answer_in_a_notebook(hue: StudyFolder) -> None:
     answer = hue.answer()
     assert f"{answer.setting}, isolation {answer['mean']:.3f}" in hue._repr_html_()
 
 
-def test_a_plan_keeps_what_is_not_given():
+def test_a_plan_keeps_what_is_not_given() -> None:
     plan = Plan(minutes=5, objectives=["speed"])
     assert plan.trials is None
     assert plan.but(minutes=None, cpus=3) == Plan(minutes=5, objectives=("speed",), cpus=3)
@@ -99,7 +104,7 @@ print(len(more.trials()), more.plan().confirm, found.answer().setting, *sorted(f
 
 
 @pytest.mark.live
-def test_a_script_runs_a_study_and_goes_on_with_it(tmp_path):
+def test_a_script_runs_a_study_and_goes_on_with_it(tmp_path: Path) -> None:
     space, experiment = (str(BOWL / name) for name in ("bowl.toml", "bowl.py"))
     script = SCRIPT.format(space=space, experiment=experiment, out=str(tmp_path / "runs"))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=300)
@@ -108,7 +113,7 @@ def test_a_script_runs_a_study_and_goes_on_with_it(tmp_path):
     assert study.load(tmp_path / "runs" / "bowl-001").manifest()["command"] == ["python"]
 
 
-def test_help_and_errors_need_neither_pytorch_nor_ray():
+def test_help_and_errors_need_neither_pytorch_nor_ray() -> None:
     script = (
         "import sys, study.cli; print([name for name in ('torch', 'ray', 'optuna', 'pandas') if name in sys.modules])"
     )

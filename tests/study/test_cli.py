@@ -1,24 +1,27 @@
 """Bad input at every door: one line that helps, exit code 2, nothing written."""
 
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 import study
 from study import cli
+from study.record.folder import StudyFolder
 from study.space.space import Space
 
 
 @pytest.fixture
-def folder(tmp_path, spaces, monkeypatch):
+def folder(tmp_path: Path, spaces: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A folder to work in, with the shipped spaces in it."""
     shutil.copytree(spaces, tmp_path / "search_spaces")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def fail(capsys, monkeypatch, *arguments):
+def fail(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> Any:
     """Run the command line in this process; what it says on stderr and its exit code."""
     monkeypatch.setattr("sys.argv", ["study", *arguments])
     with pytest.raises(SystemExit) as stop:
@@ -67,7 +70,15 @@ EDITS = {
 
 
 @pytest.mark.parametrize(("file", "old", "new", "message"), EDITS.values(), ids=EDITS.keys())
-def test_wrong_files(folder, capsys, monkeypatch, file, old, new, message):
+def test_wrong_files(
+    folder: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    file: Any,
+    old: Any,
+    new: Any,
+    message: Any,
+) -> None:
     path = folder / "search_spaces" / file
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
@@ -159,7 +170,9 @@ FLAGS = {
 
 @pytest.mark.parametrize(("arguments", "message"), FLAGS.values(), ids=FLAGS.keys())
 @pytest.mark.usefixtures("folder")
-def test_wrong_flags(capsys, monkeypatch, tmp_path, arguments, message):
+def test_wrong_flags(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: Any, message: Any
+) -> None:
     said, code = fail(capsys, monkeypatch, *arguments)
     assert code == 2
     assert message in said
@@ -167,7 +180,9 @@ def test_wrong_flags(capsys, monkeypatch, tmp_path, arguments, message):
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_existing_study_is_left_alone(hue, capsys, monkeypatch, spaces):
+def test_an_existing_study_is_left_alone(
+    hue: StudyFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, spaces: Path
+) -> None:
     before = sorted((p, p.stat().st_mtime_ns) for p in hue.path.rglob("*"))
     for verb, file in (("run", "hue.toml"), ("train", "subspace-ablation.toml")):
         said, code = fail(capsys, monkeypatch, verb, str(spaces / file), "--name", "hue", "--out", str(hue.path.parent))
@@ -176,7 +191,9 @@ def test_an_existing_study_is_left_alone(hue, capsys, monkeypatch, spaces):
     assert sorted((p, p.stat().st_mtime_ns) for p in hue.path.rglob("*")) == before
 
 
-def test_exporting_over_a_file(hue, capsys, monkeypatch, tmp_path):
+def test_exporting_over_a_file(
+    hue: StudyFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("mine")
     said, code = fail(capsys, monkeypatch, "export", str(hue.path), "0", "--to", str(tmp_path / "file"))
     assert code == 2
@@ -184,7 +201,9 @@ def test_exporting_over_a_file(hue, capsys, monkeypatch, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_training_that_does_not_fit_fails_and_leaves_nothing(folder, capsys, monkeypatch):
+def test_a_training_that_does_not_fit_fails_and_leaves_nothing(
+    folder: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     toml = folder / "search_spaces" / "subspace-ablation.toml"
     toml.write_text(toml.read_text().replace("bottleneck = 4", "bottleneck = 4\nhidden = 1000000000000000"))
     said, code = fail(capsys, monkeypatch, "train", "search_spaces/subspace-ablation.toml", "--name", "big")
@@ -194,7 +213,9 @@ def test_a_training_that_does_not_fit_fails_and_leaves_nothing(folder, capsys, m
     assert not (folder / "runs").exists()
 
 
-def test_titles_are_text_and_not_markup(folder, capsys, monkeypatch):
+def test_titles_are_text_and_not_markup(
+    folder: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     toml = folder / "search_spaces" / "subspace-ablation.toml"
     toml.write_text(toml.read_text().replace("Subspace", "[/red] [bold]Subspace"))
     (folder / "search_spaces" / "broken.toml").write_text("schedule = 3")
@@ -207,21 +228,21 @@ def test_titles_are_text_and_not_markup(folder, capsys, monkeypatch):
     assert "broken.toml: schedule: found 3" in said.replace("\n", "")
 
 
-def test_a_table_from_a_spreadsheet_is_read(folder):
+def test_a_table_from_a_spreadsheet_is_read(folder: Any) -> None:
     """Excel writes a byte order mark."""
     path = folder / "search_spaces" / "subspace-ablation.csv"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert len(Space.read(folder / "search_spaces" / "subspace-ablation.toml").setting({}).schedule) == 2001
 
 
-def test_no_such_trial(hue, capsys, monkeypatch):
+def test_no_such_trial(hue: StudyFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for verb in ("show", "export"):
         said, code = fail(capsys, monkeypatch, verb, str(hue.path), "99")
         assert code == 2
         assert "found no trial 99, expected one of 0 to 13" in said
 
 
-def test_every_command_has_help_with_an_example():
+def test_every_command_has_help_with_an_example() -> None:
     runner = CliRunner()
     for command in cli.app.registered_commands:
         name = command.callback.__name__
@@ -230,7 +251,7 @@ def test_every_command_has_help_with_an_example():
         assert f"Example: study {name} " in result.output.replace("\n", " ")
 
 
-def test_train_prints_every_metric(spaces):
+def test_train_prints_every_metric(spaces: Path) -> None:
     result = CliRunner().invoke(
         cli.app, ["train", str(spaces / "subspace-ablation.toml"), "--seeds", "3", "--steps", "50"]
     )
@@ -240,7 +261,7 @@ def test_train_prints_every_metric(spaces):
     assert "3 replicas after 50 steps" in result.output
 
 
-def test_train_can_examine(spaces, tmp_path):
+def test_train_can_examine(spaces: Path, tmp_path: Path) -> None:
     arguments = ["--seeds", "2", "--steps", "60", "--examine", "--name", "looked", "--out", str(tmp_path)]
     result = CliRunner().invoke(cli.app, ["train", str(spaces / "subspace-ablation.toml"), *arguments])
     assert result.exit_code == 0, result.output
@@ -250,7 +271,7 @@ def test_train_can_examine(spaces, tmp_path):
     assert final[["probe_gap", "wheel"]].notna().all(axis=None)
 
 
-def test_show_and_spaces(hue, spaces):
+def test_show_and_spaces(hue: StudyFolder, spaces: Path) -> None:
     shown = CliRunner().invoke(cli.app, ["show", str(hue.path), "0"])
     assert shown.exit_code == 0
     for word in ("trial 0 of hue", "separate@rise", "Schedule, 300 steps", "Settle", "isolation", "█", "   o"):

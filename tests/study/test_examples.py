@@ -5,6 +5,7 @@ import importlib
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ WITHOUT = {
 a minute, on the page `docs/from-python.md`, which `tests/docs` runs."""
 
 
-def public(module, members):
+def public(module: Any, members: Any) -> Any:
     """The classes and functions that a page of the reference shows of a module."""
     values = {name: value for name, value in vars(module).items() if not name.startswith("_")}
     own = {n: v for n, v in values.items() if getattr(v, "__module__", "") == module.__name__}
@@ -29,7 +30,7 @@ def public(module, members):
 
 
 @pytest.mark.parametrize(("name", "members"), SHOWN)
-def test_examples(name, members):
+def test_examples(name: Any, members: Any) -> None:
     module = importlib.import_module(name)
     shown = public(module, re.findall(r"\w+", members))
     assert shown

@@ -9,7 +9,7 @@ from study.experiment import Metric
 from study.metrics import measured
 
 
-def test_what_is_reported_is_held_against_what_is_declared():
+def test_what_is_reported_is_held_against_what_is_declared() -> None:
     """Diverged replicas may lack a number; so may any, of a metric that leaves diverged ones out."""
     declared = {"a": Metric("", diverged=0.0), "b": Metric("")}
     found = {"a": torch.tensor([1.0, torch.nan]), "b": [np.nan, 3]}

@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import study.cli
 
 
-def new(*arguments, capsys, monkeypatch):
+def new(*arguments: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     """What `study new` prints, and its exit code."""
     monkeypatch.setattr("sys.argv", ["study", "new", *arguments])
     with pytest.raises(SystemExit) as ended:
@@ -19,7 +21,9 @@ def new(*arguments, capsys, monkeypatch):
 
 
 @pytest.mark.live
-def test_a_new_experiment_keeps_what_studies_rely_on(tmp_path, monkeypatch, capsys):
+def test_a_new_experiment_keeps_what_studies_rely_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     said, code = new("my_own", capsys=capsys, monkeypatch=monkeypatch)
     assert code == 0
@@ -50,7 +54,9 @@ def test_a_new_experiment_keeps_what_studies_rely_on(tmp_path, monkeypatch, caps
         ("nowhere", "--to"),
     ],
 )
-def test_what_cannot_be_made_is_one_line_and_leaves_nothing(name, message, tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_made_is_one_line_and_leaves_nothing(
+    name: Any, message: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").mkdir()
     (tmp_path / "file").write_text("mine")

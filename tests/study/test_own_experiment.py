@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +19,7 @@ from tests.study.conftest import EXPERIMENTS
 BOWL = (EXPERIMENTS / "bowl.py").read_text()
 
 
-def test_training_and_examining_in_this_process(workplace, say):
+def test_training_and_examining_in_this_process(workplace: Any, say: Any) -> None:
     arguments = (
         "train",
         "bowl-slow.toml",
@@ -39,16 +43,16 @@ def test_training_and_examining_in_this_process(workplace, say):
 
 
 @pytest.fixture(scope="module")
-def bowl(tmp_path_factory):
+def bowl(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A study of the tiny experiment."""
     return golden("bowl", tmp_path_factory.mktemp("runs"), EXPERIMENTS / "bowl.py").path
 
 
-def expect_done(done):
+def expect_done(done: Any) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_study_of_an_experiment_of_ones_own(bowl):
+def test_a_study_of_an_experiment_of_ones_own(bowl: Any) -> None:
     folder = study.load(bowl, EXPERIMENTS / "bowl.py")
     assert len(folder.trials()) == 12
     assert set(folder.trials().state) <= {"complete", "stopped"}
@@ -63,7 +67,9 @@ def test_a_study_of_an_experiment_of_ones_own(bowl):
 
 
 @pytest.mark.live
-def test_a_study_goes_on_and_is_confirmed_with_its_experiment(bowl, command, tmp_path, say):
+def test_a_study_goes_on_and_is_confirmed_with_its_experiment(
+    bowl: Any, command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, say: Any
+) -> None:
     copy = shutil.copytree(bowl, tmp_path / "bowl")
     changed = tmp_path / "bowl.py"
     changed.write_text(BOWL + "\n# more")
@@ -86,7 +92,7 @@ def test_a_study_goes_on_and_is_confirmed_with_its_experiment(bowl, command, tmp
     assert len(study.load(copy).confirmation()) == 8
 
 
-def test_a_study_whose_experiment_is_not_here_is_read(bowl, say, tmp_path):
+def test_a_study_whose_experiment_is_not_here_is_read(bowl: Any, say: Any, tmp_path: Path) -> None:
     folder = study.load(bowl)
     best = folder.best().trial.item()
     assert "distance" in folder.metrics
@@ -112,7 +118,7 @@ def test_a_study_whose_experiment_is_not_here_is_read(bowl, say, tmp_path):
     assert "found a study of experiment 'bowl', expected one of 'dish'" in said
 
 
-def test_a_folder_can_be_searched_in_without_its_experiment(bowl):
+def test_a_folder_can_be_searched_in_without_its_experiment(bowl: Any) -> None:
     from study.watch import summary
 
     folder = study.load(bowl)
@@ -122,7 +128,9 @@ def test_a_folder_can_be_searched_in_without_its_experiment(bowl):
 
 
 @pytest.mark.parametrize("name", ["evil.py", "evil", "./evil.py", "evil:experiment", "os"])
-def test_a_file_that_a_space_or_a_manifest_names_is_not_run(bowl, say, monkeypatch, tmp_path, name):
+def test_a_file_that_a_space_or_a_manifest_names_is_not_run(
+    bowl: Any, say: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: Any
+) -> None:
     """Each payload would make a file; the positive control is that `--experiment` runs it."""
     canary = tmp_path / "canary"
     copy = shutil.copytree(bowl, tmp_path / "bowl")

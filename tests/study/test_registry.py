@@ -3,6 +3,7 @@
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray import cloudpickle
@@ -32,7 +33,7 @@ FILES = {
 
 @pytest.mark.parametrize(("text", "message"), FILES.values(), ids=FILES.keys())
 @pytest.mark.parametrize("verb", ["run", "train"])
-def test_files_that_hold_no_experiment(workplace, say, text, message, verb):
+def test_files_that_hold_no_experiment(workplace: Any, say: Any, text: Any, message: Any, verb: Any) -> None:
     (workplace / "bowl.py").unlink()
     if text is not None:
         (workplace / "bowl.py").write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -43,12 +44,12 @@ def test_files_that_hold_no_experiment(workplace, say, text, message, verb):
     assert not (workplace / "runs").exists()
 
 
-def test_one_experiment_under_two_names_is_one(workplace):
+def test_one_experiment_under_two_names_is_one(workplace: Any) -> None:
     (workplace / "bowl.py").write_text(BOWL + "\nalias = experiment")
     assert registry.from_file("bowl.py").load().name == "bowl"
 
 
-def test_no_such_experiment(workplace, say):
+def test_no_such_experiment(workplace: Any, say: Any) -> None:
     said, code = say("run", "bowl.toml")
     assert code == 2
     assert "bowl.toml: experiment: 'bowl' is not installed, expected one of excolor, or --experiment FILE.py" in said
@@ -57,7 +58,7 @@ def test_no_such_experiment(workplace, say):
     assert not (workplace / "runs").exists()
 
 
-def test_a_source_travels_in_the_place_of_what_cannot(workplace):
+def test_a_source_travels_in_the_place_of_what_cannot(workplace: Any) -> None:
     """What the file defines cannot be unpickled elsewhere; its source can, where there is no such file."""
     source = registry.from_file("bowl.py")
     space = study.read("bowl.toml", experiment="bowl.py")
@@ -74,7 +75,7 @@ def test_a_source_travels_in_the_place_of_what_cannot(workplace):
     assert not source.packages()
 
 
-def test_what_is_known_of_a_source(workplace):
+def test_what_is_known_of_a_source(workplace: Any) -> None:
     source = registry.from_file("bowl.py")
     assert source.record["file"] == "bowl.py"
     assert source.version == "7"
@@ -87,7 +88,7 @@ def test_what_is_known_of_a_source(workplace):
     assert len(installed.digest) == 64
 
 
-def test_a_study_of_version_0_1_is_of_the_default_experiment():
+def test_a_study_of_version_0_1_is_of_the_default_experiment() -> None:
     folder = study.load(Path(__file__).parents[2] / "analysis" / "published" / "hue")
     assert "experiment" not in folder.manifest()
     assert folder.source == registry.find()

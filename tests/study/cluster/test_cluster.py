@@ -6,10 +6,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from network import CAN, Network
@@ -30,7 +32,7 @@ STUDY = [sys.executable, "-m", "study"]
 apart = pytest.mark.skipif(not CAN, reason="needs root and iproute2, to make network namespaces")
 
 
-def wait_for(condition, process, seconds=400):
+def wait_for(condition: Any, process: Any, seconds: Any = 400) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None
@@ -39,31 +41,31 @@ def wait_for(condition, process, seconds=400):
 
 
 @pytest.fixture
-def network():
+def network() -> Iterator[Any]:
     with Network() as made:
         yield made
 
 
 @apart
 @pytest.mark.slow
-def test_a_study_outlives_a_node_and_uses_one_that_joins(network, spaces, tmp_path):
+def test_a_study_outlives_a_node_and_uses_one_that_joins(network: Any, spaces: Path, tmp_path: Path) -> None:
     """The workers see neither the study's folder nor our code, one has no compiler, and both are given their own cache."""
     out, log = tmp_path / "runs", tmp_path / "log"
     out.mkdir()
     hidden = [out, *(Path(package.__file__).parent for package in (anchoring, excolor, study))]
 
-    def worker(name, **environment):
+    def worker(name: Any, **environment: Any) -> None:
         network.node(
             name, "--num-cpus=1", hide=hidden, XDG_CACHE_HOME=str(network.folder / f"{name}-cache"), **environment
         )
 
-    def trials_on(name):
+    def trials_on(name: Any) -> Any:
         return {int(path.name) for path in network.folder.glob(f"{name}/session_2*/artifacts/*/*/working_dirs/*")}
 
-    def compiled_on(name):
+    def compiled_on(name: Any) -> Any:
         return list(network.folder.glob(f"{name}-cache/excolor/*.pt2"))
 
-    def ended():
+    def ended() -> Any:
         return len(list((out / "apart" / "replicas.parquet").glob("*.parquet")))
 
     network.node("head", "--num-cpus=0", "--include-dashboard=false")
@@ -106,7 +108,7 @@ def test_a_study_outlives_a_node_and_uses_one_that_joins(network, spaces, tmp_pa
 
 @apart
 @pytest.mark.slow
-def test_nobody_gets_in_without_the_token(network, spaces, tmp_path):
+def test_nobody_gets_in_without_the_token(network: Any, spaces: Path, tmp_path: Path) -> None:
     network.node("head", "--num-cpus=1", "--include-dashboard=false")
     arguments = ["run", spaces / "hue.toml", "--name", "x", "--out", tmp_path, "--address", "10.77.0.1:6379"]
     for wrong in ({"RAY_AUTH_TOKEN": "f" * 64}, {"RAY_AUTH_MODE": "disabled"}):
@@ -118,7 +120,9 @@ def test_nobody_gets_in_without_the_token(network, spaces, tmp_path):
         assert not (tmp_path / "x").exists()
 
 
-def test_an_address_where_nobody_is(command, spaces, tmp_path):
+def test_an_address_where_nobody_is(
+    command: Callable[..., subprocess.CompletedProcess[str]], spaces: Path, tmp_path: Path
+) -> None:
     with socket.socket() as nobody:  # bound, and so nobody else's, but it does not listen
         nobody.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{nobody.getsockname()[1]}"
@@ -129,13 +133,13 @@ def test_an_address_where_nobody_is(command, spaces, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_client_is_told_of_submit():
+def test_a_client_is_told_of_submit() -> None:
     with pytest.raises(InputError, match=r"elsewhere: `study submit`"):
         join("ray://127.0.0.1:10001")
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:{}", "http://127.0.0.1:{}/", "http://[::1]:{}", "127.0.0.1"])
-def test_what_is_no_job_api_is_told_in_one_line(address, spaces):
+def test_what_is_no_job_api_is_told_in_one_line(address: Any, spaces: Path) -> None:
     """A server that says no to everything, on IPv4 only."""
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -147,10 +151,10 @@ def test_what_is_no_job_api_is_told_in_one_line(address, spaces):
 
 
 @pytest.mark.parametrize(("address", "port"), [("http://localhost", 80), ("https://localhost/", 443)])
-def test_schemes_have_ports(address, port, monkeypatch):
+def test_schemes_have_ports(address: Any, port: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
-    def refuse(where, timeout):
+    def refuse(where: Any, timeout: Any) -> None:
         tried.append(where)
         raise ConnectionRefusedError
 
@@ -161,12 +165,12 @@ def test_schemes_have_ports(address, port, monkeypatch):
 
 
 @pytest.mark.parametrize("address", ["host", "host:", "host:x", "host:99999", "http://host:1", ":6379", "[", ""])
-def test_an_address_of_a_ray_has_a_port(address):
+def test_an_address_of_a_ray_has_a_port(address: Any) -> None:
     with pytest.raises(InputError, match="expected host:port"):
         check_reachable(address, {"": None}, "expected host:port")
 
 
-def test_a_log_whose_connection_is_lost_is_heard_on(monkeypatch):
+def test_a_log_whose_connection_is_lost_is_heard_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that loses its connection twice, while the job goes on."""
     monkeypatch.setattr("study.cluster.submission.AGAIN", 0)
     states = [JobStatus.RUNNING, JobStatus.RUNNING, JobStatus.SUCCEEDED]
@@ -179,7 +183,7 @@ def test_a_log_whose_connection_is_lost_is_heard_on(monkeypatch):
             if logs:
                 raise RuntimeError("closed unexpectedly")
 
-        def get_job_status(self, job):
+        def get_job_status(self, job: Any) -> Any:
             return states.pop(0)
 
     logged = []
@@ -190,7 +194,7 @@ def test_a_log_whose_connection_is_lost_is_heard_on(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_ray_of_our_own_is_behind_a_token_whatever_the_environment_says():
+def test_a_ray_of_our_own_is_behind_a_token_whatever_the_environment_says() -> None:
     ask = "from ray._raylet import get_authentication_mode as mode; from study.cluster.connect import cluster\n"
     ask += "with cluster(1):\n    print(mode())"
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
@@ -198,7 +202,7 @@ def test_a_ray_of_our_own_is_behind_a_token_whatever_the_environment_says():
     assert done.stdout.split() == ["1"]  # AuthenticationMode.TOKEN
 
 
-def test_at_once():
+def test_at_once() -> None:
     assert Plan(cpus=3).at_once == 3
     assert Plan(cpus=3, address="auto").at_once == 3
     assert Plan(address="auto").at_once is None
@@ -207,7 +211,9 @@ def test_at_once():
 
 @apart
 @pytest.mark.slow
-def test_a_submitted_study_comes_back(network, spaces, tmp_path, monkeypatch):
+def test_a_submitted_study_comes_back(
+    network: Any, spaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By a job API behind a token, to a file:// URL, that being storage which head and client share."""
     pytest.importorskip("opentelemetry.exporter.prometheus", reason="needs ray[default], of the extra cluster")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -224,7 +230,7 @@ def test_a_submitted_study_comes_back(network, spaces, tmp_path, monkeypatch):
 
 @apart
 @pytest.mark.slow
-def test_the_slurm_script_runs(network, spaces, tmp_path):
+def test_the_slurm_script_runs(network: Any, spaces: Path, tmp_path: Path) -> None:
     """With two namespaces for nodes, and for `srun` a script that runs its command in the other one."""
     network.host("head")
     network.host("other")

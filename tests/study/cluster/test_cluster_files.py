@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,11 +17,11 @@ CLUSTERS = Path(__file__).parents[3] / "clusters"
 IMAGE = f"REGISTRY/concept-study:{__version__.partition('.dev')[0]}"
 
 
-def read(name):
+def read(name: Any) -> Any:
     return yaml.safe_load((CLUSTERS / name).read_text())
 
 
-def test_ray_takes_the_launchers_file():
+def test_ray_takes_the_launchers_file() -> None:
     config = prepare_config(read("aws.yaml"))
     validate_config(config)
     assert config["docker"]["image"] == IMAGE
@@ -29,7 +30,7 @@ def test_ray_takes_the_launchers_file():
     assert config["file_mounts"] == {"/home/ray/.ray/auth_token": "~/.ray/auth_token"}
 
 
-def test_kuberay_has_what_it_requires():
+def test_kuberay_has_what_it_requires() -> None:
     job = read("kuberay.yaml")
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
     cluster = job["spec"]["rayClusterSpec"]
@@ -43,7 +44,7 @@ def test_kuberay_has_what_it_requires():
 
 
 @pytest.mark.parametrize("nodes", [1, 4])
-def test_the_slurm_script_starts_a_worker_on_each_other_node(nodes, tmp_path):
+def test_the_slurm_script_starts_a_worker_on_each_other_node(nodes: Any, tmp_path: Path) -> None:
     """With scripts for srun, ray and study that say what they were asked."""
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "activate").touch()
@@ -64,7 +65,7 @@ def test_the_slurm_script_starts_a_worker_on_each_other_node(nodes, tmp_path):
 
 
 @pytest.mark.parametrize("check", [["bash", "-n"], ["shellcheck", "--exclude=SC1091"]], ids=lambda check: check[0])
-def test_the_slurm_script_is_sound(check):
+def test_the_slurm_script_is_sound(check: Any) -> None:
     if not shutil.which(check[0]):
         pytest.skip(f"needs {check[0]}")
     done = subprocess.run([*check, CLUSTERS / "slurm.sh"], capture_output=True, text=True, check=False)

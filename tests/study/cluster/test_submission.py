@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ PACK = "import sys, study; from pathlib import Path; from study.cluster.submissi
 PACK += "; pack(study.read(sys.argv[1]), Path(sys.argv[2]))"
 
 
-def run(*arguments, cwd, **environment):
+def run(*arguments: Any, cwd: Any, **environment: Any) -> Any:
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200", **environment},
@@ -28,7 +29,7 @@ def run(*arguments, cwd, **environment):
     return done.stdout + done.stderr
 
 
-def test_a_file_travels(tmp_path):
+def test_a_file_travels(tmp_path: Path) -> None:
     job = tmp_path / "job"
     job.mkdir()
     arguments = pack(study.read(EXPERIMENTS / "bowl.toml", experiment=EXPERIMENTS / "bowl.py"), job)
@@ -38,7 +39,7 @@ def test_a_file_travels(tmp_path):
     assert "How fast may a point roll?" in there
 
 
-def test_an_installed_package_travels(tmp_path):
+def test_an_installed_package_travels(tmp_path: Path) -> None:
     """One that is installed here alone: neither it nor its entry point is on the other machine."""
     site, job = tmp_path / "site", tmp_path / "job"
     for folder in (site / "dish", site / "dish-3.dist-info", job):
@@ -58,7 +59,7 @@ def test_an_installed_package_travels(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["hue", "subspace-ablation-red"])
-def test_the_default_experiment_travels(spaces, tmp_path, name):
+def test_the_default_experiment_travels(spaces: Path, tmp_path: Path, name: Any) -> None:
     job = tmp_path / "job"
     job.mkdir()
     assert pack(study.read(spaces / f"{name}.toml"), job) == [f"submitted/{name}.toml"]

@@ -1,6 +1,10 @@
 """Confirmation on held-out seeds: a real one, and its statistics against what they must be."""
 
 import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,10 +16,11 @@ from anchoring import InputError
 from excolor.experiment import experiment
 from study.evidence.confirmation import candidates, leave_one_out
 from study.evidence.ranking import ranking, worths
+from study.record.folder import StudyFolder
 from study.search.plan import SEEDS_APART, Plan
 
 
-def test_held_out_seeds_are_no_searchs(hue):
+def test_held_out_seeds_are_no_searchs(hue: StudyFolder) -> None:
     plans = [Plan(seed=seed, seeds=50_000) for seed in (0, 1, 2)]
     searched = {seed for plan in plans for seed in (plan.replica_seeds[0], plan.replica_seeds[-1])}
     held_out = [plan.held_out_seeds(50_000) for plan in plans]
@@ -25,7 +30,7 @@ def test_held_out_seeds_are_no_searchs(hue):
     assert not set(hue.confirmation().seed) & set(hue.seeds())
 
 
-def test_the_best_and_the_references_are_confirmed(live):
+def test_the_best_and_the_references_are_confirmed(live: Any) -> None:
     folder, done = live
     rows = folder.confirmation()
     best = folder.best(2).trial.tolist()
@@ -41,7 +46,7 @@ def test_the_best_and_the_references_are_confirmed(live):
     assert f"{ranked['mean'][0]:.3f} [{ranked['mean.low'][0]:.3f}, {ranked['mean.high'][0]:.3f}]" in said
 
 
-def test_the_ranking_says_what_the_rows_say(hue):
+def test_the_ranking_says_what_the_rows_say(hue: StudyFolder) -> None:
     rows = hue.confirmation()
     ranked = ranking(rows, hue).set_index("setting")
     for name, of in rows.groupby("setting"):
@@ -67,7 +72,7 @@ def test_the_ranking_says_what_the_rows_say(hue):
     assert ranked.loc["subspace-ablation"].isna()["optimism"]
 
 
-def test_the_answer_is_the_best_confirmed_trial(hue, tmp_path):
+def test_the_answer_is_the_best_confirmed_trial(hue: StudyFolder, tmp_path: Path) -> None:
     ranked = ranking(hue.confirmation(), hue)
     assert hue.answer().equals(ranked[ranked.trial.notna()].iloc[0])
     copy = shutil.copytree(hue.path, tmp_path / "copy")
@@ -82,11 +87,11 @@ def test_the_answer_is_the_best_confirmed_trial(hue, tmp_path):
         study.load(copy).answer()
 
 
-def test_ties_are_called_ties_and_differences_are_not(hue):
+def test_ties_are_called_ties_and_differences_are_not(hue: StudyFolder) -> None:
     rng = np.random.default_rng(0)
     luck = rng.normal(0, 0.05, 64)  # of the seeds, which all settings share
 
-    def made(name, mean, noise):
+    def made(name: Any, mean: Any, noise: Any) -> Any:
         values = np.clip(mean + luck + rng.normal(0, noise, 64), 0, 1)
         return pd.DataFrame(
             {"setting": name, "trial": pd.NA, "seed": range(64), "isolation": values, "diverged": False}
@@ -98,7 +103,7 @@ def test_ties_are_called_ties_and_differences_are_not(hue):
     assert not ranked.loc["c", "tied"]
 
 
-def test_a_setting_that_fails_more_often_is_no_tie(hue):
+def test_a_setting_that_fails_more_often_is_no_tie(hue: StudyFolder) -> None:
     """One failed seed of 64 widens the interval of the mean difference until it holds 0."""
     values = 0.9 + 0.005 * np.random.default_rng(0).normal(size=64)
     best = pd.DataFrame({"setting": "best", "trial": pd.NA, "seed": range(64), "isolation": values, "diverged": False})
@@ -113,7 +118,7 @@ def test_a_setting_that_fails_more_often_is_no_tie(hue):
     assert ranked.tied.tolist() == [True, True]
 
 
-def test_a_diverged_replica_counts_as_a_useless_one(hue):
+def test_a_diverged_replica_counts_as_a_useless_one(hue: StudyFolder) -> None:
     rows = hue.confirmation()
     broken = rows.assign(diverged=rows.seed == rows.seed.min())
     broken.loc[broken.diverged, "isolation"] = 0
@@ -125,7 +130,7 @@ def test_a_diverged_replica_counts_as_a_useless_one(hue):
     assert (ranked.failures >= 1 / 64).all()
 
 
-def test_a_study_is_compared_with_settings_of_its_concept(spaces):
+def test_a_study_is_compared_with_settings_of_its_concept(spaces: Path) -> None:
     setting = study.read(spaces / "subspace-ablation.toml").setting()
     settings = {concept: setting.model_copy(update={"concept": concept}) for concept in ("hue", "red", "green")}
     names = {concept: [file.stem for file in experiment.references(of)] for concept, of in settings.items()}
@@ -144,7 +149,7 @@ def test_a_study_is_compared_with_settings_of_its_concept(spaces):
         ),
     ],
 )
-def test_what_cannot_be_compared_with_is_one_line(hue, spaces, against, said):
+def test_what_cannot_be_compared_with_is_one_line(hue: StudyFolder, spaces: Path, against: Any, said: Any) -> None:
     with pytest.raises(InputError) as error:
         candidates(hue, 1, 64, [spaces / file for file in against])
     assert said in str(error.value)
@@ -152,7 +157,9 @@ def test_what_cannot_be_compared_with_is_one_line(hue, spaces, against, said):
 
 
 @pytest.mark.live
-def test_a_setting_that_cannot_be_trained_is_one_line(hue, spaces, command, tmp_path):
+def test_a_setting_that_cannot_be_trained_is_one_line(
+    hue: StudyFolder, spaces: Path, command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     for name in ("subspace-ablation.toml", "subspace-ablation.csv"):
         (tmp_path / name).write_bytes((spaces / name).read_bytes())
     toml = (
@@ -167,7 +174,7 @@ def test_a_setting_that_cannot_be_trained_is_one_line(hue, spaces, command, tmp_
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_setting_without_a_term_is_the_same_but_for_it(hue):
+def test_a_setting_without_a_term_is_the_same_but_for_it(hue: StudyFolder) -> None:
     trial = hue.best().trial.item()
     whole, *others = (candidate.setting for candidate in leave_one_out(hue, trial))
     assert whole == hue.setting(trial)
@@ -178,7 +185,7 @@ def test_a_setting_without_a_term_is_the_same_but_for_it(hue):
         assert (without.model, without.labels, without.data) == (whole.model, whole.labels, whole.data)
 
 
-def test_a_terms_worth_is_what_the_whole_setting_scores_more_seed_by_seed(hue):
+def test_a_terms_worth_is_what_the_whole_setting_scores_more_seed_by_seed(hue: StudyFolder) -> None:
     luck = np.random.default_rng(0).normal(0, 0.1, 64)
     scores = {"trial 3": 0.8 + luck, "without norm": 0.8 + luck, "without separate": 0.5 + luck}
     frames = [
@@ -193,7 +200,9 @@ def test_a_terms_worth_is_what_the_whole_setting_scores_more_seed_by_seed(hue):
 
 
 @pytest.mark.slow
-def test_the_best_is_trained_without_each_of_its_terms(hue, spaces, command, tmp_path):
+def test_the_best_is_trained_without_each_of_its_terms(
+    hue: StudyFolder, spaces: Path, command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     copy = shutil.copytree(hue.path, tmp_path / "hue")
     done = command(
         "confirm", copy, "--top", 1, "--seeds", 4, "--leave-one-out", "--against", spaces / "subspace-ablation.toml"
@@ -208,6 +217,6 @@ def test_the_best_is_trained_without_each_of_its_terms(hue, spaces, command, tmp
     assert "without each of its terms" in done.stdout
 
 
-def test_nothing_to_confirm_is_one_line(hue):
+def test_nothing_to_confirm_is_one_line(hue: StudyFolder) -> None:
     with pytest.raises(InputError, match="found nothing to confirm, expected --top 1 or more, or --against"):
         candidates(hue, 0, 2, [])

@@ -35,7 +35,7 @@ class Rung:
 class Points(nn.Module):
     """A point for each seed: [R, axes]."""
 
-    def __init__(self, seeds: Sequence[int], axes: int):
+    def __init__(self, seeds: Sequence[int], axes: int) -> None:
         super().__init__()
         starts = [torch.randn(axes, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         self.at = nn.Parameter(torch.stack(starts))

@@ -13,7 +13,7 @@ from pathlib import Path
 class Driver:
     """`study` with some arguments, in a session of its own, as if a terminal had started it."""
 
-    def __init__(self, *arguments: object):
+    def __init__(self, *arguments: object) -> None:
         command = [sys.executable, "-m", "study", *map(str, arguments)]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

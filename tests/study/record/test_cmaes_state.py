@@ -4,6 +4,7 @@ import contextlib
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -13,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 import study
 from anchoring import InputError
+from study.record.folder import StudyFolder
 from study.record.recovery import reconcile
 from study.record.untrusted import expect_plain_state
 from study.search.run import run
@@ -27,7 +29,7 @@ def state(pickled: bytes) -> FrozenTrial:
     return create_trial(value=0.5, params=dict.fromkeys(PLANE, 0.5), distributions=PLANE, system_attrs=attributes)
 
 
-def test_a_state_of_cmaes_unpickled_would_run(canary):
+def test_a_state_of_cmaes_unpickled_would_run(canary: Any) -> None:
     search = optuna.create_study(sampler=CmaEsSampler(n_startup_trials=1))
     search.add_trial(state(pickle.dumps(Payload(canary))))
     with contextlib.suppress(AttributeError):  # what comes out is no optimizer
@@ -35,7 +37,7 @@ def test_a_state_of_cmaes_unpickled_would_run(canary):
     assert canary.exists()
 
 
-def test_a_state_of_cmaes_is_arrays():
+def test_a_state_of_cmaes_is_arrays() -> None:
     search = optuna.create_study(sampler=CmaEsSampler(seed=0, n_startup_trials=1))
     for _ in range(20):
         trial = search.ask(PLANE)
@@ -46,7 +48,7 @@ def test_a_state_of_cmaes_is_arrays():
 
 
 @pytest.mark.parametrize("keep", [None, 40, 3], ids=["whole", "cut", "too little"])
-def test_a_state_of_cmaes_that_is_more_than_arrays_is_refused(copied, canary, keep):
+def test_a_state_of_cmaes_that_is_more_than_arrays_is_refused(copied: Any, canary: Any, keep: Any) -> None:
     folder = study.load(copied)
     folder.optuna().add_trial(state(pickle.dumps(Payload(canary))[:keep]))
     with pytest.raises(InputError, match=r"optuna\.journal: trial 14: the state of CMA-ES .*expected arrays"):
@@ -54,7 +56,7 @@ def test_a_state_of_cmaes_that_is_more_than_arrays_is_refused(copied, canary, ke
     assert not canary.exists()
 
 
-def test_a_state_of_cmaes_that_a_kill_cut_short_is_a_failed_trial(copied):
+def test_a_state_of_cmaes_that_a_kill_cut_short_is_a_failed_trial(copied: Any) -> None:
     """Optuna writes it in parts, and nothing else is known of a trial that has not ended."""
     folder = study.load(copied)
     search = folder.optuna()
@@ -65,6 +67,6 @@ def test_a_state_of_cmaes_that_a_kill_cut_short_is_a_failed_trial(copied):
 
 
 @pytest.fixture
-def copied(hue, tmp_path):
+def copied(hue: StudyFolder, tmp_path: Path) -> Any:
     shutil.copytree(hue.path, tmp_path / "hue", symlinks=True)
     return tmp_path / "hue"

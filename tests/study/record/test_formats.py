@@ -6,7 +6,10 @@
 
 import json
 import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,19 +27,19 @@ EVERY = [str(number) for number in range(1, FORMAT + 1)]
 
 
 @pytest.fixture(params=EVERY)
-def folder(request, tmp_path):
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """A copy of a study of each format."""
     shutil.copytree(FORMATS / request.param, tmp_path / request.param)
     return study.load(tmp_path / request.param)
 
 
-def test_each_format_has_a_study():
+def test_each_format_has_a_study() -> None:
     assert sorted(path.name for path in FORMATS.iterdir()) == EVERY
     for number in EVERY:
         assert study.load(FORMATS / number).manifest().get("format", 1) == int(number)
 
 
-def test_a_study_names_no_machine():
+def test_a_study_names_no_machine() -> None:
     """What is committed holds no path, host or user of where it was made."""
     for path in FORMATS.rglob("*"):
         if path.suffix in {".json", ".journal", ".toml", ".csv"}:
@@ -44,7 +47,7 @@ def test_a_study_names_no_machine():
             assert not any(word in text for word in ("/tmp", "/work", "/home", "/root", "-fc-")), path
 
 
-def test_tables_are_read(folder):
+def test_tables_are_read(folder: Any) -> None:
     trials, replicas, confirmation = folder.trials(), folder.replicas(), folder.confirmation()
     assert trials.trial.tolist() == [0, 1, 2, 3, 4]
     assert set(replicas.trial) == set(trials.trial)
@@ -53,7 +56,7 @@ def test_tables_are_read(folder):
     assert folder.final(0).seed.tolist() == folder.manifest()["replica_seeds"]
 
 
-def test_answers_are_given(folder):
+def test_answers_are_given(folder: Any) -> None:
     best, answer = folder.best().iloc[0], folder.answer()
     assert folder.goal.objectives == ("isolation",)
     assert answer.trial == best.trial
@@ -64,7 +67,7 @@ def test_answers_are_given(folder):
     assert "isolation" in confirmed.answer(folder)
 
 
-def test_settings_models_and_the_search_are_read(folder):
+def test_settings_models_and_the_search_are_read(folder: Any) -> None:
     best = int(folder.best().trial.item())
     assert set(folder.parameters(best)) == set(folder.space.distributions)
     assert len(folder.setting(best).schedule) == folder.plan().steps
@@ -73,7 +76,12 @@ def test_settings_models_and_the_search_are_read(folder):
 
 
 @pytest.mark.parametrize("command", [["status", "--json"], ["show", "0"], ["export", "0"]])
-def test_commands_read_it(folder, command, tmp_path, monkeypatch):
+def test_commands_read_it(
+    folder: Any,
+    command: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(tmp_path)
     name, *arguments = command
     done = CliRunner().invoke(cli.app, [name, folder.path.name, *arguments, "--out", "."])
@@ -81,13 +89,13 @@ def test_commands_read_it(folder, command, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_report_is_made_of_it(folder):
+def test_a_report_is_made_of_it(folder: Any) -> None:
     done = CliRunner().invoke(cli.app, ["report", str(folder.path)])
     assert done.exit_code == 0, done.output
     assert "isolation" in (folder.path / "report.html").read_text()
 
 
-def test_a_newer_format_is_refused(folder):
+def test_a_newer_format_is_refused(folder: Any) -> None:
     path = folder.path / "manifest.json"
     path.write_text(json.dumps({**folder.manifest(), "format": FORMAT + 1, "objectives": "a new way to write them"}))
     with pytest.raises(InputError) as refused:

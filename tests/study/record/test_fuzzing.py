@@ -5,9 +5,11 @@ The ordinary run tries a few hundred cases; `make soak` tries 20,000.
 
 import re
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -51,7 +53,7 @@ _FORBIDDEN = {
 }
 
 
-def _watch(event, arguments):
+def _watch(event: Any, arguments: Any) -> None:
     if _watched is not None and event in _FORBIDDEN:
         _watched.append(f"{event}{arguments}")
 
@@ -60,7 +62,7 @@ sys.addaudithook(_watch)
 
 
 @contextmanager
-def nothing_evaluated():
+def nothing_evaluated() -> Iterator[Any]:
     """Fails if Python compiles, executes, unpickles, starts or calls anything meanwhile."""
     global _watched  # noqa: PLW0603
     _watched = seen = []
@@ -71,7 +73,7 @@ def nothing_evaluated():
     assert not seen
 
 
-def read(parse, where):
+def read(parse: Any, where: Any) -> Any:
     """What `parse` makes of its input, or None if it said in one line, starting with one of `where`, what is wrong."""
     with nothing_evaluated():
         try:
@@ -83,10 +85,10 @@ def read(parse, where):
     return None
 
 
-def fuzz(cases, **strategies):
+def fuzz(cases: Any, **strategies: Any) -> Any:
     """Run a function on many cases; one that takes ten seconds hangs."""
 
-    def run(test):
+    def run(test: Any) -> None:
         checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
         limits = settings(max_examples=cases, deadline=timedelta(seconds=10), suppress_health_check=checks)
         limits(given(**strategies)(test))()
@@ -95,7 +97,7 @@ def fuzz(cases, **strategies):
 
 
 @st.composite
-def mutated(draw, texts):
+def mutated(draw: Any, texts: Any) -> Any:
     """One of the shipped texts with a few of its tokens replaced, dropped, doubled or moved."""
     tokens = re.findall(r"[\w.+-]+|\s+|.", draw(st.sampled_from(texts)))
     for _ in range(draw(st.integers(1, 4))):
@@ -116,20 +118,20 @@ def mutated(draw, texts):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _everything_imported():
+def _everything_imported() -> None:
     """Modules are executed when they are first needed, which is no part of what is tested."""
     for name in SHIPPED:
         if name.endswith(".toml"):
             Space.read(SPACES / name)
 
 
-def test_evaluation_would_be_seen():
+def test_evaluation_would_be_seen() -> None:
     with pytest.raises(AssertionError, match="compile"), nothing_evaluated():
         eval("1 + 1")
 
 
 @pytest.mark.parametrize("cases", CASES)
-def test_ranges(cases):
+def test_ranges(cases: Any) -> None:
     grammar = st.from_regex(r"\w{0,3}\s*=?\s*(uniform|log|int|choice|\w+)\([^)]{0,30}\)", fullmatch=True)
     calls = st.builds(
         "{}({})".format,
@@ -138,12 +140,12 @@ def test_ranges(cases):
     )
 
     @fuzz(cases, text=st.text(max_size=60) | grammar | calls | FRAGMENTS)
-    def _(text):
+    def _(text: Any) -> None:
         read(lambda: ranges.parse(text, "here"), "here: found ")
 
 
 @pytest.mark.parametrize("cases", CASES)
-def test_dopesheets_of_any_cells(cases):
+def test_dopesheets_of_any_cells(cases: Any) -> None:
     header = st.lists(
         st.sampled_from(["STEP", "PHASE", "ACTION", "lr", "lr:log", "a", "a:log:step"]) | FRAGMENTS, max_size=4
     )
@@ -154,7 +156,7 @@ def test_dopesheets_of_any_cells(cases):
         text=st.tuples(header.map(lambda h: ["STEP", *h]) | header, cells).map(lambda t: [t[0], *t[1]]),
         length=st.integers(1, 5000),
     )
-    def _(text, length):
+    def _(text: Any, length: Any) -> None:
         sheet = read(lambda: Dopesheet.parse(text, "here"), "here: ")
         if sheet and len(sheet) < 100_000:
             assert all(len(values) == len(sheet) for values in sheet.table().values())
@@ -163,11 +165,11 @@ def test_dopesheets_of_any_cells(cases):
 
 @pytest.mark.parametrize("cases", [pytest.param(30, id="some"), CASES[1]])
 @pytest.mark.parametrize("suffix", [".toml", ".csv"])
-def test_shipped_files_changed_at_random(cases, suffix, tmp_path):
+def test_shipped_files_changed_at_random(cases: Any, suffix: Any, tmp_path: Path) -> None:
     texts = [name for name in SHIPPED if name.endswith(suffix)]
 
     @fuzz(cases, name=st.sampled_from(texts), data=st.data(), steps=st.none() | st.integers(1, 5000))
-    def _(name, data, steps):
+    def _(name: Any, data: Any, steps: Any) -> None:
         stem = Path(name).stem
         for other, text in SHIPPED.items():
             (tmp_path / other).write_text(text)
@@ -189,14 +191,14 @@ def test_shipped_files_changed_at_random(cases, suffix, tmp_path):
 
 
 @pytest.mark.parametrize("cases", CASES)
-def test_files_of_any_bytes(cases, tmp_path):
+def test_files_of_any_bytes(cases: Any, tmp_path: Path) -> None:
     @fuzz(
         cases,
         toml=st.binary(max_size=200)
         | mutated(list(SHIPPED.values())).map(lambda t: t.encode("utf-16", "surrogatepass")),
         csv=st.binary(max_size=200),
     )
-    def _(toml, csv):
+    def _(toml: Any, csv: Any) -> None:
         (tmp_path / "any.toml").write_bytes(toml)
         (tmp_path / "any.csv").write_bytes(csv)
         read(lambda: Space.read(tmp_path / "any.toml"), f"{tmp_path / 'any'}")

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import nbformat
@@ -22,6 +23,7 @@ from typer.testing import CliRunner
 import study
 from anchoring import InputError
 from study import cli
+from study.record.folder import StudyFolder
 from tests.study.record.payload import Payload
 
 TITLE = '<script>alert(1)</script> [bold]x[/bold] <img src="http://evil.example/x.png"> __import__("os")'
@@ -36,7 +38,7 @@ TEMPLATE = "{%% set x = cycler.__init__.__globals__.os.system('touch %s') %%}"
 
 
 @pytest.fixture
-def hostile(hue, tmp_path, canary):
+def hostile(hue: StudyFolder, tmp_path: Path, canary: Any) -> Any:
     """A copy of a study with something planted wherever something could be."""
     folder = tmp_path / "hostile"
     shutil.copytree(hue.path, folder, symlinks=True)
@@ -91,24 +93,24 @@ def hostile(hue, tmp_path, canary):
     return folder
 
 
-def test_a_payload_unpickled_would_run(canary):
+def test_a_payload_unpickled_would_run(canary: Any) -> None:
     pickle.loads(pickle.dumps(Payload(canary)))
     assert canary.exists()
 
 
-def test_a_planted_module_would_run(canary, tmp_path, monkeypatch):
+def test_a_planted_module_would_run(canary: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "planted_module.py").write_text(code(canary))
     monkeypatch.syspath_prepend(tmp_path)
     importlib.import_module("planted_module")
     assert canary.exists()
 
 
-def test_a_planted_template_would_run(canary):
+def test_a_planted_template_would_run(canary: Any) -> None:
     jinja2.Template(TEMPLATE % canary).render()
     assert canary.exists()
 
 
-def test_reading_runs_nothing(hostile, canary, tmp_path, monkeypatch):
+def test_reading_runs_nothing(hostile: Any, canary: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(hostile)
     folder = study.load(hostile)
     assert len(folder.trials()) == 14
@@ -126,7 +128,7 @@ def test_reading_runs_nothing(hostile, canary, tmp_path, monkeypatch):
 
 
 @pytest.mark.live
-def test_reporting_runs_nothing(hostile, canary):
+def test_reporting_runs_nothing(hostile: Any, canary: Any) -> None:
     """In the hostile folder, as a person would who has just unpacked it."""
     command = [sys.executable, "-P", "-m", "study", "report", "."]  # -P: as the installed `study` starts
     done = subprocess.run(command, cwd=hostile, capture_output=True, text=True, check=False, timeout=300)
@@ -140,7 +142,7 @@ def test_reporting_runs_nothing(hostile, canary):
 
 
 @pytest.mark.slow
-def test_going_on_and_confirming_run_nothing(hostile, canary):
+def test_going_on_and_confirming_run_nothing(hostile: Any, canary: Any) -> None:
     """`resume` and `confirm` train the settings that a folder describes, and no more, even in that folder."""
     for arguments in (
         ["resume", ".", "--trials", "15", "--confirm", "0"],
@@ -166,7 +168,7 @@ LINKS = [
 
 
 @pytest.mark.parametrize("name", LINKS)
-def test_a_link_out_of_the_folder_is_refused(hue, tmp_path, name):
+def test_a_link_out_of_the_folder_is_refused(hue: StudyFolder, tmp_path: Path, name: Any) -> None:
     folder, outside = tmp_path / "hue", tmp_path / "outside"
     shutil.copytree(hue.path, folder, symlinks=True)
     link = folder / name

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,7 +37,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("content", MODELS.values(), ids=MODELS.keys())
-def test_models_that_are_none(copied, content):
+def test_models_that_are_none(copied: Any, content: Any) -> None:
     folder = study.load(copied)
     best = folder.best().trial.item()
     (copied / "models" / f"{best:05d}.safetensors").write_bytes(content)
@@ -44,7 +45,7 @@ def test_models_that_are_none(copied, content):
         folder.model(best)
 
 
-def test_a_model_larger_than_its_file_is_not_made(copied):
+def test_a_model_larger_than_its_file_is_not_made(copied: Any) -> None:
     toml = copied / "study.toml"
     toml.write_text(toml.read_text().replace("bottleneck = 4", "bottleneck = 4\nhidden = 100_000_000\ndepth = 100"))
     folder = study.load(copied)
@@ -66,7 +67,7 @@ MANIFESTS = {
 
 
 @pytest.mark.parametrize("change", MANIFESTS.values(), ids=MANIFESTS.keys())
-def test_manifests_of_wrong_types(copied, change):
+def test_manifests_of_wrong_types(copied: Any, change: Any) -> None:
     path = copied / "manifest.json"
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     with pytest.raises(InputError, match=r"manifest\.json: .*expected"):
@@ -74,14 +75,14 @@ def test_manifests_of_wrong_types(copied, change):
 
 
 @pytest.mark.parametrize("key", ["sampler", "cpus", "rungs", "trials"])
-def test_a_plan_of_wrong_types(copied, key):
+def test_a_plan_of_wrong_types(copied: Any, key: Any) -> None:
     path = copied / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), key: "__import__('os')"}))
     with pytest.raises(InputError, match=rf"manifest\.json: {key}: found"):
         study.load(copied).plan()
 
 
-def test_parameters_out_of_their_ranges(copied):
+def test_parameters_out_of_their_ranges(copied: Any) -> None:
     table = pq.read_table(copied / "trials.parquet")
     place = table.column_names.index("param.peak")
     evil = pa.array(["\x1b]0;evil\x07__import__('os')"] * len(table))
@@ -90,7 +91,9 @@ def test_parameters_out_of_their_ranges(copied):
         study.load(copied).document(0)
 
 
-def test_terminals_show_codes_and_do_not_obey_them(copied, capsys, monkeypatch):
+def test_terminals_show_codes_and_do_not_obey_them(
+    copied: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     table = pq.read_table(copied / "trials.parquet")
     place = table.column_names.index("reason")
     pq.write_table(
@@ -107,19 +110,19 @@ def test_terminals_show_codes_and_do_not_obey_them(copied, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(100) + b"PAR1", pickle.dumps([1])])
-def test_tables_that_are_none(copied, content):
+def test_tables_that_are_none(copied: Any, content: Any) -> None:
     (copied / "trials.parquet").write_bytes(content)
     with pytest.raises(InputError, match=r"trials\.parquet: damaged"):
         _ = study.load(copied).trials()
 
 
-def test_a_table_without_columns(copied):
+def test_a_table_without_columns(copied: Any) -> None:
     pq.write_table(pa.table({"trial": [0]}), copied / "trials.parquet")
     with pytest.raises(InputError, match=r"trials\.parquet: found no column state"):
         _ = study.load(copied).trials()
 
 
-def test_no_file_is_waited_for(copied):
+def test_no_file_is_waited_for(copied: Any) -> None:
     """A pipe in the place of a file would be read for ever."""
     (copied / "optuna.journal").unlink()
     os.mkfifo(copied / "optuna.journal")

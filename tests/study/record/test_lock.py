@@ -3,6 +3,8 @@
 import errno
 import fcntl
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from anchoring import InputError
 from study.record.lock import driving, is_held
 
 
-def test_a_lock_is_held_while_it_is_driven(tmp_path):
+def test_a_lock_is_held_while_it_is_driven(tmp_path: Path) -> None:
     assert is_held(tmp_path) is None
     with driving(tmp_path):
         assert is_held(tmp_path) is True
@@ -20,8 +22,8 @@ def test_a_lock_is_held_while_it_is_driven(tmp_path):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
-def test_a_file_system_without_locks(tmp_path, monkeypatch, code):
-    def refuse(file, kind):
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: Any) -> None:
+    def refuse(file: Any, kind: Any) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", refuse)

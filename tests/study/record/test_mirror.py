@@ -3,7 +3,9 @@
 import shutil
 import urllib.error
 import urllib.request
+from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import fsspec
 import optuna
@@ -17,6 +19,7 @@ from anchoring import InputError
 from anchoring.errors import FailedError
 from study import cli
 from study.driving import mirrored
+from study.record.folder import StudyFolder
 from study.record.mirror import JOURNAL, TRIALS, Mirror, fetch, locate, names, url_of
 from study.record.recovery import reconcile
 from study.record.store import Store
@@ -29,7 +32,7 @@ STAYS = ("ray", "wandb", "tensorboard", ".lock")
 
 
 @pytest.fixture
-def url(request, tmp_path, monkeypatch):
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A URL to keep studies at, in files or in the storage that a test asks for. No working copies exist yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     files = (tmp_path / "bucket" / "prefix").as_uri()
@@ -38,22 +41,22 @@ def url(request, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def working(hue, url):
+def working(hue: StudyFolder, url: Any) -> Any:
     """A working copy of a study that is yet to be uploaded."""
     path = shutil.copytree(hue.path, locate(url) / "hue", ignore=shutil.ignore_patterns(*STAYS))
     (path / "report.html").touch()
     return study.load(path)
 
 
-def mirror(folder):
+def mirror(folder: Any) -> Any:
     return Mirror(folder, url_of(folder.path.parent), Console())
 
 
-def tree(path):
+def tree(path: Any) -> Any:
     return {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
 
-def test_a_study_comes_back_whole(working, hue, url, tmp_path):
+def test_a_study_comes_back_whole(working: Any, hue: StudyFolder, url: Any, tmp_path: Path) -> None:
     with mirror(working):
         pass
     before = tree(working.path)
@@ -70,7 +73,7 @@ def test_a_study_comes_back_whole(working, hue, url, tmp_path):
         assert "trial 0 of hue" in shown.output
 
 
-def test_only_what_changed_is_uploaded_again(working, tmp_path):
+def test_only_what_changed_is_uploaded_again(working: Any, tmp_path: Path) -> None:
     there = tmp_path / "bucket" / "prefix" / "hue"
     with mirror(working) as uploading:
         uploading.started(0)
@@ -82,7 +85,7 @@ def test_only_what_changed_is_uploaded_again(working, tmp_path):
     assert not list((there / "models").iterdir())
 
 
-def test_what_the_journal_does_not_know_is_in_the_table(working, url, tmp_path):
+def test_what_the_journal_does_not_know_is_in_the_table(working: Any, url: Any, tmp_path: Path) -> None:
     """So it is when a driver was killed between the upload of the table and that of the journal."""
     with mirror(working):
         pass
@@ -99,7 +102,7 @@ def test_what_the_journal_does_not_know_is_in_the_table(working, url, tmp_path):
     assert len(search.trials) == 14
 
 
-def grow(folder, line="\n"):
+def grow(folder: Any, line: Any = "\n") -> None:
     """Go on with a study, as far as its journal and its table tell."""
     with (folder.path / JOURNAL).open("a") as journal:
         journal.write(line)
@@ -107,7 +110,7 @@ def grow(folder, line="\n"):
 
 
 @pytest.fixture
-def elsewhere(working, url, tmp_path, monkeypatch):
+def elsewhere(working: Any, url: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The study, uploaded and fetched again on another machine."""
     with mirror(working):
         pass
@@ -117,12 +120,14 @@ def elsewhere(working, url, tmp_path, monkeypatch):
     return fetched
 
 
-def at(folder, monkeypatch):
+def at(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Be on the machine of this working copy."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder.path.parents[2]))
 
 
-def test_a_reader_does_not_roll_the_study_back(working, elsewhere, tmp_path, monkeypatch, capsys):
+def test_a_reader_does_not_roll_the_study_back(
+    working: Any, elsewhere: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     at(working, monkeypatch)
     with mirrored(elsewhere) as none:
         assert none == []  # no folder of this machine's
@@ -139,7 +144,7 @@ def test_a_reader_does_not_roll_the_study_back(working, elsewhere, tmp_path, mon
     assert "was changed by another process" in capsys.readouterr().out
 
 
-def test_a_reader_uploads_what_it_changed_alone(elsewhere, tmp_path):
+def test_a_reader_uploads_what_it_changed_alone(elsewhere: Any, tmp_path: Path) -> None:
     there = tmp_path / "bucket" / "prefix" / "hue"
     before = {path: path.stat().st_mtime_ns for path in there.rglob("*") if path.is_file()}
     with mirror(elsewhere):
@@ -150,7 +155,9 @@ def test_a_reader_uploads_what_it_changed_alone(elsewhere, tmp_path):
 
 
 @pytest.mark.parametrize("url", ["files", "memory://prefix"], indirect=True, ids=["files", "a storage without times"])
-def test_a_confirmation_elsewhere_is_fetched_and_stays(working, elsewhere, url, monkeypatch):
+def test_a_confirmation_elsewhere_is_fetched_and_stays(
+    working: Any, elsewhere: Any, url: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with mirror(elsewhere):
         Writer(elsewhere.path).write("confirmation.parquet", b"theirs")
     at(working, monkeypatch)
@@ -162,7 +169,9 @@ def test_a_confirmation_elsewhere_is_fetched_and_stays(working, elsewhere, url, 
         assert there.read() == b"theirs"
 
 
-def test_two_ways_are_kept_and_named(working, elsewhere, tmp_path, monkeypatch):
+def test_two_ways_are_kept_and_named(
+    working: Any, elsewhere: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One goes on while the storage is out, another from the URL: the longer journal is not further on."""
     with mirror(elsewhere):
         grow(elsewhere, "{}\n")
@@ -177,7 +186,7 @@ def test_two_ways_are_kept_and_named(working, elsewhere, tmp_path, monkeypatch):
     assert "\n" not in str(error.value)
 
 
-def test_a_damaged_journal_does_not_come_here(working, url, tmp_path):
+def test_a_damaged_journal_does_not_come_here(working: Any, url: Any, tmp_path: Path) -> None:
     with mirror(working):
         pass
     there = tmp_path / "bucket" / "prefix" / "hue" / JOURNAL
@@ -193,7 +202,7 @@ def test_a_damaged_journal_does_not_come_here(working, url, tmp_path):
     assert there.read_bytes() == (working.path / JOURNAL).read_bytes() != b""
 
 
-def test_the_copy_that_is_further_on_stays(working, url):
+def test_the_copy_that_is_further_on_stays(working: Any, url: Any) -> None:
     with mirror(working):
         pass
     with (working.path / JOURNAL).open("a") as journal:
@@ -203,7 +212,7 @@ def test_the_copy_that_is_further_on_stays(working, url):
     assert (working.path / TRIALS).read_bytes() == b"mine"
 
 
-def test_what_is_no_study_of_ours_is_not_fetched(working, url, tmp_path):
+def test_what_is_no_study_of_ours_is_not_fetched(working: Any, url: Any, tmp_path: Path) -> None:
     with mirror(working):
         pass
     there = tmp_path / "bucket" / "prefix" / "hue"
@@ -214,7 +223,9 @@ def test_what_is_no_study_of_ours_is_not_fetched(working, url, tmp_path):
     assert b"planted" not in tree(study.load(f"{url}/hue").path).values()
 
 
-def test_a_storage_that_fails_is_said_once_and_at_the_end(working, url, tmp_path, capsys):
+def test_a_storage_that_fails_is_said_once_and_at_the_end(
+    working: Any, url: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "bucket").write_text("in the way")
     with (
         pytest.raises(FailedError, match="could not be uploaded"),
@@ -225,8 +236,10 @@ def test_a_storage_that_fails_is_said_once_and_at_the_end(working, url, tmp_path
     assert study.load(working.path).trials().shape[0] == 14
 
 
-def test_whatever_a_storage_raises_is_said(working, monkeypatch, capsys):
-    def fail(store, path, content):
+def test_whatever_a_storage_raises_is_said(
+    working: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(store: Any, path: Any, content: Any) -> None:
         raise RuntimeError("Server disconnected")
 
     monkeypatch.setattr(Store, "write", fail)
@@ -235,7 +248,7 @@ def test_whatever_a_storage_raises_is_said(working, monkeypatch, capsys):
     assert "goes on without its copy" in capsys.readouterr().out
 
 
-def test_at_a_url_another_machine_may_be_at_work(elsewhere):
+def test_at_a_url_another_machine_may_be_at_work(elsewhere: Any) -> None:
     """A lock that is left here says nothing of that, and a note taken here would be another way."""
     Writer(elsewhere.path).write_manifest({**elsewhere.manifest(), "trials": 20})
     journal.storage(elsewhere.path).create_new_trial(0)
@@ -260,7 +273,7 @@ def test_at_a_url_another_machine_may_be_at_work(elsewhere):
         "nowhere": ("s3://", "found a URL without a bucket"),
     }.values(),
 )
-def test_wrong_urls(url, message, tmp_path, monkeypatch):
+def test_wrong_urls(url: Any, message: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(InputError, match=message) as error:
         names(locate(url))
@@ -268,10 +281,10 @@ def test_wrong_urls(url, message, tmp_path, monkeypatch):
     assert not [file for file in tmp_path.rglob(".url") if "cret" in file.read_text()]
 
 
-def test_azure_puts_the_container_first(url):
+def test_azure_puts_the_container_first(url: Any) -> None:
     assert url_of(locate("abfs://container@account/prefix/")) == "abfs://container@account/prefix"
 
 
-def test_no_study_at_a_url(url, tmp_path):
+def test_no_study_at_a_url(url: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found no study"):
         study.load(f"{url}/hue")

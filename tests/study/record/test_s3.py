@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -24,7 +26,7 @@ pytestmark = [
 
 
 @pytest.fixture
-def bucket(tmp_path, monkeypatch):
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The storage of a server of our own, and the URL of a bucket in it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -54,7 +56,9 @@ def bucket(tmp_path, monkeypatch):
         server.wait()
 
 
-def test_a_study_goes_on_from_s3_on_another_machine(bucket, spaces, command, tmp_path):
+def test_a_study_goes_on_from_s3_on_another_machine(
+    bucket: Any, spaces: Path, command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     url = "s3://bucket/studies"
     options = ["--name", "far", "--out", url, "--trials", "500", "--seeds", "2", "--steps", "300", "--cpus", "2"]
     start = [sys.executable, "-m", "study", "run", str(spaces / "hue.toml"), *options, "--confirm", "0"]
@@ -89,7 +93,9 @@ def test_a_study_goes_on_from_s3_on_another_machine(bucket, spaces, command, tmp
     assert not [path for path in files if b"planted-key" in path.read_bytes()]
 
 
-def test_a_bucket_that_is_not_there(bucket, command, spaces, tmp_path):
+def test_a_bucket_that_is_not_there(
+    bucket: Any, command: Callable[..., subprocess.CompletedProcess[str]], spaces: Path, tmp_path: Path
+) -> None:
     done = command("run", spaces / "hue.toml", "--out", "s3://nowhere/studies", "--cpus", 1)
     assert done.returncode == 2
     assert "s3://nowhere/studies: cannot be written to " in done.stderr

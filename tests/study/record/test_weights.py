@@ -1,5 +1,7 @@
 """Weights of another model are named, and nothing larger than its file is made."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from anchoring import InputError
 from study.record.weights import load_weights
 
 
-def test_weights_of_another_model_are_named(tmp_path):
+def test_weights_of_another_model_are_named(tmp_path: Path) -> None:
     import safetensors.torch
 
     file = tmp_path / "x.safetensors"
@@ -21,7 +23,7 @@ def test_weights_of_another_model_are_named(tmp_path):
         load_weights(file, lambda: torch.nn.Linear(3, 2))
 
 
-def test_what_is_too_large_for_its_file_would_be_seen(tmp_path):
+def test_what_is_too_large_for_its_file_would_be_seen(tmp_path: Path) -> None:
     """The positive control: so much can be allocated otherwise, and a little can be within."""
     import safetensors.torch
 

@@ -1,5 +1,7 @@
 """Aggregates, constraints and what a diverged replica counts."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,13 +19,13 @@ RED = metrics_of(experiment, read(SPACES / "subspace-ablation-red.toml").setting
 
 
 @pytest.fixture
-def replicas():
+def replicas() -> Any:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"isolation": rng.random(20), "utility": rng.random(20), "labelled": rng.random(20)})
     return frame.assign(hue_residual=rng.random(20), diverged=False)
 
 
-def test_aggregates_are_their_formulas(replicas):
+def test_aggregates_are_their_formulas(replicas: Any) -> None:
     x = replicas.isolation.to_numpy()
     expected = {"mean": x.mean(), "p10": np.quantile(x, 0.1), "min": x.min()}
     expected["lcb"] = x.mean() - 1.645 * x.std(ddof=1) / np.sqrt(20)
@@ -31,7 +33,7 @@ def test_aggregates_are_their_formulas(replicas):
         assert Goal(METRICS, aggregate=aggregate).values(replicas) == [pytest.approx(value)]
 
 
-def test_of_a_metric_of_which_less_is_better_the_worst_is_the_largest(replicas):
+def test_of_a_metric_of_which_less_is_better_the_worst_is_the_largest(replicas: Any) -> None:
     goal = Goal(METRICS, ("hue_residual",), "min")
     assert goal.values(replicas) == [replicas.hue_residual.max()]
     assert goal.score(replicas) == -replicas.hue_residual.max()
@@ -40,7 +42,7 @@ def test_of_a_metric_of_which_less_is_better_the_worst_is_the_largest(replicas):
     assert not goal.better(0.2, 0.1)
 
 
-def test_a_diverged_replica_counts_as_a_useless_one(replicas):
+def test_a_diverged_replica_counts_as_a_useless_one(replicas: Any) -> None:
     broken = replicas.assign(diverged=[True] + [False] * 19)
     broken.loc[0, ["utility", "labelled", "hue_residual"]] = np.nan
     broken.loc[0, "isolation"] = 0
@@ -50,7 +52,7 @@ def test_a_diverged_replica_counts_as_a_useless_one(replicas):
     assert values == pytest.approx([*expected, rest.labelled.mean()])
 
 
-def test_constraints_tell_by_how_much_they_are_broken(replicas):
+def test_constraints_tell_by_how_much_they_are_broken(replicas: Any) -> None:
     goal = Goal(METRICS, constraints=("utility >= 0.9", "labelled<=100"))
     broken = goal.violations(replicas)
     assert broken["utility >= 0.9"] == pytest.approx(0.9 - replicas.utility.mean())
@@ -68,7 +70,7 @@ def test_constraints_tell_by_how_much_they_are_broken(replicas):
         ({"constraints": ("utility >= much",)}, "'utility >= 0.99'"),
     ],
 )
-def test_wrong_goals(arguments, said):
+def test_wrong_goals(arguments: Any, said: Any) -> None:
     with pytest.raises(InputError) as error:
         Goal(METRICS, **arguments)
     assert said in str(error.value)
@@ -84,18 +86,18 @@ def test_wrong_goals(arguments, said):
         (METRICS, {"objectives": ("labelled",)}, "found labelled first, a metric that leaves out diverged replicas"),
     ],
 )
-def test_a_study_measures_its_own_concept(metrics, wanted, said):
+def test_a_study_measures_its_own_concept(metrics: Any, wanted: Any, said: Any) -> None:
     with pytest.raises(InputError) as error:
         Goal(metrics, **wanted)
     assert said in str(error.value)
 
 
-def test_each_concept_has_its_blindness():
+def test_each_concept_has_its_blindness() -> None:
     for metrics, concept in ((METRICS, "hue"), (RED, "red")):
         Goal(metrics, ("isolation", f"{concept}_blindness", "labelled"))
 
 
-def test_the_default_objective_is_the_first_metric():
+def test_the_default_objective_is_the_first_metric() -> None:
     metrics = {"loss": Metric("how bad it is", 0.0, higher_is_better=False, diverged=9.0), "gain": Metric("how good")}
     goal = Goal(metrics)
     assert goal.objectives == ("loss",)
@@ -103,7 +105,7 @@ def test_the_default_objective_is_the_first_metric():
     assert goal.values(pd.DataFrame({"loss": [1.0, 2.0], "diverged": [False, True]})) == [5.0]
 
 
-def test_a_constraint_on_nothing_is_broken(replicas):
+def test_a_constraint_on_nothing_is_broken(replicas: Any) -> None:
     """A trial whose replicas all diverged has no labels to count, and Optuna takes no NaN."""
     nothing = replicas.assign(diverged=True, labelled=np.nan)
     assert Goal(METRICS, constraints=("labelled <= 3000",)).violations(nothing) == {"labelled <= 3000": np.inf}

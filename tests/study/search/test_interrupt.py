@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,21 +32,21 @@ except KeyboardInterrupt:
 """
 
 
-def begun(*arguments):
+def begun(*arguments: Any) -> Any:
     command = [sys.executable, "-c", WORK, *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "at work\n"
     return process
 
 
-def test_once_stops_the_work_where_it_is_whole():
+def test_once_stops_the_work_where_it_is_whole() -> None:
     process = begun()
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60)[0] == "whole\n"
     assert process.returncode == 0
 
 
-def test_twice_leaves_at_once_also_while_a_report_is_written():
+def test_twice_leaves_at_once_also_while_a_report_is_written() -> None:
     process = begun("report")
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "whole\n"
@@ -54,7 +56,7 @@ def test_twice_leaves_at_once_also_while_a_report_is_written():
 
 
 @contextmanager
-def read_only():
+def read_only() -> Iterator[Any]:
     """Within, a folder that its reader, who is not root then, may not write to."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name, "runs")
@@ -70,7 +72,7 @@ def read_only():
             os.seteuid(was)
 
 
-def test_a_folder_that_may_not_be_written_to_is_named(spaces, tmp_path):
+def test_a_folder_that_may_not_be_written_to_is_named(spaces: Path, tmp_path: Path) -> None:
     space = Space.read(spaces / "hue.toml")
     create(space, Plan(), tmp_path / "new")  # as anyone else may
     with driving(tmp_path):

@@ -1,5 +1,7 @@
 """What would fail in every trial is said before the first."""
 
+from typing import Any
+
 import pytest
 
 from tests.study.conftest import EXPERIMENTS
@@ -7,7 +9,7 @@ from tests.study.conftest import EXPERIMENTS
 BOWL = (EXPERIMENTS / "bowl.py").read_text()
 
 
-def line_of(text, part):
+def line_of(text: Any, part: Any) -> Any:
     """The number of the line of a text that a part of it begins in."""
     return text[: text.index(part)].count("\n") + 1
 
@@ -41,7 +43,9 @@ TRIES = {
 
 
 @pytest.mark.parametrize(("old", "new", "at", "message"), TRIES.values(), ids=TRIES.keys())
-def test_what_would_fail_in_every_trial_is_said_before_the_first(workplace, say, old, new, at, message):
+def test_what_would_fail_in_every_trial_is_said_before_the_first(
+    workplace: Any, say: Any, old: Any, new: Any, at: Any, message: Any
+) -> None:
     assert old in BOWL
     text = BOWL.replace(old, new)
     (workplace / "bowl.py").write_text(text)
@@ -52,7 +56,7 @@ def test_what_would_fail_in_every_trial_is_said_before_the_first(workplace, say,
     assert not (workplace / "runs").exists()
 
 
-def test_a_training_that_raises_is_located_in_train_too(workplace, say):
+def test_a_training_that_raises_is_located_in_train_too(workplace: Any, say: Any) -> None:
     text = BOWL.replace("steps = len", "steps = 1 / 0 * len")
     (workplace / "bowl.py").write_text(text)
     said, code = say("train", "bowl-slow.toml", "--experiment", "bowl.py", "--name", "x")
@@ -61,7 +65,7 @@ def test_a_training_that_raises_is_located_in_train_too(workplace, say):
     assert not (workplace / "runs").exists()
 
 
-def test_examining_what_has_no_examination(workplace, say):
+def test_examining_what_has_no_examination(workplace: Any, say: Any) -> None:
     (workplace / "bowl.py").write_text(BOWL.replace("def examine(", "def look("))
     said, code = say("train", "bowl-slow.toml", "--experiment", "bowl.py", "--examine")
     assert code == 2

@@ -7,6 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,22 +20,23 @@ from typer.testing import CliRunner
 
 import study
 from study import cli
+from study.record.folder import StudyFolder
 from tests.conftest import LIVE, OUTCOMES
 
 
 @pytest.fixture(scope="module")
-def folder(live):
+def folder(live: Any) -> Any:
     return live[0]
 
 
-def test_every_trial_is_there_once(folder):
+def test_every_trial_is_there_once(folder: Any) -> None:
     assert folder.trials().trial.tolist() == list(range(24))
     assert set(folder.trials().state) == {"complete", "stopped", "diverged", "failed"}
     assert folder.trials()[folder.trials().state == "complete"].steps.eq(100).all()
     assert folder.trials()[folder.trials().state == "stopped"].steps.lt(100).all()
 
 
-def test_trials_summarise_their_replicas_last_rung(folder):
+def test_trials_summarise_their_replicas_last_rung(folder: Any) -> None:
     for _, trial in folder.trials()[folder.trials().state != "failed"].iterrows():
         rows = folder.replicas()[(folder.replicas().trial == trial.trial) & (folder.replicas().step == trial.steps)]
         assert rows.seed.tolist() == folder.seeds() == [0, 1]
@@ -43,12 +47,12 @@ def test_trials_summarise_their_replicas_last_rung(folder):
             assert trial["hue_residual.min"] == pytest.approx(rows.hue_residual.min())
 
 
-def test_rungs_are_even(folder):
+def test_rungs_are_even(folder: Any) -> None:
     complete = folder.best().trial.item()
     assert sorted(folder.replicas()[folder.replicas().trial == complete].step.unique()) == list(range(20, 101, 20))
 
 
-def test_optuna_is_in_optuna_the_truth(folder):
+def test_optuna_is_in_optuna_the_truth(folder: Any) -> None:
     in_optuna = {"complete": "COMPLETE", "stopped": "PRUNED", "diverged": "FAIL", "failed": "FAIL"}
     trials = folder.optuna().trials
     states = folder.trials().set_index("trial").state
@@ -64,7 +68,7 @@ def test_optuna_is_in_optuna_the_truth(folder):
             assert trial.value == pytest.approx(means[trial.number].iloc[-1])
 
 
-def test_diverged_and_failed_trials_say_so(folder):
+def test_diverged_and_failed_trials_say_so(folder: Any) -> None:
     trials = folder.trials().set_index("state")
     diverged, failed = trials.loc[["diverged"]], trials.loc[["failed"]]
     assert diverged["param.rate"].eq(1e38).all()
@@ -76,7 +80,7 @@ def test_diverged_and_failed_trials_say_so(folder):
     assert failed.steps.eq(0).all()
 
 
-def test_a_model_is_there_for_each_complete_trial_and_is_the_one_measured(folder):
+def test_a_model_is_there_for_each_complete_trial_and_is_the_one_measured(folder: Any) -> None:
     complete = folder.trials()[folder.trials().state == "complete"]
     assert sorted(path.stem for path in (folder.path / "models").iterdir()) == [f"{n:05d}" for n in complete.trial]
     trial = folder.best().trial.item()
@@ -86,7 +90,7 @@ def test_a_model_is_there_for_each_complete_trial_and_is_the_one_measured(folder
         assert rows[name].tolist() == pytest.approx(metric.tolist(), abs=1e-6)
 
 
-def test_the_folder_is_as_documented(folder):
+def test_the_folder_is_as_documented(folder: Any) -> None:
     names = {path.name for path in folder.path.iterdir()}
     assert names >= {
         *("study.toml", "outcomes.csv", "manifest.json", "optuna.journal", "trials.parquet", "replicas.parquet"),
@@ -101,7 +105,7 @@ def test_the_folder_is_as_documented(folder):
     assert "run" in manifest["command"]
 
 
-def test_the_terminal_tells_the_whole_story(live):
+def test_the_terminal_tells_the_whole_story(live: Any) -> None:
     folder, done = live
     counts = folder.trials().state.value_counts()
     (end,) = (line for line in done.stdout.splitlines() if line.startswith("24/24 trials: "))
@@ -112,7 +116,9 @@ def test_the_terminal_tells_the_whole_story(live):
     assert "Traceback" not in done.stderr
 
 
-def test_a_trial_of_a_used_worker_replayed_in_a_fresh_process_measures_the_same(folder, command, tmp_path):
+def test_a_trial_of_a_used_worker_replayed_in_a_fresh_process_measures_the_same(
+    folder: Any, command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     """`study export`, then `study train`, gives the metrics of a study, whose workers are reused, to the last bit."""
     trial = folder.best().trial.item()
     exported = CliRunner().invoke(cli.app, ["export", str(folder.path), str(trial), "--to", str(tmp_path)])
@@ -126,7 +132,9 @@ def test_a_trial_of_a_used_worker_replayed_in_a_fresh_process_measures_the_same(
     pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
 
 
-def test_the_same_seed_and_one_worker_make_the_same_study(folder, command, tmp_path):
+def test_the_same_seed_and_one_worker_make_the_same_study(
+    folder: Any, command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     """Whatever else they leave."""
     done = command("run", OUTCOMES, "--name", "again", "--out", tmp_path, *LIVE, "--confirm", 0)
     assert done.returncode == 0, done.stderr
@@ -134,7 +142,7 @@ def test_the_same_seed_and_one_worker_make_the_same_study(folder, command, tmp_p
     pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
-def begin(command, folder, more):
+def begin(command: Callable[..., subprocess.CompletedProcess[str]], folder: Any, more: Any) -> Any:
     """The process of a study since whose start so many more trials have ended."""
     parts = folder / "replicas.parquet"
     enough = len(list(parts.glob("*.parquet"))) + more
@@ -144,7 +152,7 @@ def begin(command, folder, more):
     return process
 
 
-def listened_on(process):
+def listened_on(process: Any) -> Any:
     """The addresses on which a process and its children listen."""
     family = [parent := psutil.Process(process.pid), *parent.children(recursive=True)]
     found = []
@@ -155,7 +163,9 @@ def listened_on(process):
 
 
 @pytest.mark.live
-def test_a_study_that_was_killed_and_interrupted_goes_on_where_it_was(spaces, tmp_path, command):
+def test_a_study_that_was_killed_and_interrupted_goes_on_where_it_was(
+    spaces: Path, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     path = tmp_path / "cut"
     start = [sys.executable, "-m", "study", "run", str(spaces / "hue.toml"), "--name", "cut", "--out", str(tmp_path)]
     start += ["--trials", "500", "--seeds", "2", "--steps", "300", "--cpus", "2", "--confirm", "0", "--no-compile"]
@@ -193,7 +203,7 @@ def test_a_study_that_was_killed_and_interrupted_goes_on_where_it_was(spaces, tm
     assert [run["trials"] for run in whole.manifest()["history"]] == [500, 500]
 
 
-def test_a_study_can_be_renamed(hue, tmp_path):
+def test_a_study_can_be_renamed(hue: StudyFolder, tmp_path: Path) -> None:
     renamed = study.load(shutil.copytree(hue.path, tmp_path / "another-name"))
     assert len(renamed.optuna().trials) == 14
     assert renamed.setting(0) == hue.setting(0)

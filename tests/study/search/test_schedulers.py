@@ -1,5 +1,7 @@
 """What is stopped, what is exempted, and that a scheduler that is begun anew knows the past."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from ray.tune.schedulers import TrialScheduler
@@ -9,11 +11,11 @@ from study.search.trial import SCORE
 
 
 class FakeTrial:
-    def __init__(self, name):
+    def __init__(self, name: Any) -> None:
         self.trial_id = name
 
 
-def run(stopping, curves, start=0):
+def run(stopping: Any, curves: Any, start: Any = 0) -> Any:
     """How many rungs each trial reached, one trial after the other."""
     reached = []
     for number, curve in enumerate(curves, start):
@@ -29,12 +31,12 @@ def run(stopping, curves, start=0):
 
 
 @pytest.fixture
-def curves():
+def curves() -> Any:
     return np.random.default_rng(0).random((60, 1)) * np.linspace(0.1, 1, 10)
 
 
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
-def test_schedulers_stop_the_worse_and_never_the_best(name, curves):
+def test_schedulers_stop_the_worse_and_never_the_best(name: Any, curves: Any) -> None:
     np.random.seed(0)
     reached = run(scheduler(name, 10), curves)
     stopped = [curve[-1] for curve, rungs in zip(curves, reached, strict=True) if rungs < 10]
@@ -45,19 +47,19 @@ def test_schedulers_stop_the_worse_and_never_the_best(name, curves):
     assert min(reached) >= 2
 
 
-def test_none_stops_nothing(curves):
+def test_none_stops_nothing(curves: Any) -> None:
     assert run(scheduler("none", 10), curves) == [10] * 60
 
 
 @pytest.mark.parametrize("name", ["asha", "median"])
-def test_a_scheduler_begun_anew_goes_on_as_if_it_had_seen_the_past(name, curves):
+def test_a_scheduler_begun_anew_goes_on_as_if_it_had_seen_the_past(name: Any, curves: Any) -> None:
     whole = run(scheduler(name, 10), curves)
     again = scheduler(name, 10)
     replay(again, {i: curves[i][: whole[i]].tolist() for i in range(40)})
     assert run(again, curves[40:], start=40) == whole[40:]
 
 
-def test_the_audit_spares_the_stated_share_and_hides_them_from_the_scheduler(curves):
+def test_the_audit_spares_the_stated_share_and_hides_them_from_the_scheduler(curves: Any) -> None:
     exempted = []
     audited = run(Audited(scheduler("asha", 10), 0.5, 0, exempted.append), curves)
     plain = run(scheduler("asha", 10), curves)

@@ -1,6 +1,10 @@
 """Objectives, constraints, samplers, schedulers, removals and budgets in real, small studies."""
 
+import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,14 +22,16 @@ WAYS = {
 
 
 @pytest.fixture(scope="module")
-def studies(spaces, tmp_path_factory, command):
+def studies(
+    spaces: Path, tmp_path_factory: pytest.TempPathFactory, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> Any:
     """A study of each way, all at once, as a small one mostly waits."""
     out = tmp_path_factory.mktemp("runs")
     for path in spaces.iterdir():
         kinds = path.read_text().replace('kind = "leace"', 'kind = "choice(ablate, prune, suppress, repel, leace)"')
         (out / path.name).write_text(kinds)
 
-    def run(name):
+    def run(name: Any) -> Any:
         space, *options = WAYS[name]
         return command("run", out / f"{space}.toml", "--name", name, "--out", out, *SMALL, *options)
 
@@ -35,7 +41,7 @@ def studies(spaces, tmp_path_factory, command):
     return {name: study.load(out / name) for name in WAYS}
 
 
-def test_no_trial_of_the_front_is_beaten_in_every_objective(studies):
+def test_no_trial_of_the_front_is_beaten_in_every_objective(studies: Any) -> None:
     folder = studies["objectives"]
     assert [direction.name for direction in folder.optuna().directions] == ["MAXIMIZE", "MINIMIZE"]
     complete, front = folder.trials()[folder.trials().state == "complete"], folder.front()
@@ -46,7 +52,7 @@ def test_no_trial_of_the_front_is_beaten_in_every_objective(studies):
         assert not (beaten.any() and trial.trial in front.trial.tolist())
 
 
-def test_constraints_reach_optuna_and_what_breaks_them_is_no_answer(studies):
+def test_constraints_reach_optuna_and_what_breaks_them_is_no_answer(studies: Any) -> None:
     folder = studies["objectives"]
     rows = folder.trials().set_index("trial")
     for trial in folder.optuna().trials:
@@ -57,7 +63,7 @@ def test_constraints_reach_optuna_and_what_breaks_them_is_no_answer(studies):
     assert 0 < len(folder.best(12)) == complete.feasible.sum() < len(rows)
 
 
-def test_other_samplers_and_aggregates_go_by_their_names(studies):
+def test_other_samplers_and_aggregates_go_by_their_names(studies: Any) -> None:
     folder = studies["names"]
     assert len(folder.trials()) == 8
     proposed = [tuple(trial.params.values()) for trial in folder.optuna().trials]
@@ -66,14 +72,14 @@ def test_other_samplers_and_aggregates_go_by_their_names(studies):
     assert whole["value"].tolist() == pytest.approx(whole["isolation.p10"].tolist())
 
 
-def test_a_budget_in_minutes_ends_the_search_and_trials_end_by_themselves(studies):
+def test_a_budget_in_minutes_ends_the_search_and_trials_end_by_themselves(studies: Any) -> None:
     folder = studies["minutes"]
     assert len(folder.trials())
     assert folder.trials().state.eq("complete").all()
     assert all(trial.state.is_finished() for trial in folder.optuna().trials)
 
 
-def test_a_study_can_ask_which_removal_is_best(studies):
+def test_a_study_can_ask_which_removal_is_best(studies: Any) -> None:
     by_kind = studies["minutes"].trials().groupby("param.ablation.kind")["isolation.mean"].first()
     assert len(by_kind) >= 4
     assert by_kind.idxmax() == "leace"  # which finds hue wherever it is; nothing put it into dims 0 and 1

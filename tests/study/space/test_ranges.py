@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,12 +24,12 @@ from study.space.ranges import parse
         ("lr.peak-2=int(1,2)", "lr.peak-2", IntDistribution(1, 2)),
     ],
 )
-def test_ranges(text, name, distribution):
+def test_ranges(text: Any, name: Any, distribution: Any) -> None:
     assert parse(text, "here") == (name, distribution)
 
 
 @pytest.mark.parametrize("text", ["", "0.5", "red", "1e-8", "a b", "encoder", "two words = 3"])
-def test_what_is_no_range(text):
+def test_what_is_no_range(text: Any) -> None:
     assert parse(text, "here") is None
 
 
@@ -54,7 +56,7 @@ def test_what_is_no_range(text):
         ("1x = log(1, 2)", "a name before"),
     ],
 )
-def test_wrong_ranges_say_what_was_expected(text, expected):
+def test_wrong_ranges_say_what_was_expected(text: Any, expected: Any) -> None:
     with pytest.raises(InputError) as error:
         parse(text, "hue.toml: model.hidden")
     assert str(error.value).startswith(f"hue.toml: model.hidden: found {text!r}, expected ")
@@ -62,7 +64,7 @@ def test_wrong_ranges_say_what_was_expected(text, expected):
 
 
 @given(st.text(max_size=60) | st.from_regex(r"\w*\s*=?\s*(uniform|log|int|choice)\(.*\)", fullmatch=True))
-def test_any_text_is_a_range_or_none_or_a_located_error(text):
+def test_any_text_is_a_range_or_none_or_a_located_error(text: Any) -> None:
     try:
         parse(text, "here")
     except InputError as error:

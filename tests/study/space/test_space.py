@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,8 +38,8 @@ CSV = """STEP,lr:log,separate,other
 
 
 @pytest.fixture
-def space(tmp_path):
-    def write(toml=TOML, csv=CSV):
+def space(tmp_path: Path) -> Any:
+    def write(toml: Any = TOML, csv: Any = CSV) -> Any:
         (tmp_path / "s.toml").write_text(toml)
         (tmp_path / "s.csv").write_text(csv)
         return Space.read(tmp_path / "s.toml")
@@ -44,14 +47,14 @@ def space(tmp_path):
     return write
 
 
-def test_parameters_have_readable_names(space):
+def test_parameters_have_readable_names(space: Any) -> None:
     assert list(space().distributions) == [
         *("labels.red.scale", "power"),
         *("peak", "separate@0", "separate@+10", "step@+", "rise", "separate@rise", "separate@rise#2", "other@rise"),
     ]
 
 
-def test_a_point_of_the_space_is_a_setting(space):
+def test_a_point_of_the_space_is_a_setting(space: Any) -> None:
     values = {name: d.low if hasattr(d, "low") else d.choices[-1] for name, d in space().distributions.items()}
     setting = space().setting(values | {"step@+": 0.25, "rise": 7, "peak": 0.02, "separate@+10": 0.125})
     assert setting.regularizers["separate"].power == setting.regularizers["other"].power == 30
@@ -61,14 +64,14 @@ def test_a_point_of_the_space_is_a_setting(space):
     assert setting.labels["red"].scale == 0.01
 
 
-def test_a_file_without_ranges_is_a_fixed_setting(spaces):
+def test_a_file_without_ranges_is_a_fixed_setting(spaces: Path) -> None:
     fixed = Space.read(spaces / "subspace-ablation.toml")
     assert fixed.distributions == {}
     assert fixed.setting({}) == study.read(spaces / "subspace-ablation.toml").setting()
 
 
-def test_a_space_has_one_concept(space):
-    def concept_of(made):
+def test_a_space_has_one_concept(space: Any) -> None:
+    def concept_of(made: Any) -> Any:
         return made.setting(next(made.corners())).concept
 
     assert concept_of(space()) == "hue"
@@ -83,7 +86,7 @@ def test_a_space_has_one_concept(space):
         space('concept = "red"' + erased)
 
 
-def test_a_space_names_its_experiment_and_its_exports_do_too(space, tmp_path):
+def test_a_space_names_its_experiment_and_its_exports_do_too(space: Any, tmp_path: Path) -> None:
     named = space('experiment = "excolor"' + TOML)
     assert named.source == space().source
     values = next(named.corners())
@@ -93,13 +96,15 @@ def test_a_space_names_its_experiment_and_its_exports_do_too(space, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def hue_space(spaces):
+def hue_space(spaces: Path) -> Any:
     return Space.read(spaces / "hue.toml")
 
 
 @settings(max_examples=20)
 @given(data=st.data())
-def test_an_exported_setting_is_the_same_setting(data, tmp_path_factory, hue_space):
+def test_an_exported_setting_is_the_same_setting(
+    data: Any, tmp_path_factory: pytest.TempPathFactory, hue_space: Any
+) -> None:
     space = hue_space
     values = {
         name: data.draw(st.sampled_from(d.choices) if hasattr(d, "choices") else st.floats(d.low, d.high))
@@ -109,7 +114,7 @@ def test_an_exported_setting_is_the_same_setting(data, tmp_path_factory, hue_spa
     assert Space.read(path).setting({}) == space.setting(values)
 
 
-def test_steps_rescale_without_renaming(spaces):
+def test_steps_rescale_without_renaming(spaces: Path) -> None:
     space, short = Space.read(spaces / "hue.toml"), Space.read(spaces / "hue.toml", 500)
     assert short.distributions == space.distributions
     assert short.steps == 500
@@ -118,7 +123,7 @@ def test_steps_rescale_without_renaming(spaces):
     assert len(space.setting(values).schedule) == 2001
 
 
-def test_any_step_may_be_a_range(space):
+def test_any_step_may_be_a_range(space: Any) -> None:
     csv = (
         CSV.replace("+rise = int(5, 9)", "+rise = choice(0.25, 0.5)")
         .replace("-rise,", "-rise,")
@@ -130,12 +135,12 @@ def test_any_step_may_be_a_range(space):
     assert [row.step for row in ranged.setting(values).schedule.rows] == [0, 10, 10, 52, 104, 152, 200]
 
 
-def test_what_only_some_values_break_is_found_before_a_study(space):
+def test_what_only_some_values_break_is_found_before_a_study(space: Any) -> None:
     with pytest.raises(InputError, match=r"regularizers\.separate\.power: found .*, expected a whole number"):
         space(TOML.replace("power = choice(10, 30)", "uniform(2, 10)").replace('"power"', "4"))
 
 
-def test_an_export_leaves_edited_files_alone(spaces, tmp_path):
+def test_an_export_leaves_edited_files_alone(spaces: Path, tmp_path: Path) -> None:
     document = Space.read(spaces / "subspace-ablation.toml").document({})
     path = write_setting(document, tmp_path, "mine")
     path.write_text("# edited")
@@ -161,7 +166,7 @@ def test_an_export_leaves_edited_files_alone(spaces, tmp_path):
         (("peak = log(1e-3, 1e-1)", "peek = log(1e-3, 1e-1)"), "s.csv: row 4, column lr: found 'peak', expected a number"),
     ],
 )  # fmt: skip
-def test_wrong_spaces_are_located(space, change, message):
+def test_wrong_spaces_are_located(space: Any, change: Any, message: Any) -> None:
     with pytest.raises(InputError) as error:
         space(TOML.replace(*change), CSV.replace(*change))
     assert message in str(error.value)

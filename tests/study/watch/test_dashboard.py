@@ -9,6 +9,9 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import TrialState
@@ -17,11 +20,12 @@ from typer.testing import CliRunner
 import study
 from anchoring import InputError
 from study import cli
+from study.record.folder import StudyFolder
 from study.search import journal
 
 
 @pytest.fixture
-def served(hue, tmp_path):
+def served(hue: StudyFolder, tmp_path: Path) -> Iterator[Any]:
     """A study with a trial that still runs, and where it is served by command line."""
     folder = study.load(shutil.copytree(hue.path, tmp_path / "hue", ignore=shutil.ignore_patterns("wandb", "ray")))
     journal.storage(folder.path).create_new_trial(0)
@@ -34,7 +38,7 @@ def served(hue, tmp_path):
     assert (process.returncode, said, complaints) == (0, "ended\n", "")
 
 
-def ask(method, url, **body):
+def ask(method: Any, url: Any, **body: Any) -> Any:
     request = urllib.request.Request(
         url, json.dumps(body).encode(), {"Content-Type": "application/json"}, method=method
     )
@@ -46,7 +50,7 @@ def ask(method, url, **body):
         return error.code
 
 
-def test_it_shows_states_rungs_and_importance(served, browser):
+def test_it_shows_states_rungs_and_importance(served: Any, browser: Any) -> None:
     folder, url = served
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
     page = browser.new_page()
@@ -69,7 +73,7 @@ def test_it_shows_states_rungs_and_importance(served, browser):
     assert not errors
 
 
-def test_only_notes_can_be_written(served):
+def test_only_notes_can_be_written(served: Any) -> None:
     folder, url = served
     before = (folder.path / "optuna.journal").read_bytes()
     for method, path in {"DELETE": "studies/0", "POST": "studies/0/rename"}.items():
@@ -82,14 +86,14 @@ def test_only_notes_can_be_written(served):
     assert search.best_trial.number == folder.best().trial.item()
 
 
-def test_without_the_extra_one_line_says_what_to_install(hue, monkeypatch):
+def test_without_the_extra_one_line_says_what_to_install(hue: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
     result = CliRunner().invoke(cli.app, ["dashboard", str(hue.path)])
     assert isinstance(result.exception, InputError)
     assert str(result.exception).endswith("pip install optuna-dashboard")
 
 
-def test_a_port_that_is_taken(hue):
+def test_a_port_that_is_taken(hue: StudyFolder) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = CliRunner().invoke(cli.app, ["dashboard", str(hue.path), "--port", str(taken.getsockname()[1])])
     assert isinstance(result.exception, InputError)

@@ -1,4 +1,5 @@
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -10,7 +11,7 @@ from study.watch.live import StudyView
 from study.watch.screen import Screen
 
 
-def row(trial, state, isolation):
+def row(trial: Any, state: Any, isolation: Any) -> Any:
     return {
         "trial": trial,
         "state": state,
@@ -24,7 +25,7 @@ def row(trial, state, isolation):
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_the_view_tells_how_far_it_is_and_what_is_best(terminal):
+def test_the_view_tells_how_far_it_is_and_what_is_best(terminal: Any) -> None:
     text = io.StringIO()
     with StudyView(
         Screen(file=text, width=100, force_terminal=terminal, _environ={"TERM": "xterm"}),

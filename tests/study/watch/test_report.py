@@ -1,13 +1,18 @@
 import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
 from anchoring import InputError
+from study.record.folder import StudyFolder
 from study.watch.report import write_report
 
 
-def test_the_report_answers_with_pictures_and_without_the_network(live):
+def test_the_report_answers_with_pictures_and_without_the_network(live: Any) -> None:
     folder, _ = live
     page = (folder.path / "report.html").read_text()
     best = folder.best().iloc[0]
@@ -23,7 +28,7 @@ def test_the_report_answers_with_pictures_and_without_the_network(live):
 
 
 @pytest.mark.live
-def test_several_objectives_have_a_report_of_their_front(objectives):
+def test_several_objectives_have_a_report_of_their_front(objectives: Any) -> None:
     (objectives.path / "report.html").write_text("an older one")
     page = write_report(objectives)
     assert page == objectives.path / "report.html"
@@ -31,7 +36,9 @@ def test_several_objectives_have_a_report_of_their_front(objectives):
 
 
 @pytest.mark.live
-def test_a_training_that_was_kept_has_a_report(spaces, tmp_path, command):
+def test_a_training_that_was_kept_has_a_report(
+    spaces: Path, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     done = command(
         "train", spaces / "hue-deletion.toml", "--seeds", 2, "--steps", 60, "--name", "one", "--out", tmp_path
     )
@@ -41,14 +48,14 @@ def test_a_training_that_was_kept_has_a_report(spaces, tmp_path, command):
     assert "One setting, trained on its own" in (tmp_path / "one" / "report.html").read_text()
 
 
-def test_nothing_to_report_is_one_line(hue, monkeypatch):
+def test_nothing_to_report_is_one_line(hue: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     trials = hue.trials().assign(state="stopped")
     monkeypatch.setattr(type(hue), "trials", lambda _: trials)
     with pytest.raises(InputError, match="found no complete trial"):
         write_report(hue)
 
 
-def test_a_notebook_that_is_not_there_is_one_line(hue):
+def test_a_notebook_that_is_not_there_is_one_line(hue: StudyFolder) -> None:
     with pytest.raises(
         InputError, match=r"--notebook: found 'x', expected one of controls, early-stopping, experiment"
     ):
@@ -56,7 +63,7 @@ def test_a_notebook_that_is_not_there_is_one_line(hue):
 
 
 @pytest.mark.live
-def test_ones_own_notebook_gets_the_folder_and_leaves_its_figures(hue, tmp_path):
+def test_ones_own_notebook_gets_the_folder_and_leaves_its_figures(hue: StudyFolder, tmp_path: Path) -> None:
     cells = [
         "FOLDER = 'elsewhere'",
         "import study\nfrom matplotlib.figure import Figure\nfrom analysis import page",

@@ -4,6 +4,8 @@ import io
 import re
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -14,19 +16,19 @@ from study.watch import screen
 from study.watch.screen import Screen
 
 
-def shown(terminal, act):
+def shown(terminal: Any, act: Any) -> Any:
     text = io.StringIO()
     act(Screen(file=text, width=80, force_terminal=terminal, _environ={"TERM": "xterm"}))
     return text.getvalue()
 
 
-def wait(console):
+def wait(console: Any) -> None:
     done = iter(range(100))
     with console.following(lambda: Text("a view"), lambda: f"line {next(done)}"):
         time.sleep(0.2)
 
 
-def test_a_pipe_gets_lines_at_least_twice_a_minute(monkeypatch):
+def test_a_pipe_gets_lines_at_least_twice_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     assert screen.IN_A_PIPE <= 30
     assert shown(False, wait) == ""  # it was over before
     monkeypatch.setattr(screen, "IN_A_PIPE", 0.05)
@@ -35,26 +37,26 @@ def test_a_pipe_gets_lines_at_least_twice_a_minute(monkeypatch):
     assert 1 <= len(lines) <= 4
 
 
-def test_a_terminal_gets_a_view_that_is_gone_at_the_end():
+def test_a_terminal_gets_a_view_that_is_gone_at_the_end() -> None:
     said = shown(True, wait)
     assert "a view" in said
     assert said.endswith("\x1b[2K")  # erases its line
 
 
-def test_a_quiet_console_shows_nothing(monkeypatch):
+def test_a_quiet_console_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(screen, "IN_A_PIPE", 0.05)
 
-    def quietly(console):
+    def quietly(console: Any) -> None:
         console.quiet = True
         wait(console)
 
     assert shown(False, quietly) == shown(True, quietly) == ""
 
 
-def test_what_is_counted_is_told_in_words(monkeypatch):
+def test_what_is_counted_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(screen, "IN_A_PIPE", 0.05)
 
-    def work(console):
+    def work(console: Any) -> None:
         with console.progress("training", 100, "steps") as update:
             update(completed=40)
             time.sleep(0.15)
@@ -64,7 +66,7 @@ def test_what_is_counted_is_told_in_words(monkeypatch):
 
 @pytest.mark.live
 @pytest.mark.skipif(sys.platform == "win32", reason="a kernel's socket is a file")
-def test_a_notebook_shows_the_view_and_updates_it(tmp_path):
+def test_a_notebook_shows_the_view_and_updates_it(tmp_path: Path) -> None:
     source = """
 import time
 from study.watch import screen
@@ -79,7 +81,7 @@ with screen.console.following(lambda: f"view {next(count)}", str):
     seen = []
 
     class Client(NotebookClient):
-        def process_message(self, message, *rest):
+        def process_message(self, message: Any, *rest: Any) -> Any:
             if message["msg_type"] in ("display_data", "update_display_data"):
                 seen.append(message["content"]["data"]["text/html"])
             return super().process_message(message, *rest)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 import study
 from study import cli
+from study.record.folder import StudyFolder
 from study.record.lock import driving
 from study.record.tables import trials_table
 from study.record.trial_state import TrialState
@@ -25,11 +27,11 @@ from study.watch.status import minutes_left, started, status
 
 
 @pytest.fixture
-def copy(hue, tmp_path):
+def copy(hue: StudyFolder, tmp_path: Path) -> Any:
     return study.load(shutil.copytree(hue.path, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb", "ray")))
 
 
-def test_a_finished_study(copy):
+def test_a_finished_study(copy: Any) -> None:
     assert status(copy).report is None
     (copy.path / "report.html").touch()
     now = status(copy)
@@ -42,7 +44,7 @@ def test_a_finished_study(copy):
     assert now.next == f"study report {copy.path} --open"
 
 
-def test_the_best_of_a_continued_study_may_yet_have_to_be_confirmed(copy):
+def test_the_best_of_a_continued_study_may_yet_have_to_be_confirmed(copy: Any) -> None:
     rows = copy.confirmation()
     Writer(copy.path).write(
         "confirmation.parquet", rows[rows.trial.ne(copy.best().trial.item()).fillna(True)].to_parquet()
@@ -51,7 +53,7 @@ def test_the_best_of_a_continued_study_may_yet_have_to_be_confirmed(copy):
     assert status(copy).next == f"study confirm {copy.path}"
 
 
-def test_a_study_that_runs_and_is_cut(copy):
+def test_a_study_that_runs_and_is_cut(copy: Any) -> None:
     """What the files say while a trial more runs, and after its driver was killed."""
     Writer(copy.path).write_manifest({**copy.manifest(), "trials": 20})
     storage = journal.storage(copy.path)
@@ -71,14 +73,14 @@ def test_a_study_that_runs_and_is_cut(copy):
     assert copy.optuna().trials[-1].state == OptunaState.RUNNING  # looking changes nothing
 
 
-def answer(*arguments):
+def answer(*arguments: Any) -> Any:
     """What a command says to a script."""
     result = CliRunner().invoke(cli.app, [*map(str, arguments), "--json"])
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout, parse_constant=pytest.fail)  # NaN is not JSON
 
 
-def test_scripts_get_json_and_nothing_else(hue, spaces, tmp_path):
+def test_scripts_get_json_and_nothing_else(hue: StudyFolder, spaces: Path, tmp_path: Path) -> None:
     shown = answer("status", hue.path)
     assert shown["state"] == "finished"
     assert shown["best"]["isolation.mean"] == hue.best()["isolation.mean"].item()
@@ -94,15 +96,15 @@ def test_scripts_get_json_and_nothing_else(hue, spaces, tmp_path):
     assert trained["metrics"]["isolation.mean"] == trained["replicas"][0]["isolation"]
 
 
-def test_the_version_is_told():
+def test_the_version_is_told() -> None:
     assert re.fullmatch(r"study \d+\.\d+\.\d+\S*\n", CliRunner().invoke(cli.app, ["--version"]).stdout)
 
 
-def test_the_shell_completes_studies_and_spaces(hue):
+def test_the_shell_completes_studies_and_spaces(hue: StudyFolder) -> None:
     script = CliRunner().invoke(cli.app, env={"_STUDY_COMPLETE": "source_bash"}, prog_name="study").stdout
     assert "_STUDY_COMPLETE=complete_bash" in script
 
-    def completed(words, where):
+    def completed(words: Any, where: Any) -> Any:
         asked = {"_STUDY_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
         return CliRunner().invoke(cli.app, env=asked, prog_name="study").stdout.split()
 
@@ -110,7 +112,9 @@ def test_the_shell_completes_studies_and_spaces(hue):
     assert "search_spaces/hue-open.toml" in completed("study run search_spaces/hue", hue)
 
 
-def test_a_pipe_and_a_plain_terminal_get_plain_and_whole_tables(hue, monkeypatch):
+def test_a_pipe_and_a_plain_terminal_get_plain_and_whole_tables(
+    hue: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     shown = subprocess.run(
         [sys.executable, "-m", "study", "show", str(hue.path), "0"], capture_output=True, text=True, check=True
@@ -120,7 +124,7 @@ def test_a_pipe_and_a_plain_terminal_get_plain_and_whole_tables(hue, monkeypatch
     assert max(map(len, shown.splitlines())) <= 160
 
 
-def test_a_study_of_minutes_goes_on_for_those_it_had_left(copy):
+def test_a_study_of_minutes_goes_on_for_those_it_had_left(copy: Any) -> None:
     Writer(copy.path).write_manifest({**copy.manifest(), "trials": None, "minutes": 30.0})
     for used, left in {10: 20, 29.5: 1, 100: 1}.items():
         ended = started(copy) + 60 * used
@@ -130,7 +134,7 @@ def test_a_study_of_minutes_goes_on_for_those_it_had_left(copy):
     assert minutes_left(copy) == 30
 
 
-def test_a_study_all_of_whose_trials_failed_can_be_looked_at_and_gone_on_with(copy):
+def test_a_study_all_of_whose_trials_failed_can_be_looked_at_and_gone_on_with(copy: Any) -> None:
     rows = trials_table(copy.path).to_pandas()
     rows = rows[["trial", "seconds", "audited", *rows.filter(like="param.")]]
     rows = rows.assign(state="failed", steps=0, diverged=0, reason="MemoryError", value=np.nan, feasible=True)

@@ -1,6 +1,8 @@
 """The event files of a real study, read back."""
 
 import struct
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tensorboardX.crc32c import crc32c
@@ -10,7 +12,7 @@ from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 from study.record.tables import metric_means
 
 
-def events(path):
+def events(path: Any) -> Iterator[Any]:
     """A file of TFRecords: length, its masked checksum, the event, its masked checksum."""
     data, at = path.read_bytes(), 0
     while at < len(data):
@@ -23,7 +25,7 @@ def events(path):
         at += length + 16
 
 
-def test_each_trial_has_its_curves_and_its_parameters(live):
+def test_each_trial_has_its_curves_and_its_parameters(live: Any) -> None:
     folder, _ = live
     assert sorted(path.name for path in (folder.path / "tensorboard").iterdir()) == [f"{n:05d}" for n in range(24)]
     for trial in range(24):

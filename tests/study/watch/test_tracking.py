@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 from wandb.proto import wandb_internal_pb2
 
 import study
+from study.record.folder import StudyFolder
 from study.record.tables import metric_means
 from study.watch.tracking import Tracker
 
@@ -24,11 +27,11 @@ BLOCK, HEADER = 32768, 7
 
 
 @pytest.fixture(autouse=True)
-def _as_by_default(monkeypatch):
+def _as_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_MODE")
 
 
-def records(path) -> Iterator[wandb_internal_pb2.Record]:
+def records(path: Any) -> Iterator[wandb_internal_pb2.Record]:
     """A run's records, out of W&B's file: a LevelDB log, which is 7 bytes of its own and chunks in 32 KiB blocks.
 
     W&B's own reader is a part of its service now, and not to be had from Python.
@@ -53,7 +56,7 @@ def records(path) -> Iterator[wandb_internal_pb2.Record]:
 class Run:
     """An offline run as W&B would upload it."""
 
-    def __init__(self, path):
+    def __init__(self, path: Any) -> None:
         self.records = list(records(path))
         self.run = next(record.run for record in self.records if record.HasField("run"))
         self.config = {}
@@ -68,7 +71,7 @@ class Run:
         self.artifacts = [record.artifact for record in self.records if record.HasField("artifact")]
 
 
-def runs(folder) -> list[Run]:
+def runs(folder: Any) -> list[Run]:
     """The study's runs, as soon as W&B's service has written them to the end."""
     paths = sorted(folder.path.glob("wandb/offline-run-*/run-*.wandb"))
     deadline = time.monotonic() + 60
@@ -79,22 +82,22 @@ def runs(folder) -> list[Run]:
 
 
 @pytest.fixture(scope="module")
-def folder(live):
+def folder(live: Any) -> Any:
     return live[0]
 
 
 @pytest.fixture(scope="module")
-def of_folder(folder):
+def of_folder(folder: Any) -> Any:
     return runs(folder)
 
 
 @pytest.fixture(scope="module")
-def of_study(of_folder):
+def of_study(of_folder: Any) -> Any:
     (run,) = (run for run in of_folder if run.run.job_type == "study")
     return run
 
 
-def test_every_trial_is_logged_with_the_best_so_far(folder, of_study):
+def test_every_trial_is_logged_with_the_best_so_far(folder: Any, of_study: Any) -> None:
     logged = [entry for entry in of_study.history if "trial" in entry]
     assert sorted(entry["trial"] for entry in logged) == list(range(24))
     assert logged[-1]["best"] == folder.best()["isolation.mean"].item()
@@ -102,7 +105,7 @@ def test_every_trial_is_logged_with_the_best_so_far(folder, of_study):
     assert best == sorted(best)
 
 
-def test_the_answer_is_logged_before_the_run_ends(folder, of_study):
+def test_the_answer_is_logged_before_the_run_ends(folder: Any, of_study: Any) -> None:
     keys = {key.split("/")[0]: entry for entry in of_study.history for key in entry}
     assert {"table", "confirmation", "report"} <= keys.keys()
     assert keys["confirmation"]["confirmation/nrows"] == 64 * 4
@@ -115,7 +118,7 @@ def test_the_answer_is_logged_before_the_run_ends(folder, of_study):
     assert of_study.exits == [0]
 
 
-def test_each_trial_has_a_run_with_its_rungs(folder, of_folder):
+def test_each_trial_has_a_run_with_its_rungs(folder: Any, of_folder: Any) -> None:
     of_trials = {int(run.run.display_name.split()[1]): run for run in of_folder if run.run.job_type == "trial"}
     assert sorted(of_trials) == list(range(24))
     states, replicas = folder.trials().set_index("trial").state, folder.replicas()
@@ -130,7 +133,9 @@ def test_each_trial_has_a_run_with_its_rungs(folder, of_folder):
         assert run.exits == [int(states[trial] in ("diverged", "failed"))]
 
 
-def test_importance_is_logged_once_there_is_enough_to_tell(hue, monkeypatch, tmp_path):
+def test_importance_is_logged_once_there_is_enough_to_tell(
+    hue: StudyFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     folder = study.load(shutil.copytree(hue.path, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb")))
     monkeypatch.setattr("study.watch.summary.ENOUGH", 2)
     with Tracker(folder, Console()):
@@ -143,7 +148,7 @@ SCRIPT = "import study; from rich.console import Console; from study.watch.track
 SCRIPT += "with Tracker(study.load({path!r}), Console()): pass"
 
 
-def test_who_is_not_logged_in_is_asked_nothing(hue, tmp_path):
+def test_who_is_not_logged_in_is_asked_nothing(hue: StudyFolder, tmp_path: Path) -> None:
     """WANDB_MODE=online on a terminal, where W&B would ask for a key and wait."""
     folder = study.load(shutil.copytree(hue.path, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb")))
     known = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
@@ -167,7 +172,7 @@ def test_who_is_not_logged_in_is_asked_nothing(hue, tmp_path):
     assert [run.exits for run in runs(folder)] == [[0]]
 
 
-def test_disabled_means_nothing(hue, monkeypatch, tmp_path):
+def test_disabled_means_nothing(hue: StudyFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = study.load(shutil.copytree(hue.path, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb")))
     monkeypatch.setenv("WANDB_MODE", "disabled")
     with Tracker(folder, Console(), "trials") as tracker:
@@ -175,7 +180,9 @@ def test_disabled_means_nothing(hue, monkeypatch, tmp_path):
     assert not (folder.path / "wandb").exists()
 
 
-def test_a_run_begins_wherever_the_process_is_meanwhile(hue, monkeypatch, tmp_path):
+def test_a_run_begins_wherever_the_process_is_meanwhile(
+    hue: StudyFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A relative folder, as the default --out is, and a working directory that changes while W&B starts."""
     shutil.copytree(hue.path, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb"))
     monkeypatch.chdir(tmp_path)
