@@ -23,7 +23,7 @@ from excolor.setting import ColorSetting
 Labels = dict[str, Tensor]
 
 
-class Colors(Dataset):
+class Colors(Dataset[Any]):
     """The cube's colours, one at a time."""
 
     def __init__(self, setting: ColorSetting) -> None:

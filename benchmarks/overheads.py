@@ -53,7 +53,7 @@ def _train_directly(setting: ColorSetting) -> None:
     training = Training(experiment, setting, SEEDS, rungs=1, compiled=True)
     for segment in training.segments():
         training.advance(segment)
-    Rungs().on_train_batch_end(None, training, None, segment, 0)
+    Rungs().on_train_batch_end(None, training, None, segment, 0)  # type: ignore[no-untyped-call]
 
 
 def _evaluation_share(setting: ColorSetting) -> float:

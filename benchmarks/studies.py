@@ -11,12 +11,11 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import study
-from anchoring.step import step_kinds
-from anchoring.training import train
 from benchmarks.figures import Row, Runs, Target
 from study.space.space import Space
 
@@ -138,9 +137,10 @@ def _resident_bytes(process: int) -> int:
 def _compile_all() -> None:
     """Compile every kind of step of the hue space, so that the cache has them, as in any study but the first."""
     space = Space.read(SPACE)
+    experiment: Any = space.experiment
     known: set[str] = set()
     for point in space.corners():
         setting = space.setting(point)
-        if not step_kinds(setting) <= known:
-            known |= step_kinds(setting)
-            train(setting, [0, 1], compiled=True, rungs=1)
+        if not experiment.step_kinds(setting) <= known:
+            known |= experiment.step_kinds(setting)
+            experiment.train(setting, [0, 1], rungs=1, compiled=True, on_rung=lambda *_: None)

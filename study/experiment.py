@@ -211,8 +211,9 @@ class Experiment(Protocol):
         100 tensor([1., 1., 1.])
     """
 
-    name: str
-    """What search spaces and studies call the experiment."""
+    @property
+    def name(self) -> str:
+        """What search spaces and studies call the experiment; an attribute will do."""
 
     def setting(self, document: Document, file: str | Path) -> Any:
         """Check a document and return the `Setting` that it describes.

@@ -84,7 +84,7 @@ SECRETS = {
 """What is in the environment of every study here, and must not get out of it."""
 
 
-def run_study(*arguments: object, cwd: Path | None = None, wandb: str = "disabled") -> subprocess.CompletedProcess:
+def run_study(*arguments: object, cwd: Path | None = None, wandb: str = "disabled") -> subprocess.CompletedProcess[str]:
     """`study` in a process of its own, where it may start a Ray of its own."""
     environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1", "WANDB_MODE": wandb, **SECRETS}
     command = [sys.executable, "-m", "study", *map(str, arguments)]

@@ -32,7 +32,7 @@ def locked() -> Any:
     """The locked requirements by name, each with its marker; torch, which the Makefile names, among them."""
     torch = re.search(r"^TORCH := (.*)$", MAKEFILE, re.MULTILINE)[1]
     lines = [torch, *re.findall(r"^([\w.-]+==.*) \\$", LOCK, re.MULTILINE)]
-    found = {}
+    found: dict[str, Any] = {}
     for requirement in map(Requirement, lines):
         found.setdefault(canonicalize_name(requirement.name), []).append(requirement)
     return found

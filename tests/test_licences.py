@@ -25,7 +25,7 @@ def licences(name: str) -> list[str]:
     """The licences that a distribution's metadata names."""
     metadata = importlib.metadata.metadata(name)
     classifiers = [c.split(" :: ")[-1] for c in metadata.get_all("Classifier", []) if c.startswith("License ::")]
-    text = BY_HAND.get(name) or metadata.get("License-Expression") or " AND ".join(classifiers) or metadata["License"]
+    text = BY_HAND.get(name) or metadata.get("License-Expression") or " AND ".join(classifiers) or metadata["License"]  # type: ignore[attr-defined]
     return re.split(r" (?:AND|OR|WITH) ", text)
 
 

@@ -33,7 +33,7 @@ def test_a_better_reference_is_to_be_set(hue: StudyFolder, known: Any) -> None:
     ranked = ranking(hue.confirmation(), hue).assign(tied=False)
     ranked.loc[len(ranked)] = ranked.iloc[0]
     ranked = ranked.sort_index(key=lambda i: (i + 1) % len(ranked), ignore_index=True)
-    ranked.loc[0, ["setting", "trial", "tied"]] = ["hue-deletion", pd.NA, True]
+    ranked.loc[0, ["setting", "trial", "tied"]] = ["hue-deletion", pd.NA, True]  # type: ignore[assignment]
     choice = advice.choose(hue, ranked)
     assert choice.better == "hue-deletion"
     said = advice.recommended(hue, choice, known[1], known[2])

@@ -284,14 +284,14 @@ def test_plateaus_are_drawn_where_they_are():
     assert [label.get_text() for label in axis.get_yticklabels()] == table.index.tolist()
     assert "range" in axis.get_xlabel()
     for height, (name, row) in enumerate(table.iterrows()):
-        drawn = {line.get_label(): line for line in axis.lines if set(line.get_ydata()) == {height}}
+        drawn = {line.get_label(): line for line in axis.lines if set(line.get_ydata()) == {height}}  # type: ignore[arg-type]
         spanned = row.choices or [row.low, row.high]
         for label, values in {"as good as the best": spanned, "trial 7": [best[f"param.{name}"]]}.items():
             places = effects.unit(pd.Series(values), MIXED[name]).tolist()
-            assert list(drawn[label].get_xdata()) == pytest.approx(places)
-        assert len(drawn["complete trials"].get_xdata()) == len(trials)
+            assert list(drawn[label].get_xdata()) == pytest.approx(places)  # type: ignore[arg-type]
+        assert len(drawn["complete trials"].get_xdata()) == len(trials)  # type: ignore[arg-type]
     texts = [text.get_text() for text in axis.texts]
-    assert texts[table.index.get_loc("z")] == ", ".join(table.loc["z", "choices"])
+    assert texts[table.index.get_loc("z")] == ", ".join(table.loc["z", "choices"])  # type: ignore[arg-type]
     assert texts[table.index.get_loc("y")] == f"{table.low['y']:.0f} to {table.high['y']:.0f}"
     assert len(axis.figure.legends[0].get_texts()) == 3
 
@@ -307,9 +307,9 @@ def test_an_interaction_is_drawn_under_its_complete_trials():
     assert "isolation" in bar.get_ylabel()
     mesh, complete = axis.collections
     assert np.asarray(mesh.get_array()) == pytest.approx(surface.to_numpy())
-    assert np.asarray(mesh.get_coordinates())[0, [0, -1], 0] == pytest.approx([1e-4, 1e-1])
+    assert np.asarray(mesh.get_coordinates())[0, [0, -1], 0] == pytest.approx([1e-4, 1e-1])  # type: ignore[attr-defined]
     shown = trials[trials.state == "complete"]
     assert np.asarray(complete.get_offsets())[:, 0] == pytest.approx(shown["param.x"].to_numpy())
     assert np.asarray(complete.get_array()) == pytest.approx(shown.value.to_numpy())
     assert (complete.norm.vmin, complete.norm.vmax) == (mesh.norm.vmin, mesh.norm.vmax)
-    assert len(complete.get_offsets()) == 40
+    assert len(complete.get_offsets()) == 40  # type: ignore[arg-type]

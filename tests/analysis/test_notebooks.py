@@ -39,7 +39,9 @@ def page(request: pytest.FixtureRequest, hue: StudyFolder) -> Any:
 def test_it_runs_and_reads_well_on_a_desk_and_on_a_phone(page: Any, browser: Any) -> None:
     for width, scheme in ((1280, "light"), (390, "dark")):
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        tab, logged, asked = context.new_page(), [], []
+        logged: list[str] = []
+        asked: list[str] = []
+        tab = context.new_page()
         tab.on("console", lambda message, logged=logged: logged.append(message.text))
         tab.on("pageerror", lambda error, logged=logged: logged.append(str(error)))
         tab.on("request", lambda request, asked=asked: asked.append(request.url))

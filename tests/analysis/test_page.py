@@ -17,7 +17,7 @@ from study.experiment import Section
 def scattered(n: Any) -> Any:
     figure = Figure(figsize=(4, 3))
     axis = figure.subplots()
-    axis.scatter(
+    axis.scatter(  # type: ignore[misc]
         *np.random.default_rng(0).random((2, n)), s=[20, 30] * (n // 2), urls=[f"{i} < 'you'" for i in range(n)]
     )
     return figure

@@ -52,7 +52,7 @@ def test_learning_curves_draw_every_trial(hue: StudyFolder, best: Any) -> None:
     curves = hue.replicas().groupby(["trial", "step"]).isolation.mean()
     drawn = [line.get_ydata().tolist() for line in axis.lines]
     assert all(curves[trial].tolist() in drawn for trial in hue.trials().trial)
-    crosses = [line for line in axis.lines if line.get_marker() == "x" and len(line.get_xdata()) == 1]
+    crosses = [line for line in axis.lines if line.get_marker() == "x" and len(line.get_xdata()) == 1]  # type: ignore[arg-type]
     assert len(crosses) == ((hue.trials().state == "stopped") & ~hue.trials().audited).sum()
     assert axis.get_ylabel()
 
@@ -65,7 +65,7 @@ def test_schedules_name_their_phases(hue: StudyFolder, best: Any) -> None:
 def test_every_trial_has_its_own_colour_and_no_label_is_missing(hue: StudyFolder, best: Any) -> None:
     assert len(set(style.PALETTE)) == 5
     axis = plots.learning_curves(hue.trials(), hue.replicas(), best, "isolation").axes[0]
-    shown = [line.get_color() for line in axis.lines if line.get_label().startswith("trial")]
+    shown = [line.get_color() for line in axis.lines if line.get_label().startswith("trial")]  # type: ignore[attr-defined]
     assert len(set(shown)) == len(best)
 
 
@@ -74,7 +74,7 @@ def test_the_confirmation_shows_every_replica_and_the_interval_of_each_mean(hue:
     ranked = ranking(rows, hue)
     (axis,) = plots.confirmation(rows, ranked, "isolation").axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ranked.setting.tolist()
-    dots = sum(len(collection.get_offsets()) for collection in axis.collections if len(collection.get_offsets()) > 1)
+    dots = sum(len(collection.get_offsets()) for collection in axis.collections if len(collection.get_offsets()) > 1)  # type: ignore[arg-type, misc]
     assert dots == len(rows)
     low, high = axis.get_ylim()
     assert low > high  # the best is on top

@@ -23,7 +23,7 @@ def test_whole_trials_have_their_score_at_the_end(hue: StudyFolder, ended: Any) 
 
 def test_endings_draw_a_dot_a_trial_and_the_best(hue: StudyFolder, ended: Any) -> None:
     (axis,) = stopping_plots.endings(hue, ended).axes
-    assert sum(len(dots.get_offsets()) for dots in axis.collections) == len(ended)
+    assert sum(len(dots.get_offsets()) for dots in axis.collections) == len(ended)  # type: ignore[arg-type, misc]
     assert axis.lines[0].get_xdata()[0] == hue.best()["isolation.mean"].item()
     assert axis.get_yticklabels()[0].get_text() == f"{(hue.trials().state == 'complete').sum()} complete"
 

@@ -8,7 +8,7 @@ from study.search.goal import Goal
 
 def test_the_table_has_every_metric_and_parameter(hue: StudyFolder) -> None:
     table = tables.best(hue, 2)
-    measured = {name.removesuffix(".mean") for name in hue.trials() if name.endswith(".mean")}
+    measured = {name.removesuffix(".mean") for name in hue.trials() if name.endswith(".mean")}  # type: ignore[attr-defined]
     assert list(table.columns) == [f"trial {trial}" for trial in hue.best(2).trial]
     assert set(table.index) >= {*measured, *hue.space.distributions}
     assert measured <= set(hue.metrics)
@@ -23,7 +23,7 @@ def test_the_ranking_is_the_rankings(hue: StudyFolder) -> None:
     reference = table.loc[table.index.str.startswith("hue-deletion")].iloc[0]
     assert reference["beats reference"] == "-"
     for name, row in zip(table.index, ranked.itertuples(), strict=True):
-        assert name.endswith("(tied)") == (row.tied and row.Index > 0)
+        assert name.endswith("(tied)") == (row.tied and row.Index > 0)  # type: ignore[arg-type]
 
 
 def test_the_first_column_is_what_settings_are_ranked_by(hue: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_the_first_column_is_what_settings_are_ranked_by(hue: StudyFolder, monke
         ranked = ranking(hue.confirmation(), hue)
         table = tables.ranking(ranked, hue)
         firsts[aggregate] = table.columns[0]
-        assert table.iloc[0, 0].startswith(f"{ranked['value'][0]:.3f}")
+        assert table.iloc[0, 0].startswith(f"{ranked['value'][0]:.3f}")  # type: ignore[arg-type]
         assert table.iloc[:, 0].str[:5].astype(float).is_monotonic_decreasing
     expected = {"mean": "mean", "p10": "10th percentile", "min": "worst seed", "lcb": "lower bound of the mean"}
     assert firsts == expected

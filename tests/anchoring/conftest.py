@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+import platformdirs
 import pytest
-
-from anchoring.native import build
 
 
 @pytest.fixture(scope="module")
@@ -13,5 +12,5 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A cache of native code for a module's tests, empty at first."""
     folder = tmp_path_factory.mktemp("native cache")  # with a space
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build.platformdirs, "user_cache_path", lambda name: folder)
+        patch.setattr(platformdirs, "user_cache_path", lambda name: folder)
         yield folder

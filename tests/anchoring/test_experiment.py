@@ -151,7 +151,7 @@ def test_a_metric_is_declared_by_the_method_that_computes_it() -> None:
     assert More().metrics(setting)["mean"].meaning == "of the classes, twice"
     model = Means().model(setting, [0, 1])
     assert torch.allclose(More().measured(model, setting)["mean"], 2 * Means().measured(model, setting)["mean"])
-    Means.mean = None
+    Means.mean = None  # type: ignore[method-assign]
     with pytest.raises(InputError, match="experiment blobs: found no metric, expected a method under @Metric"):
         Means().metrics(setting)
 

@@ -89,7 +89,7 @@ def test_hooks_are_removed_after_an_error(model: Any) -> None:
         raise ArithmeticError("in the middle")
 
     with pytest.raises(ArithmeticError):
-        activations(model, X, {"encoder": broken})
+        activations(model, X, {"encoder": broken})  # type: ignore[dict-item]
     with pytest.raises(RuntimeError):
         activations(model, torch.rand(5, 7))
     assert hooks(model) == 0

@@ -28,7 +28,7 @@ ACTIVATIONS = [nn.GELU, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.SiLU, nn.Softplus, lamb
 def trainings(draw: Any) -> Any:
     """A small model, its loss and the batch's size."""
     widths = [3, *draw(st.lists(st.integers(1, 20), max_size=3)), 3]
-    layers = []
+    layers: list[nn.Module] = []
     for before, after in pairwise(widths):
         layers.append(nn.Linear(before, after, bias=draw(st.booleans())))
         kind = draw(st.sampled_from(["nothing", "activation", "normalised", "layer norm"]))

@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import pytest
 import torch
 
@@ -21,7 +22,7 @@ pytestmark = [
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(build.platformdirs, "user_cache_path", lambda name: tmp_path)
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path)
     return tmp_path / "native"
 
 
@@ -47,7 +48,7 @@ def test_a_damaged_file_is_made_anew(cache: Any, tmp_path: Path, monkeypatch: py
     compiled(*TWICE)
     (file,) = cache.iterdir()
     elsewhere = tmp_path / "elsewhere"  # another folder, since a loaded library is not read again
-    monkeypatch.setattr(build.platformdirs, "user_cache_path", lambda name: elsewhere)
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: elsewhere)
     damaged = elsewhere / "native" / file.name
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(file.read_bytes()[:1000])
@@ -72,7 +73,7 @@ def test_folders_with_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     folder = tmp_path / "a folder"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
-    monkeypatch.setattr(build.platformdirs, "user_cache_path", lambda name: folder / "its cache")
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: folder / "its cache")
     compiled(*TWICE)
     assert len(list((folder / "its cache" / "native").iterdir())) == 1
 

@@ -31,15 +31,15 @@ def test_samples_and_coins_have_the_stated_probabilities() -> None:
         "soft": Label(of="redness", scale=0.7, noise=0.1, soft=True),
     }
     index, drawn = Stream(Sampler(data, labels), labels, 0, 1000).draw(200)
-    sampled, drawn = data.inputs[index], dict(zip(labels, drawn, strict=True))
+    sampled, found = data.inputs[index], dict(zip(labels, drawn, strict=True))
     assert (sampled.sum(-1) == 0).float().mean().item() == pytest.approx(0.3, abs=0.005)
     red, blue = ((sampled == torch.tensor(color)).all(-1) for color in ([1.0, 0, 0], [0.0, 0, 1]))
-    assert drawn["red"][red].mean().item() == pytest.approx(0.7, abs=0.01)
-    assert drawn["red"][blue].mean() == 0
-    assert drawn["noisy"][red].mean().item() == pytest.approx(0.7 * 0.9 + 0.3 * 0.1, abs=0.01)
-    assert drawn["noisy"][blue].mean().item() == pytest.approx(0.1, abs=0.01)
-    assert drawn["soft"][red].unique().tolist() == pytest.approx([0.66])
-    assert drawn["red"].unique().tolist() == [0, 1]
+    assert found["red"][red].mean().item() == pytest.approx(0.7, abs=0.01)
+    assert found["red"][blue].mean() == 0
+    assert found["noisy"][red].mean().item() == pytest.approx(0.7 * 0.9 + 0.3 * 0.1, abs=0.01)
+    assert found["noisy"][blue].mean().item() == pytest.approx(0.1, abs=0.01)
+    assert found["soft"][red].unique().tolist() == pytest.approx([0.66])
+    assert found["red"].unique().tolist() == [0, 1]
 
 
 def test_a_lookup_finds_the_sample_that_the_cumulative_weights_say() -> None:

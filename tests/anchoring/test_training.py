@@ -51,8 +51,8 @@ def test_a_replica_is_the_same_alone_and_among_many(short: Any) -> None:
     for a, b in zip(alone.parameters(), among.parameters(), strict=True):
         assert_close(a[0], b[7], rtol=1e-4, atol=1e-5)
         assert not torch.allclose(a[0], b[8], atol=1e-2)  # while another seed's are others
-    for a, b in zip(alone_rungs, among_rungs, strict=True):
-        assert a.metrics["isolation"][0].item() == pytest.approx(b.metrics["isolation"][7].item(), abs=1e-4)
+    for one, other in zip(alone_rungs, among_rungs, strict=True):
+        assert one.metrics["isolation"][0].item() == pytest.approx(other.metrics["isolation"][7].item(), abs=1e-4)
 
 
 def test_the_replicated_step_is_that_of_ordinary_pytorch(short: Any) -> None:
@@ -64,7 +64,7 @@ def test_the_replicated_step_is_that_of_ordinary_pytorch(short: Any) -> None:
     table = short.schedule.table()
     for step in range(10):
         x, *labels = (part[step, 0] for part in segment.batch)
-        labels = dict(zip(short.labels, labels, strict=True))
+        named = dict(zip(short.labels, labels, strict=True))
         z = twin[0](x)
         loss = (twin[1](z) - x).square().mean()
         unit = z / z.norm(dim=1, keepdim=True)
@@ -77,7 +77,7 @@ def test_the_replicated_step_is_that_of_ordinary_pytorch(short: Any) -> None:
             ("norm-v", "vibrant", (z.norm(dim=1) - 1).square()),
             ("polar", "red", (z - torch.tensor([1.0, 0, 0, 0])).square().sum(1)),
         ):
-            loss += table[name][step] * (losses * labels[label]).sum() / (labels[label].sum() + 1e-8)
+            loss += table[name][step] * (losses * named[label]).sum() / (named[label].sum() + 1e-8)
         adam.param_groups[0]["lr"] = table["lr"][step]
         adam.zero_grad()
         loss.backward()
@@ -190,7 +190,7 @@ def test_callbacks_see_phases_and_actions_and_can_retarget(subspace_ablation: An
     moved = next(entry for entry in seen if isinstance(entry, list))
     assert moved[0] == pytest.approx(0.01)
     assert moved[-1] == pytest.approx(0.02)
-    assert moved == sorted(moved)
+    assert moved == sorted(moved)  # type: ignore[comparison-overlap]
 
 
 def test_labelled_samples_are_counted(short: Any) -> None:

@@ -81,7 +81,7 @@ def test_rays_default_sampler_has_our_settings() -> None:
 
 
 def test_what_is_picked_is_the_best_as_observed() -> None:
-    run = search.Run(SimpleNamespace(), ends=[(10, 0.5, 0.6), (20, 0.7, 0.55)])
+    run = search.Run(SimpleNamespace(), ends=[(10, 0.5, 0.6), (20, 0.7, 0.55)])  # type: ignore[arg-type]
     assert run.regret(9) == search.BEST
     assert run.regret(10) == pytest.approx(search.BEST - 0.6)
     assert run.regret() == pytest.approx(search.BEST - 0.55)

@@ -43,7 +43,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hue: StudyFolder)
 
 @pytest.mark.parametrize("page", having("python"))
 def test_python_runs(page: Any, workplace: Any) -> None:
-    names = {}
+    names: dict[str, Any] = {}
     for _, text in blocks(page, "python"):
         exec(compile(text, page.name, "exec"), names)
 
@@ -79,6 +79,6 @@ def test_commands_are_ours_and_have_these_options(page: Any) -> None:
         for line in re.sub(r"\\\n", " ", text).splitlines():
             words = shlex.split(line, comments=True)
             if words[:1] == ["study"] and words[1:] != ["--version"]:
-                command = app.get_command(None, words[1])
+                command = app.get_command(None, words[1])  # type: ignore[attr-defined]
                 assert command, line
                 command.make_context(words[1], words[2:])  # a usage error is raised

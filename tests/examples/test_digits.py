@@ -17,7 +17,7 @@ from study.testing import ExperimentConformance
 
 FOLDER = Path(__file__).parents[2] / "examples" / "digits"
 SOURCE = from_file(FOLDER / "digits.py")
-EXPERIMENT = SOURCE.load()
+EXPERIMENT: Any = SOURCE.load()
 DIGITS = sys.modules[type(EXPERIMENT).__module__]
 
 

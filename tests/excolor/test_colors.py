@@ -109,7 +109,7 @@ def test_how_yellow_is_how_blue_the_complement_is() -> None:
     named = colors.named()
     for of, hue in ((colors.cyanness, "cyan"), (colors.magentaness, "magenta"), (colors.yellowness, "yellow")):
         found = {name: of(rgb).item() for name, rgb in named.items()}
-        assert max(found, key=found.get) == hue
+        assert max(found, key=found.get) == hue  # type: ignore[arg-type]
         assert [found[name] for name in (hue, "black", "gray", "white")] == [1, 0, 0.25, 0]
     assert colors.yellowness(named["red"]) == colors.yellowness(named["green"]) == 0.5
     assert colors.yellowness(named["blue"]) == 0

@@ -46,9 +46,9 @@ def test_what_the_red_blind_see() -> None:
 
 def test_the_six_hues_are_each_others_turned() -> None:
     for hue, turns in (("green", 1), ("blue", 2)):
-        assert torch.allclose(oracle(X, hue), oracle(X.roll(-turns, -1), "red").roll(turns, -1))
+        assert torch.allclose(oracle(X, hue), oracle(X.roll(-turns, -1), "red").roll(turns, -1))  # type: ignore[arg-type]
     for hue, opposite in (("cyan", "red"), ("magenta", "green"), ("yellow", "blue")):
-        assert torch.allclose(oracle(X, hue), 1 - oracle(1 - X, opposite), atol=1e-6)
+        assert torch.allclose(oracle(X, hue), 1 - oracle(1 - X, opposite), atol=1e-6)  # type: ignore[arg-type]
 
 
 def test_hue_is_vibrancy() -> None:

@@ -50,7 +50,7 @@ def test_named_colors_are_swatches_of_themselves(model: Any) -> None:
 def test_cubes_draw_every_colour_as_likely_as_it_is() -> None:
     cube = colors.hsv_cube()
     points = pictures.cubes({"HSV": cube}).axes[0].collections[0]
-    sizes = points.get_sizes()
+    sizes = points.get_sizes()  # type: ignore[attr-defined]
     assert len(sizes) == 3600
     assert sizes / sizes.max() == pytest.approx((cube.weights / cube.weights.max()).numpy())
 
@@ -90,13 +90,13 @@ def test_latents_are_drawn_in_their_colours() -> None:
     x = colors.rgb_centres(12)
     z = model.activations(x)["encoder"].detach()
     assert np.asarray(points.get_offsets()) == pytest.approx(z[:, :2].numpy())
-    assert points.get_facecolors()[:, :3] == pytest.approx(x.numpy())
+    assert points.get_facecolors()[:, :3] == pytest.approx(x.numpy())  # type: ignore[attr-defined]
 
 
 def test_reproduction_draws_both_distributions() -> None:
     values = torch.linspace(0.7, 0.9, 60)
     strip, bars = pictures.reproduction(values).axes
-    assert sum(bar.get_height() for bar in bars.patches) == 60
+    assert sum(bar.get_height() for bar in bars.patches) == 60  # type: ignore[attr-defined]
     assert [label.get_text() for label in strip.get_yticklabels()] == [
         "reproduced: 0.800 ± 0.059",
         "paper: 0.825 ± 0.053",

@@ -50,7 +50,7 @@ def test_hue_that_is_left_as_lightness_is_said(best: Any) -> None:
 
 def test_the_oracle_answers_pure_hues_with_one_gray() -> None:
     dark, light = lightness_over_hues(lambda x: oracle(x, "hue")[None], 0)
-    assert (dark, light) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert (dark, light) == (pytest.approx(0.5), pytest.approx(0.5))  # type: ignore[comparison-overlap]
     dark, light = lightness_over_hues(lambda x: x.mean(-1, keepdim=True).expand_as(x)[None], 0)
     assert light - dark == pytest.approx(1 / 3)
 

@@ -58,4 +58,4 @@ if __name__ == "__main__":
         for spaces in SPACES:
             shutil.copytree(spaces, Path(workplace, "spaces"), dirs_exist_ok=True)
         for name in sys.argv[1:] or STUDIES:
-            make(name, STUDIES[name], Path(workplace))
+            make(name, STUDIES[name], Path(workplace))  # type: ignore[arg-type]

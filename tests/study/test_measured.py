@@ -20,6 +20,6 @@ def test_what_is_reported_is_held_against_what_is_declared() -> None:
     for wrong in ([1, 0], torch.zeros(2), torch.zeros(3, dtype=torch.bool), "yes"):
         with pytest.raises(InputError, match=r"experiment x: diverged: found .*expected"):
             measured("x", found, declared, wrong, 2)
-    for wrong in ("much", ["a", "b"], [[1], [2]], 1j * np.ones(2), None, [1, 2, 3], object()):
+    for wrong in ("much", ["a", "b"], [[1], [2]], 1j * np.ones(2), None, [1, 2, 3], object()):  # type: ignore[assignment]
         with pytest.raises(InputError, match=r"experiment x: metric b: found .*expected"):
             measured("x", found | {"b": wrong}, declared, torch.tensor([False, True]), 2)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,8 @@ class Network:
         self.folder = Path(tempfile.mkdtemp(prefix="hs", dir="/tmp"))  # sockets want short paths
         self.token = self.folder / "token"
         self.token.write_text("0123456789abcdef" * 4)
-        self.hosts = {}
-        self.processes = []
+        self.hosts: dict[str, Any] = {}
+        self.processes: list[Any] = []
         self.switch = self._namespace("switch")
         ip("-n", self.switch, "link", "add", "bridge", "type", "bridge")
         ip("-n", self.switch, "link", "set", "bridge", "up")
@@ -75,7 +74,7 @@ class Network:
     def popen(
         self,
         name: Any,
-        command: Callable[..., subprocess.CompletedProcess[str]],
+        command: Any,
         log: Any,
         cwd: Any = None,
         **environment: Any,

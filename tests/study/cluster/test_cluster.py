@@ -14,7 +14,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from network import CAN, Network
+from tests.study.cluster.network import CAN, Network
 from ray.job_submission import JobStatus
 
 import anchoring
@@ -52,7 +52,7 @@ def test_a_study_outlives_a_node_and_uses_one_that_joins(network: Any, spaces: P
     """The workers see neither the study's folder nor our code, one has no compiler, and both are given their own cache."""
     out, log = tmp_path / "runs", tmp_path / "log"
     out.mkdir()
-    hidden = [out, *(Path(package.__file__).parent for package in (anchoring, excolor, study))]
+    hidden = [out, *(Path(package.__file__).parent for package in (anchoring, excolor, study))]  # type: ignore[arg-type]
 
     def worker(name: Any, **environment: Any) -> None:
         network.node(
@@ -177,7 +177,7 @@ def test_a_log_whose_connection_is_lost_is_heard_on(monkeypatch: pytest.MonkeyPa
     logs = ["one ", "one two ", "one two three"]
 
     class Client:
-        async def tail_job_logs(self, job):
+        async def tail_job_logs(self, job: str) -> Any:
             yield logs[0][:3]
             yield logs.pop(0)[3:]
             if logs:
@@ -186,9 +186,9 @@ def test_a_log_whose_connection_is_lost_is_heard_on(monkeypatch: pytest.MonkeyPa
         def get_job_status(self, job: Any) -> Any:
             return states.pop(0)
 
-    logged = []
+    logged: list[str] = []
     with ThreadPoolExecutor() as apart:  # from the event loop of the tests' browser
-        apart.submit(asyncio.run, follow(Client(), "job", logged.append)).result()
+        apart.submit(asyncio.run, follow(Client(), "job", logged.append)).result()  # type: ignore[arg-type]
     assert "".join(logged) == "one two three"
     assert states == []
 

@@ -56,7 +56,7 @@ def test_the_slurm_script_starts_a_worker_on_each_other_node(nodes: Any, tmp_pat
     slurm = {"SLURM_NNODES": str(nodes), "SLURM_CPUS_PER_TASK": "16", "SLURMD_NODENAME": "node-1"}
     environment = {**os.environ, **slurm, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     script = ["bash", CLUSTERS / "slurm.sh", "a space.toml"]
-    subprocess.run(script, env=environment, cwd=tmp_path, timeout=60, check=False)
+    subprocess.run(script, env=environment, cwd=tmp_path, timeout=60, check=False)  # type: ignore[arg-type]
     log = (tmp_path / "log").read_text().splitlines()
     assert "study run a space.toml --address 10.0.0.1:6379" in log
     flags = "--nodes=3 --ntasks=3 --cpus-per-task=16 --exclude=node-1"

@@ -39,7 +39,7 @@ def test_the_best_and_the_references_are_confirmed(live: Any) -> None:
         "subspace-ablation": 64,
         "hue-deletion": 64,
     }
-    assert set(rows.seed) == set(Plan.of(folder).held_out_seeds(64))
+    assert set(rows.seed) == set(folder.plan().held_out_seeds(64))
     said = done.stdout
     assert "held-out seeds" in said
     ranked = ranking(rows, folder)

@@ -65,7 +65,7 @@ class RollDown:
         rates = setting.schedule.table()["lr"]
         for step in range(1, steps + 1):
             with torch.no_grad():
-                model.at -= float(rates[step - 1]) * steep * model.at
+                model.at -= float(rates[step - 1]) * steep * model.at  # type: ignore[misc]
             if step in ends:
                 away = model.at.detach().norm(dim=1)
                 gone = ~(away < 1e6)

@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import CmaEsSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -20,7 +20,7 @@ from study.record.untrusted import expect_plain_state
 from study.search.run import run
 from tests.study.record.payload import Payload
 
-PLANE = {name: FloatDistribution(0, 1) for name in "xy"}
+PLANE: dict[str, BaseDistribution] = {name: FloatDistribution(0, 1) for name in "xy"}
 
 
 def state(pickled: bytes) -> FrozenTrial:
@@ -43,8 +43,8 @@ def test_a_state_of_cmaes_is_arrays() -> None:
         trial = search.ask(PLANE)
         search.tell(trial, sum(trial.params.values()))
     assert any("cma:optimizer:0" in trial.system_attrs for trial in search.trials)
-    for trial in search.trials:
-        expect_plain_state(trial, Path("optuna.journal"))
+    for frozen in search.trials:
+        expect_plain_state(frozen, Path("optuna.journal"))
 
 
 @pytest.mark.parametrize("keep", [None, 40, 3], ids=["whole", "cut", "too little"])

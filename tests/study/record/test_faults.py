@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from faults import Driver, ended, journal_is_whole, rungs
+from tests.study.record.faults import Driver, ended, journal_is_whole, rungs
 from optuna.samplers import RandomSampler
 
 import study
@@ -196,7 +196,7 @@ def test_twenty_kills_lose_nothing_and_repeat_nothing(spaces, tmp_path):
     """Each at a random moment after the search has begun, or, every fourth, of the whole of the driver's life."""
     path, trials = tmp_path / "killed", 120
     random = np.random.default_rng(0)
-    known = {}
+    known: dict[int, Any] = {}
     driver = run(spaces / "hue.toml", path, trials, "--steps", 600)
     for kill in range(20):
         enough = rungs(path) + int(random.integers(1, 25))

@@ -6,8 +6,6 @@
 
 import json
 import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +76,7 @@ def test_settings_models_and_the_search_are_read(folder: Any) -> None:
 @pytest.mark.parametrize("command", [["status", "--json"], ["show", "0"], ["export", "0"]])
 def test_commands_read_it(
     folder: Any,
-    command: Callable[..., subprocess.CompletedProcess[str]],
+    command: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

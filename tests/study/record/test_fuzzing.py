@@ -65,7 +65,8 @@ sys.addaudithook(_watch)
 def nothing_evaluated() -> Iterator[Any]:
     """Fails if Python compiles, executes, unpickles, starts or calls anything meanwhile."""
     global _watched  # noqa: PLW0603
-    _watched = seen = []
+    seen: list[str] = []
+    _watched = seen
     try:
         yield
     finally:
@@ -139,7 +140,7 @@ def test_ranges(cases: Any) -> None:
         st.lists(FRAGMENTS, max_size=4).map(", ".join),
     )
 
-    @fuzz(cases, text=st.text(max_size=60) | grammar | calls | FRAGMENTS)
+    @fuzz(cases, text=st.text(max_size=60) | grammar | calls | FRAGMENTS)  # type: ignore[untyped-decorator]
     def _(text: Any) -> None:
         read(lambda: ranges.parse(text, "here"), "here: found ")
 
@@ -151,7 +152,7 @@ def test_dopesheets_of_any_cells(cases: Any) -> None:
     )
     cells = st.lists(st.lists(FRAGMENTS, max_size=4), max_size=4)
 
-    @fuzz(
+    @fuzz(  # type: ignore[untyped-decorator]
         cases,
         text=st.tuples(header.map(lambda h: ["STEP", *h]) | header, cells).map(lambda t: [t[0], *t[1]]),
         length=st.integers(1, 5000),
@@ -168,7 +169,7 @@ def test_dopesheets_of_any_cells(cases: Any) -> None:
 def test_shipped_files_changed_at_random(cases: Any, suffix: Any, tmp_path: Path) -> None:
     texts = [name for name in SHIPPED if name.endswith(suffix)]
 
-    @fuzz(cases, name=st.sampled_from(texts), data=st.data(), steps=st.none() | st.integers(1, 5000))
+    @fuzz(cases, name=st.sampled_from(texts), data=st.data(), steps=st.none() | st.integers(1, 5000))  # type: ignore[untyped-decorator]
     def _(name: Any, data: Any, steps: Any) -> None:
         stem = Path(name).stem
         for other, text in SHIPPED.items():
@@ -192,7 +193,7 @@ def test_shipped_files_changed_at_random(cases: Any, suffix: Any, tmp_path: Path
 
 @pytest.mark.parametrize("cases", CASES)
 def test_files_of_any_bytes(cases: Any, tmp_path: Path) -> None:
-    @fuzz(
+    @fuzz(  # type: ignore[untyped-decorator]
         cases,
         toml=st.binary(max_size=200)
         | mutated(list(SHIPPED.values())).map(lambda t: t.encode("utf-16", "surrogatepass")),

@@ -49,7 +49,7 @@ def working(hue: StudyFolder, url: Any) -> Any:
 
 
 def mirror(folder: Any) -> Any:
-    return Mirror(folder, url_of(folder.path.parent), Console())
+    return Mirror(folder, url_of(folder.path.parent), Console())  # type: ignore[arg-type]
 
 
 def tree(path: Any) -> Any:

@@ -41,7 +41,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with (tmp_path / "server.log").open("w") as log:
         command = [PYTHON, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
-        server = subprocess.Popen(command, stdout=log, stderr=log)
+        server = subprocess.Popen(command, stdout=log, stderr=log)  # type: ignore[arg-type]
     try:
         for _ in range(600):
             with socket.socket() as client:

@@ -32,4 +32,4 @@ def test_what_is_too_large_for_its_file_would_be_seen(tmp_path: Path) -> None:
     np.empty(2**31, dtype=np.uint8)
     for size, said in ((2**31, "cannot be made in 1 GiB"), (2**20, "found 2 weights, expected 0")):
         with pytest.raises(InputError, match=said):
-            load_weights(file, lambda size=size: torch.nn.Sequential() if len(np.empty(size, np.uint8)) else None)
+            load_weights(file, lambda size=size: torch.nn.Sequential() if len(np.empty(size, np.uint8)) else None)  # type: ignore[arg-type, misc]

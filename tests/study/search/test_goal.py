@@ -27,7 +27,7 @@ def replicas() -> Any:
 
 def test_aggregates_are_their_formulas(replicas: Any) -> None:
     x = replicas.isolation.to_numpy()
-    expected = {"mean": x.mean(), "p10": np.quantile(x, 0.1), "min": x.min()}
+    expected: dict[Any, float] = {"mean": x.mean(), "p10": np.quantile(x, 0.1), "min": x.min()}
     expected["lcb"] = x.mean() - 1.645 * x.std(ddof=1) / np.sqrt(20)
     for aggregate, value in expected.items():
         assert Goal(METRICS, aggregate=aggregate).values(replicas) == [pytest.approx(value)]

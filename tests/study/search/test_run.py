@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +116,7 @@ def test_the_terminal_tells_the_whole_story(live: Any) -> None:
 
 
 def test_a_trial_of_a_used_worker_replayed_in_a_fresh_process_measures_the_same(
-    folder: Any, command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    folder: Any, command: Any, tmp_path: Path
 ) -> None:
     """`study export`, then `study train`, gives the metrics of a study, whose workers are reused, to the last bit."""
     trial = folder.best().trial.item()
@@ -132,9 +131,7 @@ def test_a_trial_of_a_used_worker_replayed_in_a_fresh_process_measures_the_same(
     pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
 
 
-def test_the_same_seed_and_one_worker_make_the_same_study(
-    folder: Any, command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
+def test_the_same_seed_and_one_worker_make_the_same_study(folder: Any, command: Any, tmp_path: Path) -> None:
     """Whatever else they leave."""
     done = command("run", OUTCOMES, "--name", "again", "--out", tmp_path, *LIVE, "--confirm", 0)
     assert done.returncode == 0, done.stderr
@@ -142,7 +139,7 @@ def test_the_same_seed_and_one_worker_make_the_same_study(
     pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
-def begin(command: Callable[..., subprocess.CompletedProcess[str]], folder: Any, more: Any) -> Any:
+def begin(command: Any, folder: Any, more: Any) -> Any:
     """The process of a study since whose start so many more trials have ended."""
     parts = folder / "replicas.parquet"
     enough = len(list(parts.glob("*.parquet"))) + more
@@ -164,7 +161,7 @@ def listened_on(process: Any) -> Any:
 
 @pytest.mark.live
 def test_a_study_that_was_killed_and_interrupted_goes_on_where_it_was(
-    spaces: Path, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+    spaces: Path, tmp_path: Path, command: Any
 ) -> None:
     path = tmp_path / "cut"
     start = [sys.executable, "-m", "study", "run", str(spaces / "hue.toml"), "--name", "cut", "--out", str(tmp_path)]
@@ -196,7 +193,7 @@ def test_a_study_that_was_killed_and_interrupted_goes_on_where_it_was(
     assert whole.trials().trial.tolist() == list(range(trials))
     assert all(trial.state.is_finished() for trial in whole.optuna().trials)
     kept = whole.trials().drop(columns="seconds")[lambda rows: rows.trial.isin(ended.trial)]
-    pd.testing.assert_frame_equal(kept.reset_index(drop=True)[ended.columns], ended.reset_index(drop=True))
+    pd.testing.assert_frame_equal(kept.reset_index(drop=True)[ended.columns], ended.reset_index(drop=True))  # type: ignore[arg-type]
     for trial in running:  # they were trained again with the values proposed before the kill, all of them or some
         assert trial.params.items() <= whole.optuna().trials[trial.number].params.items()
     assert len({tuple(trial.params.items()) for trial in whole.optuna().trials}) == trials  # nothing proposed twice

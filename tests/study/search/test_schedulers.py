@@ -60,7 +60,7 @@ def test_a_scheduler_begun_anew_goes_on_as_if_it_had_seen_the_past(name: Any, cu
 
 
 def test_the_audit_spares_the_stated_share_and_hides_them_from_the_scheduler(curves: Any) -> None:
-    exempted = []
+    exempted: list[str] = []
     audited = run(Audited(scheduler("asha", 10), 0.5, 0, exempted.append), curves)
     plain = run(scheduler("asha", 10), curves)
     would = [i for i, rungs in enumerate(plain) if rungs < 10]

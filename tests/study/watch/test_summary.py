@@ -20,7 +20,7 @@ def test_importances_are_shares_and_find_what_matters(tmp_path: Path) -> None:
     search = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     search.optimize(lambda t: -abs(t.suggest_float("x", -1, 1)) + 0.01 * t.suggest_float("y", 0, 1), n_trials=200)
     shares = summary.importances(
-        SimpleNamespace(goal=Goal({"isolation": Metric("", diverged=0.0)}), optuna=lambda: search, path=tmp_path)
+        SimpleNamespace(goal=Goal({"isolation": Metric("", diverged=0.0)}), optuna=lambda: search, path=tmp_path)  # type: ignore[arg-type]
     )
     assert sum(shares.values()) == pytest.approx(1)
     assert list(shares) == ["x", "y"]

@@ -30,7 +30,8 @@ def test_each_trial_has_its_curves_and_its_parameters(live: Any) -> None:
     assert sorted(path.name for path in (folder.path / "tensorboard").iterdir()) == [f"{n:05d}" for n in range(24)]
     for trial in range(24):
         (path,) = (folder.path / "tensorboard" / f"{trial:05d}").iterdir()
-        curves, parameters = {}, {}
+        curves: dict[str, Any] = {}
+        parameters: dict[str, Any] = {}
         for event in events(path):
             for value in event.summary.value:
                 if value.HasField("metadata"):

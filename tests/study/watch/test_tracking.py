@@ -31,7 +31,7 @@ def _as_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_MODE")
 
 
-def records(path: Any) -> Iterator[wandb_internal_pb2.Record]:
+def records(path: Any) -> Iterator[Any]:
     """A run's records, out of W&B's file: a LevelDB log, which is 7 bytes of its own and chunks in 32 KiB blocks.
 
     W&B's own reader is a part of its service now, and not to be had from Python.
@@ -49,7 +49,7 @@ def records(path: Any) -> Iterator[wandb_internal_pb2.Record]:
         parts += data[at + HEADER : at + HEADER + length]
         at += HEADER + length
         if kind in (1, 4):  # a whole record, or the last part of one
-            yield wandb_internal_pb2.Record.FromString(parts)
+            yield wandb_internal_pb2.Record.FromString(parts)  # type: ignore[attr-defined]
             parts = b""
 
 
@@ -59,7 +59,7 @@ class Run:
     def __init__(self, path: Any) -> None:
         self.records = list(records(path))
         self.run = next(record.run for record in self.records if record.HasField("run"))
-        self.config = {}
+        self.config: dict[str, Any] = {}
         for update in [self.run.config, *(record.config for record in self.records if record.HasField("config"))]:
             self.config |= {item.key: json.loads(item.value_json) for item in update.update if item.key}
         self.history = [
@@ -176,7 +176,7 @@ def test_disabled_means_nothing(hue: StudyFolder, monkeypatch: pytest.MonkeyPatc
     folder = study.load(shutil.copytree(hue.path, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb")))
     monkeypatch.setenv("WANDB_MODE", "disabled")
     with Tracker(folder, Console(), "trials") as tracker:
-        tracker.ended(folder.trials().to_dict("records")[0])
+        tracker.ended(folder.trials().to_dict("records")[0])  # type: ignore[arg-type]
     assert not (folder.path / "wandb").exists()
 
 
