@@ -53,7 +53,7 @@ def test_the_dearest_to_leave_is_listed_first(hue: StudyFolder, known: Any) -> N
     assert table["lost outside"].iloc[0].startswith(f"{0.1 * (len(names) - 1):.3f} [0.000, ")
 
 
-def test_what_the_best_trials_do_not_depend_on_is_not_to_keep(hue, known):
+def test_what_the_best_trials_do_not_depend_on_is_not_to_keep(hue: StudyFolder, known: Any) -> None:
     _, shares, free, _ = known
     first, second = shares.index[:2]
     shares = shares.assign(**dict.fromkeys(shares, 0.0))

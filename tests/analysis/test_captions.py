@@ -1,5 +1,7 @@
 """What is said beside the figures of effects follows what they show."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +15,7 @@ TOO_FEW = Responses({}, pd.DataFrame(), np.nan)
 POOR = Responses({}, pd.DataFrame(), -0.1)
 
 
-def test_two_curves_are_compared():
+def test_two_curves_are_compared() -> None:
     found = {"all trials": DRAWN, "trained to the end": DRAWN}
     for text in (captions.of_curves(found), captions.of_costs(found)):
         assert "Both sets of trials are biased" in text
@@ -23,7 +25,7 @@ def test_two_curves_are_compared():
 
 @pytest.mark.parametrize(("missing", "why"), [(TOO_FEW, "fewer than 30"), (POOR, "would not predict new trials")])
 @pytest.mark.parametrize("name", ["all trials", "trained to the end"])
-def test_of_one_curve_nothing_is_said_of_two(name, missing, why):
+def test_of_one_curve_nothing_is_said_of_two(name: Any, missing: Any, why: Any) -> None:
     found = {"all trials": DRAWN, "trained to the end": DRAWN} | {name: missing}
     for text in (captions.of_curves(found), captions.of_costs(found)):
         assert "Both" not in text
@@ -32,7 +34,7 @@ def test_of_one_curve_nothing_is_said_of_two(name, missing, why):
     assert why in captions.of_curves(found)
 
 
-def test_without_curves_nothing_is_said_of_bands():
+def test_without_curves_nothing_is_said_of_bands() -> None:
     text = captions.of_curves({"all trials": TOO_FEW, "trained to the end": TOO_FEW})
     assert "bands" not in text.lower()
     assert "no curve of *all trials* or of *trained to the end*" in text

@@ -14,7 +14,6 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from tests.study.cluster.network import CAN, Network
 from ray.job_submission import JobStatus
 
 import anchoring
@@ -25,6 +24,7 @@ from study.cluster.connect import check_reachable, join
 from study.cluster.submission import PORTS, follow, submit
 from study.search.plan import Plan
 from study.space.space import Space
+from tests.study.cluster.network import CAN, Network
 
 PROJECT = Path(__file__).parents[3]
 STUDY = [sys.executable, "-m", "study"]

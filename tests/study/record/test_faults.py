@@ -6,11 +6,13 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from tests.study.record.faults import Driver, ended, journal_is_whole, rungs
 from optuna.samplers import RandomSampler
 
 import study
@@ -19,9 +21,10 @@ from study.record.folder import StudyFolder
 from study.record.lock import driving
 from study.record.recovery import clean, reconcile
 from study.search import journal
+from tests.study.record.faults import Driver, ended, journal_is_whole, rungs
 
 
-def run(space, path, trials, *more):
+def run(space: Any, path: Any, trials: Any, *more: Any) -> Any:
     """Begin a study of small trials, long enough to be caught in training."""
     return Driver(
         *("run", space, "--name", path.name, "--out", path.parent, "--trials", trials, "--seeds", 2, "--cpus", 2),
@@ -30,7 +33,7 @@ def run(space, path, trials, *more):
 
 
 @pytest.mark.live
-def test_a_worker_that_is_killed_costs_nothing(spaces, tmp_path):
+def test_a_worker_that_is_killed_costs_nothing(spaces: Path, tmp_path: Path) -> None:
     path = tmp_path / "killed"
     driver = run(spaces / "hue.toml", path, 3, "--steps", 1500)
     driver.until(lambda: rungs(path) >= 3)
@@ -48,7 +51,7 @@ def test_a_worker_that_is_killed_costs_nothing(spaces, tmp_path):
         assert trial.intermediate_values == pytest.approx(means[trial.number].to_dict())
 
 
-def test_one_driver_a_study(hue, say, tmp_path):
+def test_one_driver_a_study(hue: StudyFolder, say: Any, tmp_path: Path) -> None:
     path = shutil.copytree(hue.path, tmp_path / "held")
     with driving(path):
         before = {file: file.stat().st_mtime_ns for file in path.rglob("*")}
@@ -62,15 +65,15 @@ def test_one_driver_a_study(hue, say, tmp_path):
         pass
 
 
-def lose(name):
+def lose(name: Any) -> Any:
     return lambda path: (path / name).unlink()
 
 
-def cut(name, keep):
+def cut(name: Any, keep: Any) -> Any:
     return lambda path: os.truncate(path / name, int((path / name).stat().st_size * keep))
 
 
-def leave(path):
+def leave(path: Any) -> None:
     """What a driver that is killed may leave half-done."""
     cut("optuna.journal", 0.9999)(path)
     (path / "optuna.journal.lock").symlink_to("optuna.journal")
@@ -87,7 +90,9 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
-def test_journal_and_table_are_each_made_anew_from_the_other(hue, outcomes, tmp_path, loss):
+def test_journal_and_table_are_each_made_anew_from_the_other(
+    hue: StudyFolder, outcomes: StudyFolder, tmp_path: Path, loss: Any
+) -> None:
     for whole in (hue, outcomes):
         mended = study.load(shutil.copytree(whole.path, tmp_path / whole.name))
         loss(mended.path)
@@ -107,7 +112,7 @@ DAMAGES = ("trials.parquet", "replicas.parquet/00001.parquet", "confirmation.par
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_file_is_named_and_the_rest_can_be_read(hue, tmp_path, name):
+def test_a_damaged_file_is_named_and_the_rest_can_be_read(hue: StudyFolder, tmp_path: Path, name: Any) -> None:
     path = shutil.copytree(hue.path, tmp_path / "damaged")
     cut(name, 0.5)(path)
     folder = StudyFolder(path)
@@ -124,7 +129,7 @@ def test_a_damaged_file_is_named_and_the_rest_can_be_read(hue, tmp_path, name):
         read()
 
 
-def test_a_journal_damaged_in_its_middle_is_named(hue, tmp_path):
+def test_a_journal_damaged_in_its_middle_is_named(hue: StudyFolder, tmp_path: Path) -> None:
     path = shutil.copytree(hue.path, tmp_path / "damaged")
     journal = path / "optuna.journal"
     journal.write_bytes(journal.read_bytes().replace(b"{", b"#", 40))
@@ -133,7 +138,9 @@ def test_a_journal_damaged_in_its_middle_is_named(hue, tmp_path):
 
 
 @pytest.mark.live
-def test_what_cannot_be_written_ends_a_study_in_one_line_and_nothing_is_lost(spaces, tmp_path, command):
+def test_what_cannot_be_written_ends_a_study_in_one_line_and_nothing_is_lost(
+    spaces: Path, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     """A limit on file sizes: the journal's next line is cut short, as on a full disk, and then nothing can be written."""
     path = tmp_path / "full"
     driver = run(spaces / "hue.toml", path, 200, "--steps", 300)
@@ -156,7 +163,9 @@ def test_what_cannot_be_written_ends_a_study_in_one_line_and_nothing_is_lost(spa
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_ends_a_study_in_one_line_and_nothing_is_lost(spaces, tmp_path, command):
+def test_a_disk_that_fills_up_ends_a_study_in_one_line_and_nothing_is_lost(
+    spaces: Path, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=False).returncode:
@@ -179,7 +188,7 @@ def test_a_disk_that_fills_up_ends_a_study_in_one_line_and_nothing_is_lost(space
 
 
 @pytest.mark.slow
-def test_a_study_whose_folder_is_deleted_says_so(spaces, tmp_path):
+def test_a_study_whose_folder_is_deleted_says_so(spaces: Path, tmp_path: Path) -> None:
     path = tmp_path / "gone"
     driver = run(spaces / "hue.toml", path, 200, "--steps", 300)
     driver.until(lambda: ended(path) >= 2)
@@ -192,7 +201,7 @@ def test_a_study_whose_folder_is_deleted_says_so(spaces, tmp_path):
 
 
 @pytest.mark.slow
-def test_twenty_kills_lose_nothing_and_repeat_nothing(spaces, tmp_path):
+def test_twenty_kills_lose_nothing_and_repeat_nothing(spaces: Path, tmp_path: Path) -> None:
     """Each at a random moment after the search has begun, or, every fourth, of the whole of the driver's life."""
     path, trials = tmp_path / "killed", 120
     random = np.random.default_rng(0)
@@ -228,7 +237,9 @@ def test_twenty_kills_lose_nothing_and_repeat_nothing(spaces, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_worker_that_hangs_and_a_trial_without_memory_are_failures_with_a_reason(spaces, tmp_path):
+def test_a_worker_that_hangs_and_a_trial_without_memory_are_failures_with_a_reason(
+    spaces: Path, tmp_path: Path
+) -> None:
     for name in ("subspace-ablation.toml", "subspace-ablation.csv"):
         shutil.copy(spaces / name, tmp_path)
     toml = tmp_path / "subspace-ablation.toml"
