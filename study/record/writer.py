@@ -88,7 +88,7 @@ def new_path(out: Path, name: str, stem: str, taken: Collection[str] = ()) -> Pa
     `taken` lists names that are in use at a URL. Raises InputError if the name is invalid or in use.
     """
     if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        expected = "up to 100 letters, digits, '.', '_' and '-', a letter or digit first"
+        expected = "letters, digits, '.', '_' and '-', at most 100, a letter or digit first"
         raise InputError(f"--name: found {name!r}, expected {expected}")
 
     def free(path: Path) -> bool:
