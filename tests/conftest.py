@@ -88,7 +88,7 @@ def run_study(*arguments: object, cwd: Path | None = None, wandb: str = "disable
     """`study` in a process of its own, where it may start a Ray of its own."""
     environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1", "WANDB_MODE": wandb, **SECRETS}
     command = [sys.executable, "-m", "study", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=600)
 
 
 @pytest.fixture(autouse=True)

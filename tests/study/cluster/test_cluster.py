@@ -144,7 +144,7 @@ def test_what_is_no_job_api_is_told_in_one_line(address: Any, spaces: Path) -> N
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         found = address.format(server.server_port)
-        with pytest.raises(InputError, match="--address: found ") as error:
+        with pytest.raises(InputError, match=r"^--address: ") as error:
             submit(Space.read(spaces / "hue.toml"), found, [], print, print)
         server.shutdown()
     assert "\n" not in str(error.value)
@@ -159,7 +159,7 @@ def test_schemes_have_ports(address: Any, port: Any, monkeypatch: pytest.MonkeyP
         raise ConnectionRefusedError
 
     monkeypatch.setattr(socket, "create_connection", refuse)
-    with pytest.raises(InputError, match="found nobody"):
+    with pytest.raises(InputError, match=r"^--address: "):
         check_reachable(address, PORTS, "expected one")
     assert tried == [("localhost", port)]
 
