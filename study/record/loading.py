@@ -21,6 +21,9 @@ def load(path: str | Path, experiment: str | Path | Source | None = None) -> Stu
         path: the folder, or a URL such as s3://bucket/prefix/mine-001. A URL is fetched first.
         experiment: the file that defines the study's experiment, if that is not installed. It is executed.
 
+    Returns:
+        The study's folder, to be read.
+
     Raises:
         InputError: if there is no study, a link leads out of its folder, or the study has another experiment.
 

@@ -46,14 +46,19 @@ def expect_same_search(folder: StudyFolder, space: Space, plan: Plan) -> None:
         expected = f"expected one of {space.source.name!r}, the space's experiment, or a new name (--name)"
         raise InputError(f"{path}: {found}, {expected}")
     now = plan.but(objectives=Goal.of(plan, space.metrics()).objectives)
-    read, written = folder.space.template["schedule"]["rows"], space.template["schedule"]["rows"]
-    if (folder.path / "study.toml").read_bytes() != space.file.read_bytes() or read != written:
+    if _searched(folder.space) != _searched(space):
         raise InputError(f"{path}: found a study of another space, expected a new name (--name)")
     fixed = [name for name in Plan.model_fields if name not in (*MAY_CHANGE, "compiled")]
     if changed := [name for name in fixed if getattr(before, name) != getattr(now, name)]:
         raise InputError(f"{path}: found a study with other {', '.join(changed)}, expected a new name (--name)")
     if plan.trials is not None and plan.trials <= (done := len(folder.trials())):
         raise InputError(f"{path}: found {done} trials, expected more (--trials) or a new name (--name)")
+
+
+def _searched(space: Space) -> tuple[Any, ...]:
+    """What a space searches, without its files' names, their comments and their layout."""
+    document = {key: value for key, value in space.template.items() if key not in ("title", "schedule")}
+    return document, space.template["schedule"]["rows"], space.distributions
 
 
 def extend(folder: StudyFolder, plan: Plan) -> None:

@@ -180,6 +180,9 @@ def read(path: str | Path, steps: int | None = None, experiment: str | Path | No
         steps: the number of optimizer steps to rescale the schedule to. None keeps its own.
         experiment: the file that defines the space's experiment, if that is not installed. It is executed.
 
+    Returns:
+        The space: its document, its ranges, and the settings that they make.
+
     Raises:
         InputError: if the files do not describe a space, the experiment is not available, or a setting at the ends of
             the ranges is wrong. The message starts with the file and the key, or the row and column.
