@@ -14,6 +14,7 @@ import torch
 
 import study
 from study.record.writer import Writer
+from study.watch.screen import console
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -93,8 +94,9 @@ def run_study(*arguments: object, cwd: Path | None = None, wandb: str = "disable
 
 @pytest.fixture(autouse=True)
 def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    if cli := sys.modules.get("study.cli"):
-        monkeypatch.setattr(cli.console, "_width", 120)
+    """Every test has a console of its own settings, whatever another did to them."""
+    for name, value in {"_width": 120, "quiet": False, "stderr": False}.items():
+        monkeypatch.setattr(console, name, value)
 
 
 @pytest.fixture(scope="session")

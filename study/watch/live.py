@@ -118,7 +118,7 @@ class StudyView:
         counts = Table.grid(padding=(0, 2))
         counts.add_row(
             f"[cyan]{len(self._started) - self._done} running[/]",
-            *(f"[{style}]{self._states[state]} {state.shown}[/]" for state, style in STYLES.items()),
+            *(f"[{STYLES[state]}]{self._states[state]} {state.shown}[/]" for state in TrialState),
         )
         lines: list[RenderableType] = [Text(self._title, style="bold"), bar, counts]
         if self._best_row:
