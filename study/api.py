@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from anchoring.errors import FailedError, InputError
-from study.cluster.connect import cluster, joined
 from study.driving import confirm_on, decide_compiled, drive, mirrored, train_again, write
-from study.evidence.confirmation import candidates
-from study.evidence.confirmation import leave_one_out as without_each_term
 from study.evidence.ranking import ranking
 from study.record import lock
 from study.record.folder import StudyFolder
@@ -25,7 +22,8 @@ from study.record.mirror import fetch, names, working_folder
 from study.record.writer import new_path
 from study.search.examination import expect_examination
 from study.search.goal import Goal
-from study.search.plan import HELD_OUT, MAY_CHANGE, TRAINED_ONCE, Plan, parameters, with_options
+from study.search.interrupt import interruptible, interrupts_restored
+from study.search.plan import HELD_OUT, MAY_CHANGE, SEEDS_APART, TRAINED_ONCE, Plan, parameters, with_options
 from study.search.rehearsal import rehearse
 from study.search.samplers import sampler
 from study.search.single import keep, train_once
@@ -72,6 +70,8 @@ def run(
         found.answer()  # the best confirmed setting
         ```
     """
+    from study.cluster.connect import joined
+
     plan = Plan(**options)
     place = working_folder(out)
     wanted = Space.read(space, plan.steps, experiment)
@@ -111,7 +111,8 @@ def resume(
         study: the study, its folder, or its URL.
         experiment: a Python file that holds the experiment, if it is not installed. It is executed.
         changed_experiment: go on although the experiment's code has changed since the study began.
-        options: those of `run` that may change; by default they are as before. `trials` is how many in all.
+        options: those of `run` that may change. By default they are as before, except `address`. `trials` counts those
+            that have ended, too.
 
     Returns:
         The study.
@@ -120,6 +121,8 @@ def resume(
         InputError: if the study cannot be continued so.
         FailedError: as `run` does.
     """
+    from study.cluster.connect import joined
+
     folder = _open(study, experiment)
     before, trials, minutes = folder.plan(), options.get("trials"), options.get("minutes")
     if trials is not None and trials < (done := len(folder.trials())):
@@ -170,22 +173,31 @@ def confirm(
         InputError: if there is nothing to confirm, or a setting to compare with does not fit the study.
         FailedError: if a training fails.
     """
+    from study.cluster.connect import cluster, joined
+    from study.evidence import confirmation
+
+    if top < 0:
+        raise InputError(f"--top: found {top}, expected 0 or more")
+    if not 2 <= seeds <= SEEDS_APART // 2:
+        raise InputError(f"--seeds: found {seeds}, expected 2 to {SEEDS_APART // 2:,}")
     folder = _open(study, experiment)
     _ = folder.experiment  # raises InputError if it is not here
     if folder.best().empty:
         raise InputError(f"{folder.path}: found no {folder.goal.answer}, expected at least one to confirm")
     if examine:
         expect_examination(folder.experiment)
-    chosen = candidates(folder, top, seeds, None if against is None else [Path(file) for file in against])
+    chosen = confirmation.candidates(folder, top, seeds, None if against is None else [Path(file) for file in against])
     plan = folder.plan().but(cpus=cpus)
-    with lock.driving(folder.path), mirrored(folder):
+    packages = folder.source.packages()
+    with interrupts_restored(), joined(address, packages), lock.driving(folder.path), mirrored(folder), interruptible():
         expect_same_experiment(folder, changed_experiment)
-        with cluster(plan.workers, address, folder.source.packages()):
+        with cluster(plan.workers, address, packages):
             confirm_on(folder, chosen, seeds, examine)
-            best = ranking(folder.confirmation(), folder).trial.dropna().head(1)
-            for trial in best if leave_one_out else ():
-                train_again(folder, without_each_term(folder, int(trial)), seeds, "leave-one-out.parquet")
-                console.print(summary.worths(folder))
+            if leave_one_out:
+                for trial in ranking(folder.confirmation(), folder).trial.dropna().head(1):
+                    without = confirmation.leave_one_out(folder, int(trial))
+                    train_again(folder, without, seeds, "leave-one-out.parquet")
+                    console.print(summary.worths(folder))
         write(folder)
     return folder
 
@@ -261,9 +273,11 @@ def report(
         FailedError: if the notebook cannot be executed.
     """
     folder = _open(study, experiment)
-    with mirrored(folder):
+    with interrupts_restored(), mirrored(folder), interruptible():
         return write(folder, notebook, figures)
 
 
 def _open(study: StudyFolder | str | Path, experiment: str | Path | None) -> StudyFolder:
-    return study if isinstance(study, StudyFolder) else load(study, experiment)
+    if isinstance(study, StudyFolder) and experiment is None:
+        return study
+    return load(study.path if isinstance(study, StudyFolder) else study, experiment)

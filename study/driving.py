@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anchoring.errors import FailedError
-from study.cluster.connect import cluster
-from study.evidence.confirmation import Candidate, candidates, confirm
 from study.record import lock
 from study.record.folder import StudyFolder
 from study.record.manifest import expect_same_experiment, extend
@@ -17,9 +16,8 @@ from study.record.mirror import Mirror, url_of
 from study.record.recorder import Listener
 from study.record.writer import Writer
 from study.search.compiling import decided
-from study.search.interrupt import interruptible
+from study.search.interrupt import interruptible, interrupts_restored
 from study.search.plan import HELD_OUT, Plan
-from study.search.run import run
 from study.space.space import Space
 from study.watch import summary
 from study.watch.live import StudyView
@@ -27,6 +25,9 @@ from study.watch.report import write_report
 from study.watch.screen import console
 from study.watch.tensorboard import Curves
 from study.watch.tracking import Tracker
+
+if TYPE_CHECKING:
+    from study.evidence.confirmation import Candidate
 
 
 def decide_compiled(plan: Plan, space: Space) -> Plan:
@@ -40,7 +41,7 @@ def decide_compiled(plan: Plan, space: Space) -> Plan:
 def drive(folder: StudyFolder, plan: Plan, known: bool, changed: bool) -> None:
     """Hold a study, run its trials, confirm its best and report. Raises FailedError if something cannot be written."""
     try:
-        with lock.driving(folder.path), interruptible():
+        with interrupts_restored(), lock.driving(folder.path), interruptible():
             if known:
                 expect_same_experiment(folder, changed)
                 extend(folder, plan)
@@ -54,6 +55,10 @@ def drive(folder: StudyFolder, plan: Plan, known: bool, changed: bool) -> None:
 
 def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
     """Run a study's trials, confirm its best, write the report, and print what came of it."""
+    from study.cluster.connect import cluster
+    from study.evidence.confirmation import candidates
+    from study.search.run import run
+
     interrupted = False
     past, best = len(folder.trials()), folder.best()
     row = {str(key): value for key, value in best.iloc[0].items()} if len(best) else None
@@ -89,6 +94,8 @@ def confirm_on(folder: StudyFolder, chosen: list[Candidate], seeds: int, examine
 
 def train_again(folder: StudyFolder, chosen: list[Candidate], seeds: int, file: str, examine: bool = False) -> None:
     """Train settings on held-out seeds into one of the folder's files."""
+    from study.evidence.confirmation import confirm
+
     held_out = folder.plan().held_out_seeds(seeds)
     with console.progress(f"training {len(chosen)} settings on {seeds} held-out seeds", unit="parts") as update:
         confirm(chosen, folder, held_out, lambda done, of: update(completed=done, total=of), examine, file)

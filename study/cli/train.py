@@ -33,7 +33,7 @@ def train(
         folder = api.train(
             setting, examine=examine, name=name, out=out if name else unkept, experiment=experiment, **options
         )
-        final, metrics = folder.final(0), folder.metrics
+        final, metrics = folder.final(0).drop(columns="trial"), folder.metrics
     kept = folder.path if name else None
     answer = {"setting": setting, "study": kept, "metrics": summarise(final), "replicas": final}
     print_answer(answer, summary.metrics(final), summary.meanings(final, metrics))

@@ -51,6 +51,7 @@ def cluster(workers: int, address: str | None = None, packages: Iterable[Path] =
     Raises:
         InputError: if the existing cluster cannot be joined.
     """
+    os.environ.update(QUIET)
     if ray.is_initialized():
         yield _size(address)
         return
@@ -69,9 +70,12 @@ def cluster(workers: int, address: str | None = None, packages: Iterable[Path] =
 @contextmanager
 def joined(address: str | None, packages: Iterable[Path] = ()) -> Iterator[None]:
     """Be connected to a cluster, if there is an address, from before anything is written until all is done."""
-    if address is None or ray.is_initialized():
+    if address is None:
         yield
         return
+    if ray.is_initialized():
+        found = "this process is connected to a Ray already"
+        raise InputError(f"--address: {found}, expected no address, or ray.shutdown() first")
     with cluster(0, address, packages):
         yield
 

@@ -110,10 +110,9 @@ class StudyFolder:
 
     def _repr_html_(self) -> str:
         """The study in a notebook: a small table of how far it is, what is best, and where it is."""
-        trials, best, name = self.trials(), self.best(), self.goal.objectives[0]
-        states = ", ".join(
-            f"{count} {TrialState(str(state)).shown}" for state, count in trials.state.value_counts().items()
-        )
+        trials = self.trials()
+        counts = {state.shown: int((trials.state == state).sum()) for state in TrialState}
+        states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
         facts = {
             "study": str(self.path),
             "space": self.manifest()["space"],
@@ -121,12 +120,14 @@ class StudyFolder:
             "found by the search": "",
             "answer": "not confirmed yet",
         }
-        for _, row in best.iterrows():
-            facts["found by the search"] = f"trial {row.trial}, {name} {row[f'{name}.mean']:.3f}"
-        if self.confirmation().trial.notna().any():
-            top = self.answer()
-            interval = f"{top['mean']:.3f} [{top['mean.low']:.3f}, {top['mean.high']:.3f}]"
-            facts["answer"] = f"{top.setting}, {name} {interval}, worst seed {top['min']:.3f}, on held-out seeds"
+        with suppress(InputError):  # of a study that is damaged, or whose experiment is not here
+            name = self.goal.objectives[0]
+            for _, row in self.best().iterrows():
+                facts["found by the search"] = f"trial {row.trial}, {name} {row[f'{name}.mean']:.3f}"
+            if self.confirmation().trial.notna().any():
+                top = self.answer()
+                interval = f"{top['mean']:.3f} [{top['mean.low']:.3f}, {top['mean.high']:.3f}]"
+                facts["answer"] = f"{top.setting}, {name} {interval}, worst seed {top['min']:.3f}, on held-out seeds"
         return pd.Series(facts).to_frame().to_html(header=False)
 
     # Tables

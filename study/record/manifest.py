@@ -56,7 +56,7 @@ def expect_same_search(folder: StudyFolder, space: Space, plan: Plan) -> None:
 
 
 def _searched(space: Space) -> tuple[Any, ...]:
-    """What a space searches, without its files' names, their comments and their layout."""
+    """What a space searches, without its title, its files' names, their comments and the layout of the TOML."""
     document = {key: value for key, value in space.template.items() if key not in ("title", "schedule")}
     return document, space.template["schedule"]["rows"], space.distributions
 
@@ -113,7 +113,8 @@ def _now(plan: Plan) -> dict[str, Any]:
 
 def _command() -> list[str]:
     """The command line, without passwords in URLs. It is `python` for a study that was run from Python."""
-    if Path(sys.argv[0]).stem not in ("study", "__main__"):
+    program = Path(sys.argv[0])
+    if program.name not in ("study", "study.exe") and program.resolve() != Path(__file__).parents[1] / "__main__.py":
         return ["python"]
     return ["study", *(re.sub("://.*@", "://***@", argument) for argument in sys.argv[1:])]
 

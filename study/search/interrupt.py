@@ -14,6 +14,19 @@ from study.watch.screen import console
 
 
 @contextmanager
+def interrupts_restored() -> Iterator[None]:
+    """A context. When it ends, Ctrl-C does again what it did before."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def interruptible(stop: Callable[[], None] | None = None) -> Iterator[None]:
     """A context in which the first Ctrl-C calls `stop`, or raises KeyboardInterrupt.
 

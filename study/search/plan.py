@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal, Self, TypeVar
+from functools import wraps
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,6 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 Aggregate = Literal["mean", "p10", "min", "lcb"]
 SamplerName = Literal["tpe", "gp", "cmaes", "random", "qmc"]
+Tracked = Literal["study", "trials"]
 SchedulerName = Literal["asha", "hyperband", "median", "none"]
 
 DEFAULT_TRIALS = 60
@@ -100,7 +102,7 @@ class Plan(BaseModel):
     limit: Annotated[float, _option("Minutes a trial may take before it is ended, as failed.", ge=0.01)] = 60.0
     memory: Annotated[float | None, _option("GiB a worker may allocate.", "its share of the machine's", ge=0.1)] = None
     wandb: Annotated[
-        Literal["study", "trials"],
+        Tracked,
         _option(
             "What has a W&B run: the study, or each of its trials as well. Offline; WANDB_MODE=online sends them, "
             "WANDB_MODE=disabled makes none."
@@ -120,6 +122,8 @@ class Plan(BaseModel):
     def of_manifest(cls, manifest: Mapping[str, Any], where: str) -> Self:
         """The plan that a study was started, or last continued, with."""
         known = {key: value for key, value in manifest.items() if key in cls.model_fields}
+        if known.get("trials") is None and known.get("minutes") is None:
+            raise InputError(f"{where}: found neither trials nor minutes, expected one of them")
         try:
             return cls(**known)
         except InputError as error:
@@ -189,7 +193,16 @@ def with_options(more: Sequence[inspect.Parameter]) -> Callable[[F], F]:
         own = signature.parameters.values()
         first = [p for p in own if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
         last = [p for p in own if p.kind is inspect.Parameter.KEYWORD_ONLY]
-        function.__signature__ = signature.replace(parameters=[*first, *more, *last])  # type: ignore[attr-defined]
-        return function
+        known = [p.name for p in (*more, *last)]
+
+        @wraps(function)
+        def checked(*arguments: Any, **options: Any) -> Any:
+            for name in options.keys() - {p.name for p in first}:
+                if name not in known:
+                    raise InputError(f"--{name}: unknown option, expected one of {', '.join(known)}")
+            return function(*arguments, **options)
+
+        checked.__signature__ = signature.replace(parameters=[*first, *more, *last])  # type: ignore[attr-defined]
+        return cast(F, checked)
 
     return shown

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
@@ -16,13 +16,13 @@ from anchoring.errors import reason
 from study.record.folder import StudyFolder
 from study.record.tables import metric_means
 from study.record.trial_state import TrialState
+from study.search.plan import Tracked
 from study.search.trial import Report, Row
 from study.watch.summary import importances
 
 if TYPE_CHECKING:
     from wandb import Run
 
-Tracked = Literal["study", "trials"]
 """What gets a W&B run: only the study, or each of its trials as well."""
 
 MODELS = 3  # trials whose models are logged as an artifact, the best ones

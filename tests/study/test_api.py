@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import study
 from anchoring import InputError
 from study import cli
+from study.record import manifest
 from study.record.folder import StudyFolder
 from study.search.plan import MAY_CHANGE, TRAINED_ONCE, Plan
 
@@ -60,6 +61,33 @@ def test_wrong_options_are_errors_before_anything_is_written(
         study.run(spaces / "hue.toml", out=tmp_path / "runs", **options)
     assert str(error.value).startswith(message)
     assert not (tmp_path / "runs").exists()
+
+
+def test_only_options_that_may_change_may_change(hue: StudyFolder) -> None:
+    with pytest.raises(InputError, match="--seeds: unknown option, expected one of trials, minutes, cpus"):
+        study.resume(hue, seeds=32)
+    with pytest.raises(InputError, match="--scheduler: unknown option, expected one of seeds, seed"):
+        study.train("unregularized", scheduler="none")
+    assert hue.plan().seeds == len(hue.seeds())
+
+
+def test_a_confirmation_has_seeds_of_its_own(hue: StudyFolder) -> None:
+    for seeds in (1, 50_001):
+        with pytest.raises(InputError, match=f"--seeds: found {seeds}, expected 2 to 50,000"):
+            study.confirm(hue, seeds=seeds)
+    with pytest.raises(InputError, match="--top: found -1"):
+        study.confirm(hue, top=-1)
+
+
+def test_the_command_is_that_of_the_command_line_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for argv, command in {
+        ("/bin/study", "run", "s3://user:secret@host/x"): ["study", "run", "s3://***@host/x"],
+        (str(Path(study.__file__).with_name("__main__.py")), "run"): ["study", "run"],
+        ("/site/pytest/__main__.py", "--token", "x"): ["python"],
+        ("study.py", "--token", "x"): ["python"],
+    }.items():
+        monkeypatch.setattr(sys, "argv", list(argv))
+        assert manifest._command() == command
 
 
 def test_a_space_is_not_trained_and_a_setting_is_not_searched(spaces: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from anchoring import InputError
 from study.record.lock import driving
 from study.record.manifest import create
+from study.search.interrupt import interruptible, interrupts_restored
 from study.search.plan import Plan
 from study.space.space import Space
 
@@ -53,6 +54,15 @@ def test_twice_leaves_at_once_also_while_a_report_is_written() -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
+
+
+def test_afterwards_it_does_what_it_did_before() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with interrupts_restored():
+        with pytest.raises(KeyboardInterrupt), interruptible():
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @contextmanager
