@@ -117,8 +117,8 @@ class Tracker:
             run.finish(exit_code=1)
 
     def _log_rung(self, trial: int, report: Report) -> None:
-        if self._run:
-            self._run_of(trial).log(metric_means(report.replicas), step=report.step)
+        if self._run and (means := metric_means(report.replicas)):  # a trial that failed has none
+            self._run_of(trial).log(means, step=report.step)
 
     def _log_trial(self, row: Row, best: float | None) -> None:
         if not self._run:

@@ -52,6 +52,10 @@ class TestDigits(ExperimentConformance):
     experiment = FOLDER / "digits.py"
     space = FOLDER / "digits.toml"
 
+    @pytest.mark.slow  # the study of a new experiment is run in tests/study/test_new.py
+    def test_a_study_runs_resumes_confirms_and_reports(self, tmp_path: Path) -> None:
+        super().test_a_study_runs_resumes_confirms_and_reports(tmp_path)
+
     def reference_points(self) -> Any:
         setting = setting_of("handset")
         answers = {

@@ -110,7 +110,7 @@ def test_the_terminal_tells_the_whole_story(live: Any) -> None:
     (end,) = (line for line in done.stdout.splitlines() if line.startswith("24/24 trials: "))
     assert all(f"{count} {state}" in end for state, count in counts.items())
     assert f"trial {folder.best().trial.item()}" in done.stdout
-    assert "best settings of live" in done.stdout
+    assert "The best" in done.stdout
     assert "report.html" in done.stdout
     assert "Traceback" not in done.stderr
 

@@ -32,7 +32,7 @@ def test_several_objectives_have_a_report_of_their_front(objectives: Any) -> Non
     (objectives.path / "report.html").write_text("an older one")
     page = write_report(objectives)
     assert page == objectives.path / "report.html"
-    assert "What can be had at once" in page.read_text()
+    assert "What can be had together" in page.read_text()
 
 
 @pytest.mark.live
