@@ -28,7 +28,7 @@ from study.watch.status import minutes_left, started, status
 
 @pytest.fixture
 def copy(hue: StudyFolder, tmp_path: Path) -> Any:
-    return study.load(shutil.copytree(hue.path, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb", "ray")))
+    return study.load(shutil.copytree(hue.path, tmp_path / "copy", ignore=shutil.ignore_patterns(".lock")))
 
 
 def test_a_finished_study(copy: Any) -> None:
