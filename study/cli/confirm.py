@@ -1,4 +1,4 @@
-"""`study confirm`: the best settings, and what there is to compare them with, on seeds that the search never saw."""
+"""`study confirm`: the best settings, and settings to compare them with, on seeds that the search never saw."""
 
 from __future__ import annotations
 

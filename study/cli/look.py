@@ -1,4 +1,4 @@
-"""The commands that look at what there is: `study report`, `show`, `export` and `spaces`."""
+"""The commands that look at studies and spaces: `study report`, `show`, `export` and `spaces`."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def print_answer(answer: Any, *rendered: Any) -> None:
 
 
 def open_folder(study: str, out: str, experiment: Path | None = None) -> StudyFolder:
-    """A study's folder; of one that is at a URL, its working copy, brought up to date."""
+    """A study's folder. If the study is at a URL, it is the working copy, brought up to date."""
     from study.record.loading import load
     from study.record.mirror import fetch, working_folder
 

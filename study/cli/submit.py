@@ -18,7 +18,7 @@ from study.watch.screen import console
 def submit(
     context: typer.Context,
     space: SpaceFile,
-    address: Annotated[str, typer.Option(help="Of the cluster's Ray dashboard, such as http://127.0.0.1:8265.")],
+    address: Annotated[str, typer.Option(help="The cluster's Ray dashboard, such as http://127.0.0.1:8265.")],
     out: Annotated[str, typer.Option(help="The folder of studies: a URL, or a path that the cluster's head keeps.")],
     experiment: ExperimentFile = None,
 ) -> None:
