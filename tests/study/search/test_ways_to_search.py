@@ -17,7 +17,7 @@ OBJECTIVES = ("--objective", "utility", "--objective", "hue_residual", "--constr
 WAYS = {
     "objectives": ("hue", "--trials", 10, "--sampler", "gp", *OBJECTIVES, "--scheduler", "median"),
     "names": ("hue", "--trials", 8, "--sampler", "cmaes", "--scheduler", "hyperband", "--aggregate", "p10"),
-    "minutes": ("unregularized", "--minutes", 0.2, "--scheduler", "none", "--rungs", 1),
+    "minutes": ("unregularized", "--minutes", 0.4, "--scheduler", "none", "--rungs", 1),
     "removals": ("unregularized", "--trials", 10, "--sampler", "qmc", "--scheduler", "none", "--rungs", 1),
 }
 
