@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from anchoring.errors import FailedError, InputError
-from study.driving import confirm_on, decide_compiled, drive, mirrored, train_again, write
+from study.driving import confirm_on, drive, mirrored, train_again, write
 from study.evidence.ranking import ranking
 from study.record import lock
 from study.record.folder import StudyFolder
@@ -20,6 +20,7 @@ from study.record.loading import load
 from study.record.manifest import create, expect_same_experiment, expect_same_search
 from study.record.mirror import fetch, names, working_folder
 from study.record.writer import new_path
+from study.search.compiling import decide_compiled
 from study.search.examination import expect_examination
 from study.search.goal import Goal
 from study.search.interrupt import interruptible, interrupts_restored
@@ -188,10 +189,10 @@ def confirm(
         expect_examination(folder.experiment)
     chosen = confirmation.candidates(folder, top, seeds, None if against is None else [Path(file) for file in against])
     plan = folder.plan().but(cpus=cpus)
-    packages = folder.source.packages()
-    with interrupts_restored(), joined(address, packages), lock.driving(folder.path), mirrored(folder), interruptible():
+    connected = joined(address, folder.source.packages())
+    with interrupts_restored(), connected, lock.driving(folder.path), mirrored(folder), interruptible():
         expect_same_experiment(folder, changed_experiment)
-        with cluster(plan.workers, address, packages):
+        with cluster(plan.workers, address):
             confirm_on(folder, chosen, seeds, examine)
             if leave_one_out:
                 for trial in ranking(folder.confirmation(), folder).trial.dropna().head(1):

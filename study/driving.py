@@ -15,10 +15,8 @@ from study.record.manifest import expect_same_experiment, extend
 from study.record.mirror import Mirror, url_of
 from study.record.recorder import Listener
 from study.record.writer import Writer
-from study.search.compiling import decided
 from study.search.interrupt import interruptible, interrupts_restored
 from study.search.plan import HELD_OUT, Plan
-from study.space.space import Space
 from study.watch import summary
 from study.watch.live import StudyView
 from study.watch.report import write_report
@@ -28,14 +26,6 @@ from study.watch.tracking import Tracker
 
 if TYPE_CHECKING:
     from study.evidence.confirmation import Candidate
-
-
-def decide_compiled(plan: Plan, space: Space) -> Plan:
-    """Decide whether steps are compiled. Say so if they should be but there is no compiler."""
-    plan, missing = decided(plan, space)
-    if missing:
-        console.print(f"{missing}: training runs eagerly, several times slower")
-    return plan
 
 
 def drive(folder: StudyFolder, plan: Plan, known: bool, changed: bool) -> None:
@@ -64,7 +54,7 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
     row = {str(key): value for key, value in best.iloc[0].items()} if len(best) else None
     budget = f"{plan.minutes:g} minutes" if plan.trials is None else f"{plan.trials} trials"
     try:
-        with cluster(plan.workers, plan.address, folder.source.packages()) as where:
+        with cluster(plan.workers, plan.address) as where:
             manifest = folder.manifest()
             Writer(folder.path).write_manifest({**manifest, "cluster": where})
             at_once = plan.at_once or f"on {where['cpus']} CPUs of {where['nodes']} nodes, as many"

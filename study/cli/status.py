@@ -25,6 +25,7 @@ def status(study: StudyName, as_json: Json = False, out: Out = "runs") -> None:
 
 
 def _table(now: Status, folder: StudyFolder) -> Table:
+    from study.evidence.ranking import mean_in_words
     from study.watch.live import best_text, clock
 
     table = Table(box=None, show_header=False, padding=(0, 1))
@@ -39,8 +40,7 @@ def _table(now: Status, folder: StudyFolder) -> Table:
         table.add_row("confirmed", "no")
     else:
         first = now.confirmation.iloc[0]
-        interval = f"{first['mean']:.3f} [{first['mean.low']:.3f}, {first['mean.high']:.3f}]"
-        table.add_row("confirmed", escape(f"{first.setting} is best on held-out seeds, {interval}"))
+        table.add_row("confirmed", escape(f"{first.setting} is best on held-out seeds, {mean_in_words(first)}"))
     if now.report:
         table.add_row("report", escape(str(now.report)))
     table.add_row("next", escape(now.next))

@@ -92,7 +92,6 @@ def join(address: str, packages: Iterable[Path] = ()) -> None:
         InputError: if the cluster cannot be reached, or a node has other versions of Python, Ray or PyTorch than this
             process.
     """
-    os.environ.update(QUIET)
     if address.startswith("ray://"):  # Tune would run on the cluster's head, and write the study's folder there
         raise InputError(
             f"--address: found {address}, expected auto or host:port on a node (elsewhere: `study submit`)"
@@ -117,7 +116,6 @@ def _start(workers: int, empty: str) -> None:
     Workers import from the folder in which Ray starts. That is the empty one, since the current folder may hold a
     stranger's files.
     """
-    os.environ.update(QUIET)
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # makes Ray listen on loopback only
     ray_constants.ENABLE_RAY_CLUSTER = False
     os.environ.pop("RAY_AUTH_MODE", None)  # unset, Ray requires a token

@@ -122,6 +122,19 @@ def ranking(confirmed: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
     return ranked
 
 
+def mean_in_words(row: pd.Series) -> str:
+    """The mean of a row of `ranking` with its interval.
+
+    Args:
+        row: the row.
+
+    Examples:
+        >>> mean_in_words(pd.Series({"mean": 0.9, "mean.low": 0.88, "mean.high": 0.915}))
+        '0.900 [0.880, 0.915]'
+    """
+    return f"{row['mean']:.3f} [{row['mean.low']:.3f}, {row['mean.high']:.3f}]"
+
+
 def worths(rows: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
     """How much each regularizer of a setting is worth: how much less the setting scores without it.
 

@@ -110,6 +110,8 @@ class StudyFolder:
 
     def _repr_html_(self) -> str:
         """The study in a notebook: a small table of how far it is, what is best, and where it is."""
+        from study.evidence.ranking import mean_in_words
+
         trials = self.trials()
         counts = {state.shown: int((trials.state == state).sum()) for state in TrialState}
         states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
@@ -126,8 +128,9 @@ class StudyFolder:
                 facts["found by the search"] = f"trial {row.trial}, {name} {row[f'{name}.mean']:.3f}"
             if self.confirmation().trial.notna().any():
                 top = self.answer()
-                interval = f"{top['mean']:.3f} [{top['mean.low']:.3f}, {top['mean.high']:.3f}]"
-                facts["answer"] = f"{top.setting}, {name} {interval}, worst seed {top['min']:.3f}, on held-out seeds"
+                facts["answer"] = (
+                    f"{top.setting}, {name} {mean_in_words(top)}, worst seed {top['min']:.3f}, on held-out seeds"
+                )
         return pd.Series(facts).to_frame().to_html(header=False)
 
     # Tables
@@ -227,7 +230,8 @@ class StudyFolder:
     def front(self) -> pd.DataFrame:
         """The trials on the Pareto front: no other complete trial is better in every objective."""
         numbers = [trial.number for trial in self.optuna().best_trials]
-        return self.trials()[self.trials().trial.isin(numbers)].sort_values("value")
+        trials = self.trials()
+        return trials[trials.trial.isin(numbers)].sort_values("value")
 
     @property
     def references(self) -> list[str]:

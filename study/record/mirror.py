@@ -168,9 +168,7 @@ class Mirror:
     def _stamps(self) -> dict[str, tuple[int, int]]:
         """The modification time and the size of each file, except the tables."""
         here = self._folder.path
-        names = [
-            path.relative_to(here).as_posix() for part in ("", *FOLDERS) for path in here.glob(f"{part}/*".lstrip("/"))
-        ]
+        names = [path.relative_to(here).as_posix() for part in ("", *FOLDERS) for path in (here / part).glob("*")]
         paths = {name: here / name for name in names if _is_ours(name) and name not in TABLES}
         stats = {name: path.stat() for name, path in paths.items() if path.is_file()}
         return {name: (stat.st_mtime_ns, stat.st_size) for name, stat in stats.items()}

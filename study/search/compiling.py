@@ -6,6 +6,7 @@ from typing import Any
 
 from study.search.plan import Plan
 from study.space.space import Space
+from study.watch.screen import console
 
 WORTH_COMPILING = 20_000
 """Compiling a step takes as long as this many replica-steps take longer eagerly."""
@@ -39,10 +40,12 @@ def worth_compiling(space: Space, plan: Plan) -> bool:
     return few and trials * plan.seeds * steps >= WORTH_COMPILING * len(kinds)
 
 
-def decided(plan: Plan, space: Space) -> tuple[Plan, str]:
-    """The plan with `compiled` decided, and why steps are not compiled although they should be (or an empty string)."""
+def decide_compiled(plan: Plan, space: Space) -> Plan:
+    """The plan with `compiled` decided. Says so if steps should be compiled but there is no compiler."""
     if getattr(space.experiment, "step_kinds", None) is None:
-        return plan.but(compiled=False), ""
+        return plan.but(compiled=False)
     wanted = worth_compiling(space, plan) if plan.compiled is None else plan.compiled
     missing = getattr(space.experiment, "cannot_compile", str)() if wanted else ""
-    return plan.but(compiled=wanted and not missing), missing
+    if missing:
+        console.print(f"{missing}: training runs eagerly, several times slower")
+    return plan.but(compiled=wanted and not missing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
@@ -60,7 +60,7 @@ class Plan(BaseModel):
         anchoring.errors.InputError: --seeds: found 0, expected greater than or equal to 1
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     trials: Annotated[int | None, _option("Settings to try in all.", "60, unless minutes are given", ge=1)] = None
     minutes: Annotated[
@@ -111,12 +111,13 @@ class Plan(BaseModel):
     tensorboard: Annotated[bool, _option("Write each trial's curves into the study's folder tensorboard/.")] = False
 
     def __init__(self, **options: Any) -> None:
+        _expect_known(options, self.__class__.model_fields)
         if options.get("trials") is None and options.get("minutes") is None:
             options["trials"] = DEFAULT_TRIALS
         try:
             super().__init__(**options)
         except ValidationError as error:
-            raise InputError(f"--{_problem(error)}") from None
+            raise InputError(f"--{first_problem(error)}") from None
 
     @classmethod
     def of_manifest(cls, manifest: Mapping[str, Any], where: str) -> Self:
@@ -160,12 +161,11 @@ class Plan(BaseModel):
         return self.cpus or None if self.address else self.workers
 
 
-def _problem(error: ValidationError) -> str:
-    """The first thing that is wrong with options, in one line."""
-    first = error.errors()[0]
-    if first["type"] == "extra_forbidden":
-        return f"{first['loc'][0]}: unknown option, expected one of {', '.join(Plan.model_fields)}"
-    return first_problem(error)
+def _expect_known(options: Iterable[str], known: Collection[str]) -> None:
+    """Raise InputError unless all options are known."""
+    for name in options:
+        if name not in known:
+            raise InputError(f"--{name}: unknown option, expected one of {', '.join(known)}")
 
 
 def parameters(names: Iterable[str] = Plan.model_fields, as_before: bool = False) -> list[inspect.Parameter]:
@@ -193,13 +193,11 @@ def with_options(more: Sequence[inspect.Parameter]) -> Callable[[F], F]:
         own = signature.parameters.values()
         first = [p for p in own if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
         last = [p for p in own if p.kind is inspect.Parameter.KEYWORD_ONLY]
-        known = [p.name for p in (*more, *last)]
+        positional, known = [p.name for p in first], [p.name for p in (*more, *last)]
 
         @wraps(function)
         def checked(*arguments: Any, **options: Any) -> Any:
-            for name in options.keys() - {p.name for p in first}:
-                if name not in known:
-                    raise InputError(f"--{name}: unknown option, expected one of {', '.join(known)}")
+            _expect_known([name for name in options if name not in positional], known)
             return function(*arguments, **options)
 
         checked.__signature__ = signature.replace(parameters=[*first, *more, *last])  # type: ignore[attr-defined]

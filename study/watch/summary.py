@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from anchoring.dopesheet import Dopesheet
-from study.evidence.ranking import ranking, reference
+from study.evidence.ranking import mean_in_words, ranking, reference
 from study.evidence.ranking import worths as ranked_worths
 from study.experiment import Metric
 from study.record.folder import StudyFolder
@@ -80,7 +80,7 @@ def confirmed(folder: StudyFolder) -> Table:
     for place, row in ranking(rows, folder).iterrows():
         table.add_row(
             escape(row.setting) + (" =" if row.tied and place else ""),
-            f"{row['mean']:.3f} [{row['mean.low']:.3f}, {row['mean.high']:.3f}]",
+            mean_in_words(row),
             f"{row.p10:.3f}",
             f"{row['min']:.3f}",
             f"{row.failures:.0%}",
