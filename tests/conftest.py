@@ -77,6 +77,12 @@ def load() -> Any:
     return lambda path: study.read(path).setting()
 
 
+@pytest.fixture(scope="session")
+def subspace_ablation(load: Any, spaces: Path) -> Any:
+    """The setting with which this project began."""
+    return load(spaces / "subspace-ablation.toml")
+
+
 SECRETS = {
     "WANDB_API_KEY": "5ec2e7" * 7,
     "AWS_SECRET_ACCESS_KEY": "planted/secret+of+a+bucket",

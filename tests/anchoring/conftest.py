@@ -1,10 +1,12 @@
-"""What tests of native code share."""
+"""What tests of the method share: a short setting, and a cache of native code."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import platformdirs
 import pytest
+
+from anchoring.dopesheet import Dopesheet, rescale
 
 
 @pytest.fixture(scope="module")
@@ -14,3 +16,10 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(platformdirs, "user_cache_path", lambda name: folder)
         yield folder
+
+
+@pytest.fixture(scope="module")
+def short(subspace_ablation: Any) -> Any:
+    """Subspace ablation, 120 steps of it."""
+    schedule = Dopesheet.parse(rescale(subspace_ablation.schedule.text, 120))
+    return subspace_ablation.model_copy(update={"schedule": schedule})

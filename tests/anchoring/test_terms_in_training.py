@@ -1,7 +1,6 @@
 """Which terms act in a step, with which weights and on which parameters."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,25 +8,13 @@ import torch
 from torch.testing import assert_close
 
 from anchoring.ablation import Ablate
-from anchoring.dopesheet import Dopesheet, rescale
+from anchoring.dopesheet import Dopesheet
 from anchoring.layers import Edited, activations
 from anchoring.terms import Fallback, Seen, Unitarity
 from anchoring.training import Training, train
 from excolor import colors
 from excolor.experiment import experiment
 from excolor.models import ModelConfig
-
-
-@pytest.fixture(scope="module")
-def subspace_ablation(load: Any, spaces: Path) -> Any:
-    return load(spaces / "subspace-ablation.toml")
-
-
-@pytest.fixture(scope="module")
-def short(subspace_ablation: Any) -> Any:
-    """Subspace ablation, 120 steps of it."""
-    schedule = Dopesheet.parse(rescale(subspace_ablation.schedule.text, 120))
-    return subspace_ablation.model_copy(update={"schedule": schedule})
 
 
 class Poison(Unitarity):

@@ -8,40 +8,15 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from torch import nn
 from torch.testing import assert_close
 
-from anchoring.dopesheet import Dopesheet, rescale
+from anchoring.dopesheet import Dopesheet
 from anchoring.labels import Label
-from anchoring.replicas import Replicas
 from anchoring.terms import Unitarity
 from anchoring.training import Training, rung_steps, train
 from excolor.experiment import experiment
 from excolor.models import ModelConfig
-
-
-@pytest.fixture(scope="module")
-def subspace_ablation(load: Any, spaces: Path) -> Any:
-    return load(spaces / "subspace-ablation.toml")
-
-
-@pytest.fixture(scope="module")
-def short(subspace_ablation: Any) -> Any:
-    """Subspace ablation, 120 steps of it."""
-    schedule = Dopesheet.parse(rescale(subspace_ablation.schedule.text, 120))
-    return subspace_ablation.model_copy(update={"schedule": schedule})
-
-
-def torch_twin(model: Replicas, replica: int) -> nn.Sequential:
-    """One replica as another PyTorch model."""
-    twins = []
-    for name in ("encoder.0", "encoder.2", "decoder.0", "decoder.2"):
-        weight, bias = (model.state_dict()[f"{name}.{which}"][replica] for which in ("weight", "bias"))
-        twin = nn.Linear(*weight.T.shape)
-        twin.weight.data, twin.bias.data = weight.clone(), bias.clone()
-        twins.append(twin)
-    a, b, c, d = twins
-    return nn.Sequential(nn.Sequential(a, nn.GELU(), b), nn.Sequential(c, nn.GELU(), d, nn.Sigmoid()))
+from tests.excolor.twin import torch_twin
 
 
 def test_a_replica_is_the_same_alone_and_among_many(short: Any) -> None:

@@ -139,11 +139,6 @@ def relearned(model: Any, setting: Any, seeds: Any, **named: Any) -> Any:
     return relearning(experiment, model, setting, seeds, lambda one: knowledge(one, setting.concept), **named)
 
 
-@pytest.fixture(scope="module")
-def subspace_ablation(load: Any, spaces: Path) -> Any:
-    return load(spaces / "subspace-ablation.toml")
-
-
 def test_relearning_tells_hue_that_was_kept_from_hue_that_was_taken(subspace_ablation: Any) -> None:
     """Three kinds of replicas: the other dims hold hue too, the other dims answer gray, or they know nothing."""
     setting = subspace_ablation.model_copy(update={"model": ModelConfig(bottleneck=6)})

@@ -4,27 +4,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 from torch.testing import assert_close
 
 from anchoring.replicas import Replicas
 from excolor.models import ModelConfig
+from tests.excolor.twin import torch_twin
 
 
 def replicas_of(seeds: Any, **config: Any) -> Replicas:
     return Replicas(ModelConfig(**config).make, seeds)
-
-
-def torch_twin(model: Replicas, replica: int) -> nn.Sequential:
-    """One replica as another PyTorch model."""
-    twins = []
-    for name in ("encoder.0", "encoder.2", "decoder.0", "decoder.2"):
-        weight, bias = (model.state_dict()[f"{name}.{which}"][replica] for which in ("weight", "bias"))
-        twin = nn.Linear(*weight.T.shape)
-        twin.weight.data, twin.bias.data = weight.clone(), bias.clone()
-        twins.append(twin)
-    a, b, c, d = twins
-    return nn.Sequential(nn.Sequential(a, nn.GELU(), b), nn.Sequential(c, nn.GELU(), d, nn.Sigmoid()))
 
 
 def test_a_replica_is_the_papers_model() -> None:
