@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from study.search.plan import Plan
     from study.space.space import Space, read
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 
 __all__ = [
     "Plan",
