@@ -14,6 +14,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
@@ -303,7 +304,8 @@ def train(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_model_summary", "enable_progress_bar"), False)
-        flags = {"accelerator": "cpu", **quiet, **flags}
+        # one process, whatever a scheduler or launcher has told it
+        flags = {"accelerator": "cpu", "devices": 1, "plugins": [LightningEnvironment()], **quiet, **flags}
         trainer = lightning.Trainer(max_epochs=1, callbacks=[*callbacks, measured], **flags)
         trainer.fit(training)
     return training.model, measured.rungs

@@ -71,7 +71,7 @@ def run(
         found.answer()  # the best confirmed setting
         ```
     """
-    from study.cluster.connect import joined
+    from study.cluster.connect import expect_start, joined
 
     plan = Plan(**options)
     place = working_folder(out)
@@ -93,7 +93,10 @@ def run(
             plan = plan.but(compiled=bool(folder.plan().compiled))
         else:
             plan = decide_compiled(plan, wanted)
-            folder = create(wanted, plan, new_path(place, name, wanted.file.stem, elsewhere))
+            path = new_path(place, name, wanted.file.stem, elsewhere)
+        expect_start(plan)
+        if not known:
+            folder = create(wanted, plan, path)
         drive(folder, plan, known, changed_experiment)
     return folder
 
@@ -122,7 +125,7 @@ def resume(
         InputError: if the study cannot be continued so.
         FailedError: as `run` does.
     """
-    from study.cluster.connect import joined
+    from study.cluster.connect import expect_start, joined
 
     folder = _open(study, experiment)
     before, trials, minutes = folder.plan(), options.get("trials"), options.get("minutes")
@@ -136,6 +139,7 @@ def resume(
     plan = Plan(**dict(kept) | {"address": options.get("address")} | budget)
     _ = folder.experiment  # raises InputError if it is not here
     with joined(plan.address, folder.source.packages()):
+        expect_start(plan)
         drive(folder, plan, True, changed_experiment)
     return folder
 
@@ -174,7 +178,7 @@ def confirm(
         InputError: if there is nothing to confirm, or a setting to compare with does not fit the study.
         FailedError: if a training fails.
     """
-    from study.cluster.connect import cluster, joined
+    from study.cluster.connect import cluster, expect_start, joined
     from study.evidence import confirmation
 
     if top < 0:
@@ -188,9 +192,10 @@ def confirm(
     if examine:
         expect_examination(folder.experiment)
     chosen = confirmation.candidates(folder, top, seeds, None if against is None else [Path(file) for file in against])
-    plan = folder.plan().but(cpus=cpus)
+    plan = Plan(**dict(folder.plan()) | {"cpus": cpus, "address": address})
     connected = joined(address, folder.source.packages())
     with interrupts_restored(), connected, lock.driving(folder.path), mirrored(folder), interruptible():
+        expect_start(plan)
         expect_same_experiment(folder, changed_experiment)
         with cluster(plan.workers, address):
             confirm_on(folder, chosen, seeds, examine)

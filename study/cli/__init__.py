@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 
@@ -19,6 +20,9 @@ __all__ = ["app", "console", "main"]
 def main() -> None:
     """Run the command line: exit code 0 for done, 1 for work that failed, 2 for wrong input."""
     logging.raiseExceptions = False  # of a library's log that cannot be written, on a full disk
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a sign that the terminal does not know ends nothing
     errors = Console(stderr=True, emoji=False)
     try:
         app()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 
@@ -9,7 +11,8 @@ def as_json(answer: Any) -> str:
     """An answer as indented JSON: a data frame as a list of its rows, and null for NaN, infinities and pandas' NA."""
     from pydantic_core import to_json
 
-    return to_json(answer, indent=2, inf_nan_mode="null", fallback=_plain).decode()
+    text = to_json(answer, indent=2, inf_nan_mode="null", fallback=_plain).decode()
+    return re.sub(r"[^\0-\x7f]+", lambda found: json.dumps(found[0])[1:-1], text)  # whatever the terminal's encoding
 
 
 def _plain(value: Any) -> Any:

@@ -21,6 +21,8 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from anchoring.errors import InputError, reason
+from study.search.plan import Plan
+from study.surroundings import expect_room, socket_folder
 
 REACHED_IN = 10  # seconds to connect to a cluster's address
 OURS = [Path(__file__).parents[2] / name for name in ("anchoring", "study")]
@@ -55,10 +57,11 @@ def cluster(workers: int, address: str | None = None, packages: Iterable[Path] =
     if ray.is_initialized():
         yield _size(address)
         return
-    with tempfile.TemporaryDirectory() as empty:
+    here = None if address else socket_folder()  # Ray's processes may still write to it while they end
+    with tempfile.TemporaryDirectory(dir=here, ignore_cleanup_errors=True) as folder:
         try:
             if address is None:
-                _start(workers, empty)
+                _start(workers, folder)
             else:
                 join(address, packages)
             yield _size(address)
@@ -78,6 +81,12 @@ def joined(address: str | None, packages: Iterable[Path] = ()) -> Iterator[None]
         raise InputError(f"--address: {found}, expected no address, or ray.shutdown() first")
     with cluster(0, address, packages):
         yield
+
+
+def expect_start(plan: Plan) -> None:
+    """Check, before anything is written, that a Ray can start here if the plan needs one. Raises InputError if not."""
+    if plan.address is None and not ray.is_initialized():
+        expect_room(plan.workers)
 
 
 def join(address: str, packages: Iterable[Path] = ()) -> None:
@@ -110,19 +119,26 @@ def join(address: str, packages: Iterable[Path] = ()) -> None:
     _compare(address)
 
 
-def _start(workers: int, empty: str) -> None:
+def _start(workers: int, folder: str) -> None:
     """Start a Ray cluster on this machine. It listens on loopback only, and requires a token that this process makes.
 
-    Workers import from the folder in which Ray starts. That is the empty one, since the current folder may hold a
-    stranger's files.
+    Ray's files are in the folder: those of other users are not in the way. Workers import from the folder in which Ray
+    starts. That is an empty one, since the current folder may hold a stranger's files.
     """
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # makes Ray listen on loopback only
     ray_constants.ENABLE_RAY_CLUSTER = False
     os.environ.pop("RAY_AUTH_MODE", None)  # unset, Ray requires a token
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    empty = Path(folder, "empty")
+    empty.mkdir()
     with chdir(empty):
         ray.init(
-            address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+            address="local",
+            num_cpus=workers,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=folder,
         )
 
 

@@ -23,6 +23,7 @@ from study.search.limits import limit_memory
 from study.search.trial import Report
 from study.space.document import without_term
 from study.space.space import Space
+from study.surroundings import alone
 
 AT_ONCE = 16  # replicas in a task; small tasks spread evenly over workers
 
@@ -157,7 +158,8 @@ def _fetch(part: Any, rows: dict[Any, pd.DataFrame]) -> str:
 def _train(candidate: Candidate, seeds: list[int], examine: bool, memory: float | None) -> pd.DataFrame | str:
     """One task: a candidate's rows for some of the seeds, or the error that prevented them."""
     try:
-        return _rows(candidate, seeds, examine, memory)
+        with alone():
+            return _rows(candidate, seeds, examine, memory)
     except Exception as error:  # raised, Ray would log it as well
         return candidate.space.source.describe(error)
 

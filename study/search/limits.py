@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 import ray
 from ray.tune import Callback
+
+from study import surroundings
 
 GIB = 2**30
 
@@ -39,11 +40,11 @@ def limit_memory(gib: float | None, workers: int | None) -> None:
     """Limit the memory that this process can allocate, beyond which NumPy and PyTorch raise an error.
 
     Args:
-        gib: the limit. None allows an equal share of the machine.
+        gib: the limit. None allows an equal share of the machine, or its container.
         workers: the number of processes that share the machine, at most one for each CPU.
     """
-    cpus = os.cpu_count() or 1
-    share = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / min(workers or cpus, cpus)
+    cpus = surroundings.cpus()
+    share = surroundings.memory() / min(workers or cpus, cpus)
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = int(gib * GIB if gib else share)
     resource.setrlimit(resource.RLIMIT_DATA, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from anchoring.errors import InputError, first_problem
+from study import surroundings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -151,9 +151,7 @@ class Plan(BaseModel):
     @property
     def workers(self) -> int:
         """Trials at a time on this machine."""
-        if self.cpus:
-            return self.cpus
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.cpus or surroundings.cpus()
 
     @property
     def at_once(self) -> int | None:

@@ -15,6 +15,7 @@ from study.experiment import Rung
 from study.record.trial_state import TrialState
 from study.search.trial import Report
 from study.space.space import Space
+from study.surroundings import alone
 
 SEEDS = [0, 1]
 LENGTHS = (2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)  # steps; the schedule is shrunk to the first that it can have
@@ -34,7 +35,7 @@ def rehearse(space: Space) -> None:
     def on_rung(rung: Rung, model: nn.Module) -> None:
         reports.append(Report.of(rung, model, SEEDS, 0.0, experiment, setting))
 
-    with space.source.located(f"{where}: training for a few steps failed"):
+    with alone(), space.source.located(f"{where}: training for a few steps failed"):
         model = experiment.train(setting, SEEDS, rungs=1, compiled=False, on_rung=on_rung)
         if not isinstance(model, nn.Module):
             raise InputError(f"{where}: train: returned {model!r}, expected a torch.nn.Module of the replicas")

@@ -20,6 +20,7 @@ from study.search.goal import Goal
 from study.search.plan import Plan
 from study.search.trial import Report, TrialRecord
 from study.space.space import Space
+from study.surroundings import alone
 from study.watch.screen import Screen
 
 
@@ -29,7 +30,7 @@ def train_once(space: Space, plan: Plan, goal: Goal, screen: Screen, examine: bo
     start = time.perf_counter()
     reports: list[Report] = []
     title = f"training {plan.seeds} replicas"
-    with _one_thread(), screen.progress(title, len(setting.schedule), "steps") as update:
+    with alone(), _one_thread(), screen.progress(title, len(setting.schedule), "steps") as update:
 
         def on_rung(rung: Rung, model: nn.Module) -> None:
             report = Report.of(rung, model, plan.replica_seeds, time.perf_counter() - start, experiment, setting)

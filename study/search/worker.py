@@ -16,6 +16,7 @@ from study.search.limits import limit_memory
 from study.search.plan import Plan
 from study.search.trial import SCORE, Report
 from study.space.space import Space
+from study.surroundings import alone
 
 
 class _DivergedError(Exception):
@@ -40,8 +41,9 @@ def run_trial(config: dict[str, Any], space: Space, plan: Plan, goal: Goal) -> N
 
     try:
         limit_memory(plan.memory, plan.at_once)
-        experiment, setting = space.experiment, space.setting(config["parameters"])
-        experiment.train(setting, seeds, rungs=plan.rungs, compiled=bool(plan.compiled), on_rung=on_rung)
+        with alone():
+            experiment, setting = space.experiment, space.setting(config["parameters"])
+            experiment.train(setting, seeds, rungs=plan.rungs, compiled=bool(plan.compiled), on_rung=on_rung)
     except _DivergedError:
         pass
     except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import site
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +13,11 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
+import matplotlib
 import nbformat
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.paths import ENV_JUPYTER_PATH, SYSTEM_JUPYTER_PATH
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
@@ -22,6 +27,7 @@ from anchoring.errors import FailedError, InputError, reason
 from study.record.folder import StudyFolder
 from study.record.writer import Writer
 from study.registry import GIVEN
+from study.surroundings import socket_folder
 
 
 def write_report(
@@ -56,8 +62,12 @@ def write_report(
         figures.mkdir(parents=True, exist_ok=True)
         kernel["STUDY_FIGURES"] = str(figures.resolve())
     executed = execute(content, kernel, {"FOLDER": str(folder.path.resolve()), **parameters})
-    exporter = HTMLExporter(
-        template_name="basic", extra_template_basedirs=[], exclude_input=True, exclude_output_prompt=True
+    exporter = _Exporter(  # type: ignore[no-untyped-call]
+        template_name="basic",
+        extra_template_basedirs=[],
+        template_data_paths=[],
+        exclude_input=True,
+        exclude_output_prompt=True,
     )
     body, _ = exporter.from_notebook_node(executed)
     page = Template((files("analysis") / "page.html").read_text(encoding="utf-8"))
@@ -74,26 +84,51 @@ def execute(content: str, environment: dict[str, str], parameters: Mapping[str, 
     first = next((place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code"), -1)
     source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
     notebook.cells.insert(first + 1, nbformat.v4.new_code_cell(source))
-    with (
-        TemporaryDirectory() as empty
-    ):  # a kernel imports from its working directory, which may hold a stranger's files
-        no_port = Config({"AsyncKernelManager": {"transport": "ipc", "ip": f"{empty}/kernel"}})
-        there = {"metadata": {"path": empty}}
+    # a kernel imports from its working directory, which may hold a stranger's files
+    with TemporaryDirectory(dir=socket_folder()) as empty:
+        no_port = {"transport": "ipc", "ip": f"{empty}/kernel", "connection_file": f"{empty}/kernel.json"}
         client = NotebookClient(
             notebook,
             timeout=600,
             kernel_name="python3",
-            config=no_port,
-            resources=there,
+            kernel_manager_class=_Kernel,
+            config=Config({"AsyncKernelManager": no_port}),
+            resources={"metadata": {"path": empty}},
             shutdown_kernel="immediate",
         )
         try:
-            client.execute(env=environment)
+            client.execute(env=environment | _nobodys_settings(empty))
         except CellExecutionError as error:
             raise FailedError(f"executing the notebook failed: {error.ename}: {error.evalue}") from error
         except (CellTimeoutError, DeadKernelError) as error:
             raise FailedError(f"executing the notebook failed: {reason(error)}") from error
     return notebook
+
+
+class _Kernel(AsyncKernelManager):
+    """A kernel of this Python, whatever kernels the user has installed."""
+
+    def _kernel_spec_manager_default(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])
+
+
+class _Exporter(HTMLExporter):
+    """An exporter that knows the templates that are installed with it only."""
+
+    def get_prefix_root_dirs(self) -> list[str]:
+        return [*ENV_JUPYTER_PATH, *SYSTEM_JUPYTER_PATH, f"{site.getuserbase()}/share/jupyter"]
+
+
+def _nobodys_settings(empty: str) -> dict[str, str]:
+    """Variables by which Python, IPython and matplotlib find defaults instead of the user's settings."""
+    return {
+        "IPYTHONDIR": empty,
+        "MATPLOTLIBRC": str(matplotlib.get_data_path()) + "/matplotlibrc",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "PYTHONSTARTUP": "",
+        "PYTHONUTF8": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
 
 
 def _find(notebook: str) -> tuple[str, str]:

@@ -1,4 +1,5 @@
-"""Where people look: the terminal, a notebook's output, or a pipe. What files say is shown there and not obeyed."""
+"""Where people look: the terminal, a notebook's output, or a pipe. What files say is shown there and not obeyed, and a
+character that cannot be shown there is a question mark."""
 
 from __future__ import annotations
 
@@ -28,13 +29,13 @@ class Screen(Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(emoji=False, **options)
         self.push_render_hook(_Visible())
-        if not (options or self.is_terminal or self.is_jupyter or "COLUMNS" in os.environ):
+        if not (options or self.is_live or "COLUMNS" in os.environ):
             self.width = 160  # a pipe or a file is as wide as need be
 
     @property
     def is_live(self) -> bool:
-        """Whether `following` shows its view, not its lines."""
-        return self.is_jupyter or self.is_interactive
+        """Whether `following` shows its view, not its lines. A log to which rich is to write styles gets lines."""
+        return self.is_jupyter or (self.is_interactive and self.file.isatty())
 
     @contextmanager
     def following(self, view: Callable[[], RenderableType], line: Callable[[], str]) -> Iterator[None]:
@@ -52,7 +53,7 @@ class Screen(Console):
             with _every(IN_A_NOTEBOOK, lambda: shown.update(_Shown(view()))):
                 yield
             shown.update(_Shown(""))
-        elif self.is_interactive:
+        elif self.is_live:
             with Live(console=self, get_renderable=view, refresh_per_second=4, transient=True):
                 yield
         else:
@@ -109,6 +110,7 @@ class _Shown(JupyterMixin):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         for text, style, control in console.render(self._renderable, options):
             shown = text if control else "\n".join(map(visible, text.split("\n")))
+            shown = shown.encode(console.encoding, "replace").decode(console.encoding)
             yield Segment(shown, style, control)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from wandb import Run
 
 """What gets a W&B run: only the study, or each of its trials as well."""
+
+ONE_RUN = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")  # for a process with one run
 
 MODELS = 3  # trials whose models are logged as an artifact, the best ones
 
@@ -82,6 +85,8 @@ class Tracker:
     # On W&B's own thread
 
     def _begin(self) -> None:
+        for name in ONE_RUN:
+            os.environ.pop(name, None)
         import wandb
 
         if self._mode != "offline" and not wandb.login(prompt=False, verify=False):
@@ -96,6 +101,8 @@ class Tracker:
             mode=self._mode,  # type: ignore[arg-type]
             project=os.environ.get("WANDB_PROJECT", self._folder.source.name),
             group=self._folder.name,
+            id=secrets.token_hex(4),
+            resume="never",
             dir=self._folder.path,
             reinit="create_new",
             settings=wandb.Settings(

@@ -16,8 +16,13 @@ from study.watch import screen
 from study.watch.screen import Screen
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def shown(terminal: Any, act: Any) -> Any:
-    text = io.StringIO()
+    text = Terminal() if terminal else io.StringIO()
     act(Screen(file=text, width=80, force_terminal=terminal, _environ={"TERM": "xterm"}))
     return text.getvalue()
 

@@ -172,6 +172,41 @@ def test_who_is_not_logged_in_is_asked_nothing(hue: StudyFolder, tmp_path: Path)
     assert [run.exits for run in runs(folder)] == [[0]]
 
 
+LOGGING = """
+import sys
+import study
+from rich.console import Console
+from study.search.trial import Report
+from study.watch.tracking import Tracker
+
+folder = study.load(sys.argv[1])
+with Tracker(folder, Console(), "trials") as tracker:
+    for row in folder.trials().to_dict("records")[:2]:
+        tracker.reported(row["trial"], Report(row["state"], row["steps"], 1.0, folder.final(row["trial"])))
+        tracker.ended(row)
+"""
+
+
+def test_variables_for_one_run_do_not_keep_a_study_from_having_several(hue: StudyFolder, tmp_path: Path) -> None:
+    path = shutil.copytree(hue.path, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb"))
+    one = {
+        "RUN_ID": "one",
+        "RESUME": "must",
+        "NAME": "one",
+        "RUN_GROUP": "another",
+        "SWEEP_ID": "s",
+        "JOB_TYPE": "other",
+    }
+    variables = {f"WANDB_{name}": value for name, value in one.items()}
+    command = [sys.executable, "-c", LOGGING, str(path)]
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=120, check=True)
+    assert "W&B" not in done.stdout + done.stderr
+    found = runs(study.load(path))
+    assert sorted(run.run.display_name for run in found) == ["copy", "trial 0", "trial 1"]
+    assert {run.run.run_group for run in found} == {"copy"}
+    assert len({run.run.run_id for run in found}) == 3
+
+
 def test_disabled_means_nothing(hue: StudyFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = study.load(shutil.copytree(hue.path, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb")))
     monkeypatch.setenv("WANDB_MODE", "disabled")
