@@ -18,6 +18,8 @@ from anchoring.native import compiler
 from anchoring.replicas import Replicas, initialised
 from anchoring.setting import expect_one_of
 
+SMALL = 1_000_000  # parameters of a model that takes little time and memory to make
+
 
 class AnchoredExperiment(Authored):
     """A model, data and metrics. All are written for one replica; many replicas are trained at once.
@@ -155,19 +157,21 @@ class AnchoredExperiment(Authored):
     def _layers(self, setting: Any) -> tuple[dict[str, int], Mapping[str, Any]]:
         """The widths of the layers of a setting's model, and the weights around some layers.
 
-        The model is made without memory for its weights if it can be, since a setting may ask for any size.
+        The model is made without memory for its weights if it can be, since a setting may ask for any size. It runs
+        so, too, only if it is large: PyTorch's kernels for that take seconds to import.
         """
         x = self.example(setting)
         try:
             with torch.device("meta"), torch.no_grad():
                 model = self.build(setting).eval()
-                return widths(model, x.to("meta")), around(model)
+                if sum(weights.numel() for weights in model.parameters()) > SMALL:
+                    return widths(model, x.to("meta")), around(model)
         except RuntimeError as error:  # also NotImplementedError, from an operator without a meta kernel
             if "overflow" in str(error):
                 raise ValueError(f"cannot be made: {reason(error)}") from None
-            model = initialised(partial(self.build, setting), 0).eval()
-            with torch.no_grad():
-                return widths(model, x), around(model)
+        model = initialised(partial(self.build, setting), 0).eval()
+        with torch.no_grad():
+            return widths(model, x), around(model)
 
     def _expect_names(self) -> None:
         """Raise InputError if two terms or two kinds of ablation have the same name, by which settings choose."""

@@ -1,6 +1,8 @@
 """Models of any kind: gigantic ones, ones that cannot be replicated, and ones that name no layers."""
 
 import resource
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -20,11 +22,27 @@ def color_setting(**model: Any) -> Any:
 
 
 def test_a_gigantic_model_costs_no_memory_until_it_is_trained() -> None:
-    color_setting()  # the first one imports modules, and their memory should not count
+    color_setting(hidden=1_000_000)  # the first large one imports modules, and their memory should not count
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     setting = color_setting(hidden=10_000_000, bottleneck=1_000_000, depth=3)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB, where a layer would be 400 TB
     assert setting.model.hidden == 10_000_000
+
+
+def test_a_small_model_is_checked_without_what_a_large_one_needs() -> None:
+    """What runs models without memory takes PyTorch a second or more to import, in every process of a study."""
+    code = """
+import sys
+from excolor.experiment import experiment
+schedule = {"file": "s.csv", "rows": [["STEP", "lr"], ["0", "1"]]}
+for hidden in (16, 1_000_000):
+    experiment.setting({"schedule": schedule, "model": {"hidden": hidden}})
+    print([name for name in ("sympy", "torch._dynamo") if name in sys.modules])
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    small, large = ran.stdout.splitlines()
+    assert large == "['sympy', 'torch._dynamo']"
+    assert small == "[]"
 
 
 def test_a_model_beyond_all_numbers_is_one_line() -> None:
