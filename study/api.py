@@ -138,6 +138,7 @@ def resume(
     kept = before.but(**{name: value for name, value in options.items() if name not in budget})
     plan = Plan(**dict(kept) | {"address": options.get("address")} | budget)
     _ = folder.experiment  # raises InputError if it is not here
+    folder.space.check()
     with joined(plan.address, folder.source.packages()):
         expect_start(plan)
         drive(folder, plan, True, changed_experiment)

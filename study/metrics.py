@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 
 from anchoring.errors import InputError
 from study.experiment import Experiment, Metric
@@ -77,7 +76,7 @@ def measured(
 
 def _array(value: Any, where: str, replicas: int) -> np.ndarray:
     try:
-        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        array = value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{where}: found {value!r} ({error}), expected [{replicas}] numbers") from None
     if array.shape != (replicas,):

@@ -58,7 +58,7 @@ class Source:
             raise InputError(
                 f"experiment {self.name!r} is not installed, expected one of {known}, or --experiment FILE.py"
             )
-        return _installed(self.target) if self.target else _only(_module(self.file, self.text), self.file)
+        return _installed(self.target, self.name) if self.target else _only(_module(self.file, self.text), self.file)
 
     def packages(self) -> list[Path]:
         """The packages that a cluster's workers need to load it: its own, and those of its base classes."""
@@ -106,7 +106,8 @@ class Source:
 def find(name: str | None = None, given: Source | None = None) -> Source:
     """The given experiment; without one, the installed experiment of this name; without a name, the default.
 
-    Raises InputError if there is no such experiment, if it cannot be imported, or if the given one has another name.
+    It is not imported until it is loaded. Raises InputError if there is no such experiment, or if the given one has
+    another name.
     """
     if given is None:
         return _by_name(name or DEFAULT)
@@ -171,17 +172,14 @@ def _by_name(name: str) -> Source:
         known = ", ".join(names()) or "an installed experiment"
         raise InputError(f"experiment: {name!r} is not installed, expected one of {known}, or --experiment FILE.py")
     point = _known()[name]
-    experiment = _installed(point.value)
-    if name not in (DEFAULT, experiment.name):
-        found = f"found {experiment.name!r} as the name of {point.value}"
-        raise InputError(f"experiment: {found}, expected {name!r}, its name in [project.entry-points]")
+    named = (other for other, same in _known().items() if same.value == point.value and other != DEFAULT)
     package = _package(point.value.partition(":")[0].partition(".")[0])
     version = point.dist.version if point.dist else ""
-    return Source(experiment.name, point.value, "", "", _sha_of(package), version)
+    return Source(next(named, name), point.value, "", "", _sha_of(package), version)
 
 
 @cache
-def _installed(target: str) -> Experiment:
+def _installed(target: str, name: str) -> Experiment:
     module, _, attribute = target.partition(":")
     try:
         experiment = getattr(import_module(module), attribute)
@@ -189,6 +187,9 @@ def _installed(target: str) -> Experiment:
         raise InputError(f"experiment {target}: cannot be imported: {type(error).__name__}: {reason(error)}") from error
     if not _is_experiment(experiment):
         raise InputError(f"experiment {target}: found {experiment!r}, expected a study.experiment.Experiment")
+    if name not in (DEFAULT, experiment.name):
+        found = f"found {experiment.name!r} as the name of {target}"
+        raise InputError(f"experiment: {found}, expected {name!r}, its name in [project.entry-points]")
     return experiment
 
 

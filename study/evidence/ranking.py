@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from study.search.goal import Goal
 
@@ -107,8 +108,8 @@ def ranking(confirmed: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
             row |= {statistic: value, f"{statistic}.low": low, f"{statistic}.high": high}
         row["min"] = sign * own.min()
         failed = int(goal.failed(rows).sum())
-        likely = stats.binomtest(failed, len(rows)).proportion_ci(method="wilson")
-        row |= {"failures": failed / len(rows), "failures.low": likely.low, "failures.high": likely.high}
+        low, high = _wilson(failed, len(rows))
+        row |= {"failures": failed / len(rows), "failures.low": low, "failures.high": high}
         row["searched"] = searched.get(row["trial"], np.nan) if pd.notna(row["trial"]) else np.nan
         row["optimism"] = sign * (row["searched"] - row["value"])
         if usual is not None:
@@ -165,7 +166,7 @@ def worths(rows: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
     whole, *without = scores
     table = []
     for name in without:
-        worth, low, high = _with_interval(np.mean, (scores[whole] - scores[name]).dropna().to_numpy())
+        worth, low, high = _with_interval(_STATISTICS["mean"], (scores[whole] - scores[name]).dropna().to_numpy())
         term, mean = name.removeprefix("without "), folder.goal.sign * scores[name].mean()
         table.append({"term": term, "mean": mean, "worth": worth, "worth.low": low, "worth.high": high})
     return pd.DataFrame(table).sort_values("worth", ascending=False, kind="stable", ignore_index=True)
@@ -177,35 +178,61 @@ def _scores(rows: pd.DataFrame, goal: Goal) -> dict[str, pd.Series]:
     return {str(name): goal.scores(part).sort_index() for name, part in settings}
 
 
-_STATISTICS: dict[str, Callable[..., Any]] = {
-    "mean": np.mean,
-    "sd": lambda x, axis: np.std(x, axis=axis, ddof=1),
-    "p10": lambda x, axis: np.quantile(x, 0.1, axis=axis),
+# SciPy has these two intervals, too, but takes half a second to import, and `study status` needs no more of it.
+
+
+def _with_interval(statistic: Callable[[np.ndarray], Any], sample: np.ndarray) -> tuple[float, float, float]:
+    """A statistic of a sample, over the last axis, and the ends of its 95% percentile bootstrap interval."""
+    (resampled,) = _resamples(len(sample))
+    return _interval(statistic(sample), statistic(sample[resampled]), len(sample))
+
+
+_STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {
+    "mean": lambda x: np.mean(x, axis=-1),
+    "sd": lambda x: np.std(x, axis=-1, ddof=1),
+    "p10": lambda x: np.quantile(x, 0.1, axis=-1),
 }
 
 
-def _with_interval(function: Callable[..., Any], *samples: np.ndarray) -> tuple[float, float, float]:
-    """A statistic of samples, and the ends of its 95% percentile bootstrap interval."""
-    if min(map(len, samples)) < 2:
-        return float(function(*samples, axis=-1)), np.nan, np.nan
-    interval = stats.bootstrap(
-        samples, function, n_resamples=2000, method="percentile", rng=np.random.default_rng(0), vectorized=True
-    ).confidence_interval
-    return float(function(*samples, axis=-1)), float(interval.low), float(interval.high)
-
-
 def _over(scores: np.ndarray, others: np.ndarray) -> dict[str, float]:
-    def chance(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
-        """The share of pairs in which the first is better. A tie counts half."""
-        difference = np.sign(a[..., :, None] - b[..., None, :])
-        return (difference.mean((-2, -1)) + 1) / 2
-
-    value, low, high = _with_interval(chance, scores, others)
+    """The chance that a score is higher than another one, where a tie counts half, with its interval."""
+    signs = np.sign(scores[:, None] - others)
+    a, b = _resamples(len(scores), len(others))
+    chances = (((_counts(a) @ signs) * _counts(b)).sum(1) / signs.size + 1) / 2
+    value, low, high = _interval((signs.mean() + 1) / 2, chances, min(signs.shape))
     return {"over_reference": value, "over_reference.low": low, "over_reference.high": high}
+
+
+@cache
+def _resamples(*sizes: int) -> list[np.ndarray]:
+    """The places that each of 2,000 bootstrap resamples draws from samples of these sizes."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, n, (2000, n)) for n in sizes]
+
+
+def _counts(drawn: np.ndarray) -> np.ndarray:
+    """How often each resample, a row, drew each place."""
+    resamples, size = drawn.shape
+    rows = drawn + size * np.arange(resamples)[:, None]
+    return np.bincount(rows.ravel(), minlength=drawn.size).reshape(resamples, size)
+
+
+def _interval(value: Any, resampled: np.ndarray, size: int) -> tuple[float, float, float]:
+    """A value with the ends that hold 95% of the resampled ones. They are NaN if a sample is a single number."""
+    low, high = np.percentile(resampled, (2.5, 97.5)) if size > 1 else (np.nan, np.nan)
+    return float(value), float(low), float(high)
+
+
+def _wilson(failed: int, of: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a share."""
+    z = 1.959963984540054  # the normal distribution's 97.5th percentile
+    center = (failed + z * z / 2) / (of + z * z)
+    half = z / (of + z * z) * math.sqrt(failed * (of - failed) / of + z * z / 4)
+    return (center - half if failed else 0.0), (center + half if failed < of else 1.0)
 
 
 def _tied(differences: np.ndarray) -> bool:
     if not differences.any():
         return True
-    _, low, high = _with_interval(np.mean, differences)
+    _, low, high = _with_interval(_STATISTICS["mean"], differences)
     return not (low > 0 or high < 0)

@@ -18,7 +18,6 @@ from study import registry
 from study.experiment import Document, Experiment, Metric
 from study.record.trial_state import TrialState
 from study.record.untrusted import read_frame, read_manifest
-from study.record.weights import load_weights
 from study.registry import Source
 from study.search import journal
 from study.search.goal import Goal
@@ -95,8 +94,8 @@ class StudyFolder:
 
     @cached_property
     def space(self) -> Space:
-        """The search space as it was run."""
-        return Space.read(self.path / "study.toml", self.manifest()["steps"], self.source)
+        """The search space as it was run. Its settings were checked then."""
+        return Space.parse(self.path / "study.toml", self.manifest()["steps"], self.source)
 
     @cached_property
     def goal(self) -> Goal:
@@ -235,7 +234,12 @@ class StudyFolder:
 
     @property
     def references(self) -> list[str]:
-        """The names of the experiment's reference settings, the usual one first. Empty if it is not available."""
+        """The names of the experiment's reference settings, the usual one first.
+
+        The manifest has them since version 0.3. Those of an older study need its experiment; without it, there are none.
+        """
+        if (recorded := self.manifest().get("references")) is not None:
+            return recorded
         return [Path(file).stem for file in reference_files(self.space)] if self.source.here else []
 
     # One trial
@@ -281,6 +285,8 @@ class StudyFolder:
         Raises:
             InputError: if there is no such file, it is damaged, or the experiment is not available.
         """
+        from study.record.weights import load_weights  # imports PyTorch, which takes a second
+
         path = self.model_path(trial)
         if not path.is_file():
             raise InputError(f"{self.path}: found no model of trial {trial}, expected a complete trial")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anchoring.errors import InputError
-from study.record.folder import StudyFolder, recorded
+from study.record.folder import StudyFolder, recorded, reference_files
 from study.record.untrusted import FORMAT
 from study.record.writer import Writer
 from study.registry import DEFAULT
@@ -34,6 +34,7 @@ def create(space: Space, plan: Plan, path: Path) -> StudyFolder:
         **plan.model_dump(),
         "experiment": space.source.record,
         "metrics": recorded(metrics),
+        "references": [file.stem for file in reference_files(space)],
     }
     return StudyFolder(Writer.create(path, space, manifest).path, space.source if space.source.file else None)
 

@@ -61,6 +61,7 @@ class _Manifest(BaseModel):
     format: int = Field(1, ge=1, le=FORMAT)  # version 0.1 wrote no `format`, `experiment` or `metrics`: format 1
     experiment: _Experiment | None = None
     metrics: dict[str, dict[str, Any]] | None = None
+    references: list[str] | None = None  # since version 0.3
 
 
 def expect_own_files(folder: Path) -> None:

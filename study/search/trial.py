@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pandas as pd
-import safetensors.torch
-from torch import nn
 
 from study.experiment import Experiment, Rung
 from study.metrics import measured, metrics_of
 from study.record.tables import summarise
 from study.record.trial_state import TrialState
 from study.search.goal import Goal
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SCORE = "score"
 """The key by which Ray Tune's schedulers compare trials: `Goal.score`, to which larger is better."""
@@ -47,6 +48,8 @@ class Report:
 
         Raises InputError if the measured metrics do not match those that the experiment declares for the setting.
         """
+        import safetensors.torch
+
         declared = {name: m for name, m in metrics_of(experiment, setting).items() if not m.examined}
         metrics = measured(experiment.name, rung.metrics, declared, rung.diverged, len(seeds))
         gone = metrics.pop("diverged")

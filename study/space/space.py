@@ -66,7 +66,7 @@ class Space:
 
     @classmethod
     def read(cls, path: str | Path, steps: int | None = None, experiment: str | Path | Source | None = None) -> Space:
-        """Read a space's TOML and CSV, and check some of its settings if the experiment can be loaded.
+        """Read a space's TOML and CSV, and `check` it if the experiment can be loaded.
 
         Args:
             path: the TOML file, or the name of a space in `search_spaces/` or of one that comes with an experiment.
@@ -77,6 +77,14 @@ class Space:
             InputError: if the files do not describe a space, there is no such experiment, or one of the settings in
                 `corners` is wrong. The message starts with the file and the key, or the row and column.
         """
+        space = cls.parse(path, steps, experiment)
+        if space.source.here:
+            space.check()
+        return space
+
+    @classmethod
+    def parse(cls, path: str | Path, steps: int | None = None, experiment: str | Path | Source | None = None) -> Space:
+        """Read a space as `read` does, except that no setting is checked: an installed experiment is not imported."""
         path = located(Path(path))
         document = read_document(path)
         schedule = document["schedule"]
@@ -98,10 +106,12 @@ class Space:
             raise InputError(f"{path}: found more than {MOST:,} ranges and choices, expected at most {MOST:,}")
         for text in texts:
             text.refer(distributions)
-        space = cls(path, document, distributions, source, steps)
-        for values in space.corners() if source.here else ():
-            space.setting(values)
-        return space
+        return cls(path, document, distributions, source, steps)
+
+    def check(self) -> None:
+        """Raise InputError if a setting in `corners` is not valid, or the experiment is not available."""
+        for values in self.corners():
+            self.setting(values)
 
     @property
     def experiment(self) -> Experiment:

@@ -140,9 +140,23 @@ def test_a_script_runs_a_study_and_goes_on_with_it(tmp_path: Path) -> None:
     assert study.load(tmp_path / "runs" / "bowl-001").manifest()["command"] == ["python"]
 
 
-def test_help_and_errors_need_neither_pytorch_nor_ray() -> None:
+def imported(*arguments: object) -> set[str]:
+    """The packages that take long to import which a command has imported when it ends."""
     script = (
-        "import sys, study.cli; print([name for name in ('torch', 'ray', 'optuna', 'pandas') if name in sys.modules])"
+        "import atexit, sys\n"
+        "slow = 'torch', 'ray', 'wandb', 'matplotlib', 'lightning', 'scipy', 'sklearn', 'optuna', 'pandas'\n"
+        "atexit.register(lambda: print('imported', *(name for name in slow if name in sys.modules)))\n"
+        "from study.cli import main\n"
+        "main()"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def test_a_command_imports_no_package_that_it_does_not_need(hue: StudyFolder) -> None:
+    """PyTorch takes more than a second."""
+    assert imported("--help") == imported("run", "--help") == imported("--version") == set()
+    assert imported("status", hue.path) == {"optuna", "pandas"}
+    assert imported("show", hue.path, 0) == {"optuna", "pandas"}
+    assert imported("spaces") >= {"optuna", "torch"}  # which checks the settings

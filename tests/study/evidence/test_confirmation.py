@@ -72,6 +72,36 @@ def test_the_ranking_says_what_the_rows_say(hue: StudyFolder) -> None:
     assert ranked.loc["subspace-ablation"].isna()["optimism"]
 
 
+def scipys(statistic: Any, *samples: np.ndarray) -> list[float]:
+    """The ends of a bootstrap interval, by SciPy."""
+    interval = stats.bootstrap(samples, statistic, n_resamples=2000, method="percentile", rng=np.random.default_rng(0))
+    return [*interval.confidence_interval]
+
+
+def chance(a: np.ndarray, b: np.ndarray, axis: int) -> Any:
+    return ((np.sign(a[..., :, None] - b[..., None, :])).mean((-2, -1)) + 1) / 2
+
+
+def test_intervals_are_scipys(hue: StudyFolder) -> None:
+    rows = hue.confirmation()
+    rows.loc[rows.setting == "hue-deletion", "isolation"] = rows.isolation.round(1)  # ties, and some fail
+    ranked = ranking(rows, hue).set_index("setting")
+    usual = rows[rows.setting == "hue-deletion"].isolation.to_numpy()
+    for name, of in rows.groupby("setting"):
+        row, x = ranked.loc[name], of.isolation.to_numpy()
+        failed = stats.binomtest(int((x < 0.5).sum()), len(x)).proportion_ci(method="wilson")
+        expected = {
+            "mean": scipys(np.mean, x),
+            "sd": scipys(lambda x, axis: np.std(x, axis=axis, ddof=1), x),
+            "p10": scipys(lambda x, axis: np.quantile(x, 0.1, axis=axis), x),
+            "over_reference": scipys(chance, x, usual),
+            "failures": [failed.low, failed.high],
+        }
+        for column, ends in expected.items():
+            assert [row[f"{column}.low"], row[f"{column}.high"]] == pytest.approx(ends, abs=1e-6)  # single precision
+    assert 0 < ranked.loc["hue-deletion", "failures"] < 1
+
+
 def test_the_answer_is_the_best_confirmed_trial(hue: StudyFolder, tmp_path: Path) -> None:
     ranked = ranking(hue.confirmation(), hue)
     assert hue.answer().equals(ranked[ranked.trial.notna()].iloc[0])
