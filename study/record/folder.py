@@ -236,7 +236,7 @@ class StudyFolder:
     def references(self) -> list[str]:
         """The names of the experiment's reference settings, the usual one first.
 
-        The manifest has them since version 0.3. Those of an older study need its experiment; without it, there are none.
+        The manifest has them since version 0.3. An older study has none without its experiment.
         """
         if (recorded := self.manifest().get("references")) is not None:
             return recorded
