@@ -54,7 +54,7 @@ def fitting(
     batch: int = 64,
 ) -> Iterator[int]:
     """Train as `fit` does, and yield the number of steps taken after every `every` steps."""
-    draws = Draws(data, {}, seeds, batch)
+    draws = Draws(data, {}, seeds, batch, compiled=True)
     step = Step(model.one(), task, (), (), data.targets is not None)
     flat = model.flat()
     state: Tensors = [flat, torch.zeros_like(flat), torch.zeros_like(flat)]

@@ -179,12 +179,13 @@ class Replicas(nn.Module):
 class Draws:
     """The samples and labels of R replicas, each from its seed's own stream, drawn in order."""
 
-    def __init__(self, data: Data, labels: Mapping[str, Label], seeds: Sequence[int], batch: int):
-        sampler = Sampler(data, labels)
-        self._streams = [Stream(sampler, labels, seed, batch) for seed in seeds]
+    def __init__(
+        self, data: Data, labels: Mapping[str, Label], seeds: Sequence[int], batch: int, compiled: bool = False
+    ):
+        self._sampler = Sampler(data, labels, compiled)
+        self._streams = [Stream(self._sampler, seed) for seed in seeds]
         self._labels = len(labels)
         self._batch = batch
-        self._tables = [data.inputs, *([] if data.targets is None else [data.targets])]
 
     def next(self, steps: int) -> list[Tensor]:
         """The next steps' batch: inputs, targets if any, and each label, [S, R, B, ...] each.
@@ -192,19 +193,11 @@ class Draws:
         If the samples are vectors, all samples' first components lie side by side in memory, then their second.
         """
         shape = (steps, len(self._streams), self._batch)
-        drawn = [_empty(shape, table) for table in self._tables]
-        labels = [torch.empty(shape) for _ in range(self._labels)]
+        drawn = [_empty(shape, table) for table in self._sampler.tables]
+        drawn += [torch.empty(shape) for _ in range(self._labels)]
         for r, stream in enumerate(self._streams):
-            index, own = stream.draw(steps)
-            for table, whole in zip(self._tables, drawn, strict=True):
-                if table.dim() == 2:
-                    for k in range(table.shape[1]):
-                        whole[:, r, :, k] = table[:, k][index]
-                else:
-                    whole[:, r] = table[index]
-            for label, whole in zip(own, labels, strict=True):
-                whole[:, r] = label
-        return [*drawn, *labels]
+            stream.fill([part[:, r] for part in drawn])
+        return drawn
 
 
 def eager(step: Step, state: Tensors, batch: Tensors, controls: Tensor) -> Run:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from anchoring.data import Data
 from anchoring.labels import Label
+from anchoring.native.draws import NativeDraws, can_draw
 
 INITIALISATION, SAMPLES = 0, 1  # the purposes of a seed's random streams, which are independent
 
@@ -20,15 +22,24 @@ def generator(seed: int, purpose: int) -> np.random.Generator:
 
 
 class Sampler:
-    """Turns uniform random numbers into samples of some data and their labels."""
+    """Turns random numbers into samples of some data and their labels.
 
-    def __init__(self, data: Data, labels: Mapping[str, Label]):
+    With `compiled`, native code does it where it can. It draws the same samples.
+    """
+
+    def __init__(self, data: Data, labels: Mapping[str, Label], compiled: bool = False):
         self._labels = labels
         self._probabilities = {name: label.probability(data.attributes[label.of]) for name, label in labels.items()}
         weights = torch.ones(len(data.inputs)) if data.weights is None else data.weights
         self._index = _Inverse(weights)
+        self.tables = [data.inputs, *([] if data.targets is None else [data.targets])]
         self.draws = 1 + len(labels)
         """How many random numbers a sample takes: one for itself and one for each label."""
+        self.native: NativeDraws | None = None
+        if compiled and can_draw(self.tables):
+            soft = [(p, labels[name].soft) for name, p in self._probabilities.items()]
+            with suppress(OSError):  # no compiler, which steps of training warn of
+                self.native = NativeDraws(self._index.first, self._index.cumulative, self.tables, soft)
 
     def index(self, uniform: Tensor) -> Tensor:
         """The samples' indices for random numbers in [0, 1), in the same shape."""
@@ -39,6 +50,20 @@ class Sampler:
         p = self._probabilities[name][index]
         return p if self._labels[name].soft else (uniform < p).float()
 
+    def fill(self, random: np.random.Generator, batch: Sequence[Tensor]) -> None:
+        """Fill a batch by PyTorch: rows of each table [S, B, ...], then each label [S, B]."""
+        steps, size = batch[0].shape[:2]
+        uniform = torch.from_numpy(random.random((steps, size, self.draws), dtype=np.float32))  # in [0, 1)
+        index = self.index(uniform[..., 0].contiguous())
+        for table, part in zip(self.tables, batch, strict=False):
+            if table.dim() == 2:  # a column at a time, since each column of the batch is contiguous
+                for k in range(table.shape[1]):
+                    part[..., k] = table[:, k][index]
+            else:
+                part.copy_(table[index])
+        for i, (name, part) in enumerate(zip(self._labels, batch[len(self.tables) :], strict=True), start=1):
+            part.copy_(self.label(name, index, uniform[..., i]))
+
 
 class Stream:
     """The samples and labels of one replica, drawn in order, any number of steps at a time.
@@ -46,19 +71,13 @@ class Stream:
     Each sample takes the same number of random numbers, so a replica sees the same samples however they are divided.
     """
 
-    def __init__(self, sampler: Sampler, labels: Mapping[str, Label], seed: int, batch: int):
-        self._sampler = sampler
-        self._names = list(labels)
+    def __init__(self, sampler: Sampler, seed: int):
         self._generator = generator(seed, SAMPLES)
-        self._batch = batch
+        self._fill = (sampler.native or sampler).fill
 
-    def draw(self, steps: int) -> tuple[Tensor, list[Tensor]]:
-        """The indices of the next steps' samples, and their labels in the order of the names: [steps, batch] each."""
-        shape = (steps, self._batch, self._sampler.draws)
-        uniform = torch.from_numpy(self._generator.random(shape, dtype=np.float32))  # in [0, 1)
-        index = self._sampler.index(uniform[..., 0].contiguous())
-        tossed = enumerate(self._names, start=1)
-        return index, [self._sampler.label(name, index, uniform[..., i]) for i, name in tossed]
+    def fill(self, batch: Sequence[Tensor]) -> None:
+        """Fill a batch with the next steps' samples: inputs and targets if any [S, B, ...], then each label [S, B]."""
+        self._fill(self._generator, batch)
 
 
 class _Inverse:
@@ -69,16 +88,16 @@ class _Inverse:
 
     def __init__(self, weights: Tensor):
         cumulative = weights.double().cumsum(0)
-        self._cumulative = (cumulative / cumulative[-1]).float()
-        self._cumulative[-1] = 1.0
+        self.cumulative = (cumulative / cumulative[-1]).float()
+        self.cumulative[-1] = 1.0
         ends = torch.arange(2**16 + 1, dtype=torch.float64) / 2**16
-        first = torch.searchsorted(self._cumulative, ends[:-1].float(), right=True)
-        last = torch.searchsorted(self._cumulative, (ends[1:] - 2**-24).float(), right=True)
-        self._outcome = torch.where(first == last, first, -1)
+        self.first = torch.searchsorted(self.cumulative, ends.float(), right=True).clamp(max=len(weights) - 1)
+        last = torch.searchsorted(self.cumulative, (ends[1:] - 2**-24).float(), right=True)
+        self._outcome = torch.where(self.first[:-1] == last, last, -1)
 
     def __call__(self, uniform: Tensor) -> Tensor:
         """The outcomes for numbers in [0, 1). They must be multiples of 2^-24, which generators of floats make."""
         outcome = self._outcome[(uniform * 2**16).long()]
         unsure = (outcome < 0).nonzero(as_tuple=True)
-        outcome[unsure] = torch.searchsorted(self._cumulative, uniform[unsure], right=True)
+        outcome[unsure] = torch.searchsorted(self.cumulative, uniform[unsure], right=True)
         return outcome

@@ -116,7 +116,7 @@ class Training(lightning.LightningModule):
         A segment ends at a rung, before a step with actions, or when BYTES_AT_ONCE are reached.
         """
         schedule, size = self.setting.schedule, self.setting.data.batch
-        draws = Draws(self._data, self.setting.labels, self.seeds, size)
+        draws = Draws(self._data, self.setting.labels, self.seeds, size, self._compiled)
         actions = schedule.actions()
         tables = [self._data.inputs, *([] if self._data.targets is None else [self._data.targets])]
         sample = sum(table[0].nbytes for table in tables) + 4 * len(self.setting.labels)

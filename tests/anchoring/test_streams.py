@@ -1,25 +1,40 @@
 """What each replica is given: streams of random numbers that are its seed's own, samples and labels."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anchoring.data import Data
 from anchoring.labels import Label
+from anchoring.native import compiler
 from anchoring.replicas import Draws
 from anchoring.sampling import Sampler, Stream
 from excolor import colors
 from excolor.setting import data_of
 
 
-def test_streams_are_the_seeds_own_however_they_are_cut() -> None:
+def drawn(sampler: Sampler, seed: int, size: int, labels: int, *steps: int) -> list[list[torch.Tensor]]:
+    """What a stream fills batches of these many steps with."""
+    stream, batches = Stream(sampler, seed), []
+    for n in steps:
+        tables = [torch.empty(n, size, *table.shape[1:], dtype=table.dtype) for table in sampler.tables]
+        batches.append([*tables, *(torch.empty(n, size) for _ in range(labels))])
+        stream.fill(batches[-1])
+    return batches
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_streams_are_the_seeds_own_however_they_are_cut(compiled: bool) -> None:
     data, red = data_of(colors.hsv_cube()), {"red": Label(of="redness")}
-    samples, labels = Draws(data, red, [1, 2], 8).next(10)
-    stream = Stream(Sampler(data, red), red, 2, 8)
-    parts = [stream.draw(3), stream.draw(7)]
-    assert torch.equal(samples[:, 1], data.inputs[torch.cat([index for index, _ in parts])])
-    assert torch.equal(labels[:, 1], torch.cat([label for _, (label,) in parts]))
-    assert not torch.equal(samples[:, 0], samples[:, 1])
+    both = Draws(data, red, [1, 2], 9, compiled).next(11)
+    cut = drawn(Sampler(data, red, compiled), 2, 9, 1, 3, 8)
+    for whole, *parts in zip(both, *cut, strict=True):
+        assert torch.equal(whole[:, 1], torch.cat(parts))
+    assert not torch.equal(both[0][:, 0], both[0][:, 1])
 
 
 def test_samples_and_coins_have_the_stated_probabilities() -> None:
@@ -30,8 +45,8 @@ def test_samples_and_coins_have_the_stated_probabilities() -> None:
         "noisy": Label(of="redness", scale=0.7, noise=0.1),
         "soft": Label(of="redness", scale=0.7, noise=0.1, soft=True),
     }
-    index, drawn = Stream(Sampler(data, labels), labels, 0, 1000).draw(200)
-    sampled, found = data.inputs[index], dict(zip(labels, drawn, strict=True))
+    ((sampled, *tossed),) = drawn(Sampler(data, labels), 0, 1000, 3, 200)
+    found = dict(zip(labels, tossed, strict=True))
     assert (sampled.sum(-1) == 0).float().mean().item() == pytest.approx(0.3, abs=0.005)
     red, blue = ((sampled == torch.tensor(color)).all(-1) for color in ([1.0, 0, 0], [0.0, 0, 1]))
     assert found["red"][red].mean().item() == pytest.approx(0.7, abs=0.01)
@@ -40,6 +55,38 @@ def test_samples_and_coins_have_the_stated_probabilities() -> None:
     assert found["noisy"][blue].mean().item() == pytest.approx(0.1, abs=0.01)
     assert found["soft"][red].unique().tolist() == pytest.approx([0.66])
     assert found["red"].unique().tolist() == [0, 1]
+
+
+@pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
+@given(
+    samples=st.integers(1, 3000),
+    shape=st.sampled_from([(), (1,), (3,), (2, 5)]),
+    targets=st.booleans(),
+    tokens=st.booleans(),
+    weighted=st.booleans(),
+    labels=st.integers(0, 3),
+    batch=st.integers(1, 9),
+    seed=st.integers(0, 2**31),
+)
+def test_native_code_draws_the_same_samples_and_labels(
+    samples: int, shape: Any, targets: bool, tokens: bool, weighted: bool, labels: int, batch: int, seed: int
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    inputs = torch.rand(samples, *shape, generator=random)
+    data = Data(
+        (inputs * 1000).long() if tokens else inputs,
+        attributes={"much": torch.rand(samples, generator=random)},
+        weights=torch.rand(samples, generator=random) ** 8 + 1e-9 if weighted else None,
+        targets=torch.rand(samples, 2, generator=random) if targets else None,
+    )
+    given = {f"label {i}": Label(of="much", scale=0.5, soft=i == 1) for i in range(labels)}
+    native, plain = Sampler(data, given, compiled=True), Sampler(data, given)
+    assert native.native
+    for ours, theirs in zip(
+        drawn(native, seed, batch, labels, 5, 2), drawn(plain, seed, batch, labels, 5, 2), strict=True
+    ):
+        for part, expected in zip(ours, theirs, strict=True):
+            assert torch.equal(part, expected)
 
 
 def test_a_lookup_finds_the_sample_that_the_cumulative_weights_say() -> None:
