@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class NativeDraws:
         """Fill the tables' rows and the labels of steps: [S, B, ...] each, of any strides but for a row's own axes."""
         parts, labels = batch[: len(self._tables)], batch[len(self._tables) :]
         steps, size = batch[0].shape[:2]
-        bits = generator.bit_generator.state
+        bits: Any = generator.bit_generator.state
         inner = bits["state"]
         state = (ctypes.c_uint64 * 6)(
             *_halves(inner["state"]), *_halves(inner["inc"]), bits["has_uint32"], bits["uinteger"]

@@ -135,6 +135,7 @@ extern "C" int run(int64_t steps, int64_t replicas, void** pointers, const int64
   Step* memory = new (std::nothrow) Step();
   if (!memory) return 1;
   Step& s = *memory;
+  FlushDenormals flush;
   for (int64_t r = 0; r < replicas; r++) {{
 {enter}    for (int64_t t = 0; t < steps; t++) {{
 {begin}      s.step();
