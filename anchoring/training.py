@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import Any
 
 import lightning
@@ -24,6 +24,7 @@ from anchoring.errors import InputError
 from anchoring.fitting import native
 from anchoring.kinds import step_kind
 from anchoring.layers import activations
+from anchoring.measuring import measured
 from anchoring.motion import Motion
 from anchoring.replicas import Draws, Replicas, Run, Tensors, eager
 from anchoring.step import Step, controls
@@ -164,11 +165,13 @@ class Training(lightning.LightningModule):
     def advance(self, segment: Segment) -> None:
         """Take a segment's steps. A term acts in a step if its weight is not 0."""
         state: Tensors = [self.model.flat(), *self.moments]
-        weights = self.setting.weights_in_training(self._table)
-        for acting, together in groupby(range(segment.start, segment.end), lambda step: tuple(weights[step] != 0)):
-            steps = np.array(list(together))
-            moves = controls(steps, self._table["lr"][steps], weights[np.ix_(steps, acting)]).to(self.device)
-            here = slice(steps[0] - segment.start, steps[-1] + 1 - segment.start)
+        steps = np.arange(segment.start, segment.end)
+        rates = self._table["lr"][steps]
+        weights = self.setting.weights_in_training(self._table)[steps]
+        changes = np.flatnonzero((np.diff(weights != 0, axis=0) != 0).any(1)) + 1
+        for start, end in pairwise([0, *changes.tolist(), len(steps)]):
+            here, acting = slice(start, end), tuple((weights[start] != 0).tolist())
+            moves = controls(steps[here], rates[here], weights[here][:, acting]).to(self.device)
             batch = [part[here] for part in segment.batch]
             state = self._run(acting, state, batch, moves)(state, batch, moves)
         self.model.set_flat(state[0])
@@ -236,7 +239,7 @@ class Training(lightning.LightningModule):
         model = self.model if self.device.type == "cpu" else copy.deepcopy(self.model).cpu()
         declared = self.experiment.metrics(self.setting)
         objective = next(iter(declared))
-        metrics = self.experiment.measured(model, self.setting)
+        metrics = dict(measured(self.experiment, model, self.setting, self._compiled))
         more = {"labelled": self.labelled.cpu().clone(), **self.validation_losses(model)}
         metrics |= {name: metric for name, metric in more.items() if name in declared}
         diverged = ~model.finite() | ~metrics[objective].isfinite()

@@ -301,7 +301,10 @@ def _mse(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _r2(a: Tensor, b: Tensor) -> Tensor:
-    """The squared correlation over the last axis. It is 0 where either side is constant."""
-    a, b = a.double() - a.double().mean(-1, keepdim=True), b.double() - b.double().mean(-1, keepdim=True)
-    scale = a.square().sum(-1) * b.square().sum(-1)
-    return torch.where(scale > 1e-18, (a * b).sum(-1).square() / scale, 0.0 * scale).float()
+    """The squared correlation over the last axis. It is 0 where either side varies by no more than rounding errors."""
+    a_mean, b_mean = a.mean(-1, keepdim=True), b.mean(-1, keepdim=True)
+    a, b = a - a_mean, b - b_mean
+    a_variance, b_variance = a.square().mean(-1), b.square().mean(-1)
+    varies = (a_variance > (1e-6 * a_mean[..., 0]).square()) & (b_variance > (1e-6 * b_mean[..., 0]).square())
+    scale = a_variance * b_variance
+    return torch.where(varies, (a * b).mean(-1).square() / scale, 0.0 * scale)  # NaN stays NaN

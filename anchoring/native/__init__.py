@@ -2,6 +2,7 @@
 
 from anchoring.native.build import compiler
 from anchoring.native.expressions import Unsupported
+from anchoring.native.functions import compile_function
 from anchoring.native.steps import Run, compile_steps
 
-__all__ = ["Run", "Unsupported", "compile_steps", "compiler"]
+__all__ = ["Run", "Unsupported", "compile_function", "compile_steps", "compiler"]

@@ -24,6 +24,7 @@ FLAGS = (
     "-ffp-contract=fast",
     "-fno-math-errno",
     "-fno-trapping-math",
+    "-freciprocal-math",
     "-w",
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -30,7 +31,7 @@ class NativeDraws:
     def __init__(
         self, first: Tensor, cumulative: Tensor, tables: Sequence[Tensor], labels: Sequence[tuple[Tensor, bool]]
     ):
-        self._draw = build(resources.files("anchoring.native").joinpath("draws.cpp").read_text("utf-8")).draw
+        self._draw = _library().draw
         self._first, self._cumulative = first.to(torch.int32), cumulative.contiguous()
         self._tables = [table.contiguous() for table in tables]
         self._probabilities = [p.float().contiguous() for p, _ in labels]
@@ -57,6 +58,11 @@ class NativeDraws:
         inner["state"] = state[0] | state[1] << 64
         bits["has_uint32"], bits["uinteger"] = state[4], state[5]
         generator.bit_generator.state = bits
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    return build(resources.files("anchoring.native").joinpath("draws.cpp").read_text("utf-8"))
 
 
 def can_draw(tables: Sequence[Tensor]) -> bool:

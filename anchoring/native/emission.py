@@ -22,7 +22,9 @@ def declare(buffers: Iterable[Buffer]) -> tuple[str, str]:
     """
     constants, members = [], []
     for b in buffers:
-        if b.values is None:
+        if b.given:
+            members.append(f"  const {TYPES[b.kind]}* {b.name};\n")
+        elif b.values is None:
             members.append(f"  alignas(64) {TYPES[b.kind]} {b.name}[{-(-b.size // LANES) * LANES + LANES}];\n")
         else:
             values = ", ".join(
@@ -80,9 +82,23 @@ def _fold(fold: Fold, scalar_only: bool) -> str:
     if fold.across and size % LANES:
         value = f"({vector} + W > {size} ? where(first_lanes({size} - {vector}), {value}, {start}) : {value})"
     inner = nest(fold.folded, f"{body.text}sum = {fold.op}::of(sum, {value});\n", vector)
+    if fold.across and fold.op == "Sum" and fold.sizes:
+        return _row_sums(fold, target, inner)
     total = f"{target} = across<{fold.op}>(sum);\n"
     end = total if fold.across else _store_vector(store, "sum", vector, size)
     return nest(fold.sizes, f"{{ V sum = {start};\n{inner}{end}}}\n", vector)
+
+
+def _row_sums(fold: Fold, target: str, inner: str) -> str:
+    """Sums of several rows. Vectors of partial sums are added up for W rows at a time."""
+    *outer, (row, rows) = fold.sizes
+    body = (
+        f"for (int first = 0; first < {rows}; first += W) {{\nV sums[W] = {{}};\n"
+        f"UNROLL for (int l = 0; l < W; l++)\nif (int {row} = first + l; {row} < {rows}) {{\n"
+        f"V sum = splat(Sum::start);\n{inner}sums[l] = sum;\n}}\nV totals = sums_across(sums);\n"
+        f"for (int l = 0; l < W && first + l < {rows}; l++) {{ int {row} = first + l; {target} = totals[l]; }}\n}}\n"
+    )
+    return nest(tuple(outer), body)
 
 
 def nest(sizes: Sizes, body: str, vector: str | None = None) -> str:

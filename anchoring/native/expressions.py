@@ -26,6 +26,7 @@ class Buffer:
     size: int
     padded: int = 0  # the true size of the padded axis
     values: tuple[Any, ...] | None = None  # if it is a constant
+    given: bool = False  # whether it is a constant that the caller passes, since it is large
 
 
 @dataclass(frozen=True)

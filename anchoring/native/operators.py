@@ -82,8 +82,7 @@ class Lowering(Reductions, Lookups):
     def constant(self, tensor: Tensor) -> Value:
         if tensor.dtype not in KINDS:
             raise Unsupported(f"a constant is {tensor.dtype}, expected float32, int64 or bool")
-        buffer, strides = self.program.contiguous(KINDS[tensor.dtype], tensor.shape, tensor.flatten().tolist())
-        return self.program.value(buffer, tuple(tensor.shape), strides)
+        return self.program.constant(KINDS[tensor.dtype], tensor)
 
 
 PAIRS = {"var_mean"}

@@ -8,18 +8,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from anchoring.native.expressions import LANES, Buffer, Expr, Index, Kind, Value, apply, load, positions, variable
 from anchoring.native.statements import Fold, Map, Product, Scatter, Sizes, Statement, Store
 
 UNROLLED = 8  # outer loops of up to 8 passes are written out, so that shared values stay in registers
+WRITTEN = 256  # larger constants are passed by the caller instead of being written in the source
 FOLDED = 16  # up to 16 values are reduced by a written-out expression instead of a loop
 
 
 class Program:
-    """Buffers and the statements that fill them, in order."""
+    """Buffers and the statements that fill them, in order.
 
-    def __init__(self, batch: int):
+    Args:
+        batch: the size of the axis that is innermost in memory and in loops. If None, a tensor's longest axis is.
+    """
+
+    def __init__(self, batch: int | None):
         self.batch = batch
+        self.given: list[tuple[Buffer, Tensor]] = []  # large constants
         self.buffers: list[Buffer] = []
         self.statements: list[Statement] = []
         self._symmetric: set[Buffer] = set()
@@ -30,7 +39,7 @@ class Program:
         strides, padded, size = [0] * len(shape), 0, 1
         for axis in reversed([axis for axis in self.order(shape) if shape[axis] != 1]):
             strides[axis], length = size, shape[axis]
-            if size == 1 and length == self.batch:
+            if size == 1 and self.batch in (length, None):
                 padded, length = length, whole(length)
             size *= length
         return self.buffer(kind, size, padded=padded), strides
@@ -41,6 +50,19 @@ class Program:
         """A buffer without padding, whose last axis is innermost, and its strides. With values it is a constant."""
         return self.buffer(kind, math.prod(shape), None if values is None else tuple(values)), contiguous(shape)
 
+    def constant(self, kind: Kind, tensor: Tensor) -> Value:
+        """A constant, which stands in the source unless it is large."""
+        shape = tuple(tensor.shape)
+        if tensor.numel() <= WRITTEN or kind != "float":
+            buffer, strides = self.contiguous(kind, shape, tensor.flatten().tolist())
+        else:
+            made, strides = self.new(kind, shape)
+            buffer = self.buffers[-1] = replace(made, given=True)
+            content = torch.zeros(buffer.size + LANES)
+            content.as_strided(shape, strides).copy_(tensor)
+            self.given.append((buffer, content))
+        return self.value(buffer, shape, strides)
+
     def buffer(self, kind: Kind, size: int, values: tuple[Any, ...] | None = None, padded: int = 0) -> Buffer:
         self.buffers.append(Buffer(f"b{len(self.buffers)}", kind, size, padded, values))
         return self.buffers[-1]
@@ -48,8 +70,9 @@ class Program:
     def order(self, shape: Sequence[int]) -> list[int]:
         """A tensor's axes, outermost first."""
         axes = list(range(len(shape)))
-        if self.batch > 1 and self.batch in shape:
-            axes.append(axes.pop(list(shape).index(self.batch)))
+        batch = max(shape, default=0) if self.batch is None else self.batch
+        if batch > 1 and batch in shape:
+            axes.append(axes.pop(list(shape).index(batch)))
         return axes
 
     def loops(self, shape: Sequence[int], order: Sequence[int]) -> tuple[Sizes, list[Index]]:

@@ -30,6 +30,13 @@ class Reductions(Views):
     def op_amin(self, shape: Any, kind: Kind, value: Value, axes: Any = None, keep: bool = False) -> Value:
         return self.reduce(value, axes, "Least", "min", keep)
 
+    def op_prod(
+        self, shape: Any, kind: Kind, value: Value, axis: Any = None, keep: bool = False, **kwargs: Any
+    ) -> Value:
+        if kind != "float":
+            raise Unsupported("prod of int64 is not among the operators that can be native")
+        return self.reduce(elementwise(value.shape, kind, "same", [value], kind), axis, "Product", "mul", keep)
+
     def op_any(self, shape: Any, kind: Kind, value: Value, axes: Any = None, keep: bool = False) -> Value:
         numbers = elementwise(
             value.shape, "float", "same", [elementwise(value.shape, "bool", "same", [value], "bool")], "float"

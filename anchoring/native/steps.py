@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -16,6 +17,7 @@ from anchoring.native.expressions import Buffer, Index, Unsupported, Value
 from anchoring.native.fusion import fuse
 from anchoring.native.operators import KINDS, KNOWN, lower
 from anchoring.native.program import Program, position
+from anchoring.native.statements import Statement
 from anchoring.native.trace import trace
 
 Step = Callable[..., Any]
@@ -29,8 +31,9 @@ class Run:
     arguments may have any strides and are not modified.
     """
 
-    def __init__(self, library: ctypes.CDLL, state: Sequence[Tensor], batch: Sequence[Tensor], controls: Tensor):
-        self._run = library.run
+    def __init__(self, source: Source, state: Sequence[Tensor], batch: Sequence[Tensor], controls: Tensor):
+        self._run = build(source.text).run
+        self._constants = source.constants
         self._run.restype = ctypes.c_int
         self._state = [tuple(t.shape) for t in state]
         self._batch = [(tuple(t.shape), t.dtype) for t in batch]
@@ -44,7 +47,7 @@ class Run:
         batch = [t.detach() for t in batch]
         controls = controls.detach().contiguous()
         strides = [stride for t in batch for stride in t.stride()]
-        pointers = [t.data_ptr() for t in (*new, *batch, controls)]
+        pointers = [t.data_ptr() for t in (*new, *batch, controls, *self._constants)]
         failed = self._run(
             ctypes.c_int64(steps),
             ctypes.c_int64(replicas),
@@ -82,10 +85,18 @@ def compile_steps(
         Unsupported: the step has an unknown operator, or a type or shape that cannot be native.
         OSError: the compiler is missing or fails.
     """
-    return Run(build(write(step, state, batch, controls, name)), state, batch, controls)
+    return Run(write(step, state, batch, controls, name), state, batch, controls)
 
 
-def write(step: Step, state: Sequence[Tensor], batch: Sequence[Tensor], controls: Tensor, name: str = "") -> str:
+@dataclass(frozen=True)
+class Source:
+    """C++, and the large constants whose addresses it takes."""
+
+    text: str
+    constants: list[Tensor]
+
+
+def write(step: Step, state: Sequence[Tensor], batch: Sequence[Tensor], controls: Tensor, name: str = "") -> Source:
     """A step as C++."""
     examples = [*state, *batch, controls]
     for tensor in examples:
@@ -99,8 +110,7 @@ def write(step: Step, state: Sequence[Tensor], batch: Sequence[Tensor], controls
         raise Unsupported(f"the step returns {[o.shape for o in outputs]}, expected the state's shapes")
     results = [_buffer(program.keep(output, side_by_side=True)) for output in outputs]
     statements = fuse(program.statements, results)
-    used = {buffer for s in statements for buffer in (*s.written, *(e.buffer for e in s.loads))}
-    used |= {buffer for buffer, _, _ in inputs}
+    used = used_by(statements) | {buffer for buffer, _, _ in inputs}
     constants, members = emission.declare(b for b in program.buffers if b in used)
     enter, leave, begin, end, strides = "", "", "", "", 0
     for i, ((buffer, shape, steps), tensor) in enumerate(zip(inputs, examples, strict=True)):
@@ -115,11 +125,28 @@ def write(step: Step, state: Sequence[Tensor], batch: Sequence[Tensor], controls
             strides += 2 + len(shape)
         else:
             begin += f"      memcpy(s.{name}, {pointer} + t * {size}, sizeof(float) * {size});\n"
-    header = resources.files("anchoring.native").joinpath("vectors.h").read_text("utf-8")
-    return TEMPLATE.format(
-        name=" ".join(name.split()), header=header, constants=constants, members=members,
+    given, taken = given_to(program, used, len(examples))
+    text = TEMPLATE.format(
+        name=" ".join(name.split()), header=header(), constants=constants, members=members, given=taken,
         body=emission.emit(statements), enter=enter, leave=leave, begin=begin, end=end,
     )  # fmt: skip
+    return Source(text, given)
+
+
+def header() -> str:
+    return resources.files("anchoring.native").joinpath("vectors.h").read_text("utf-8")
+
+
+def used_by(statements: Sequence[Statement]) -> set[Buffer]:
+    """The buffers that statements write or read."""
+    return {buffer for s in statements for buffer in (*s.written, *(e.buffer for e in s.loads)) if buffer}
+
+
+def given_to(program: Program, used: Collection[Buffer], at: int) -> tuple[list[Tensor], str]:
+    """The large constants that are used, and C++ that takes their addresses from `pointers`, from number `at` on."""
+    given = [(buffer, tensor) for buffer, tensor in program.given if buffer in used]
+    taken = (f"  s.{buffer.name} = (const float*)pointers[{at + i}];\n" for i, (buffer, _) in enumerate(given))
+    return [tensor for _, tensor in given], "".join(taken)
 
 
 TEMPLATE = """// {name}
@@ -136,7 +163,7 @@ extern "C" int run(int64_t steps, int64_t replicas, void** pointers, const int64
   if (!memory) return 1;
   Step& s = *memory;
   FlushDenormals flush;
-  for (int64_t r = 0; r < replicas; r++) {{
+{given}  for (int64_t r = 0; r < replicas; r++) {{
 {enter}    for (int64_t t = 0; t < steps; t++) {{
 {begin}      s.step();
 {end}    }}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx
@@ -13,20 +13,30 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from anchoring.native.expressions import Unsupported
 
 
-def trace(step: Callable[..., Any], arguments: Sequence[Tensor], known: Collection[str]) -> fx.GraphModule:
-    """The graph of `step(*arguments)`. Operators whose names are not `known` are decomposed if PyTorch can do it."""
+def trace(
+    step: Callable[..., Any],
+    arguments: Sequence[Tensor],
+    known: Collection[str],
+    mode: Literal["real", "fake"] = "fake",
+) -> fx.GraphModule:
+    """The graph of `step(*arguments)`. Operators whose names are not `known` are decomposed if PyTorch can do it.
+
+    In mode `real`, tensors other than the arguments may have values. They are constants.
+    """
     table: Any = {op: rule for op, rule in decomposition_table.items() if name_of(op) not in known}
     try:
         with torch.no_grad():
-            recorded = make_fx(step, tracing_mode="fake")(*arguments)
+            recorded = make_fx(step, tracing_mode=mode)(*arguments)
             pure = torch.func.functionalize(recorded, remove="mutations")
-            graph = make_fx(pure, tracing_mode="fake", decomposition_table=table)(*arguments)
+            graph = make_fx(pure, tracing_mode=mode, decomposition_table=table)(*arguments)
     except Exception as error:  # the step's own code may raise anything when its tensors have no values
         raise Unsupported(
             f"the step cannot be traced: {(str(error).strip() or repr(error)).splitlines()[0]}"
         ) from error
     graph.graph.eliminate_dead_code()
     _share(graph.graph)
+    if mode == "real":
+        _fold(graph)
     return graph
 
 
@@ -48,3 +58,28 @@ def _share(graph: fx.Graph) -> None:
             graph.erase_node(node)
         else:
             seen[key] = node
+
+
+def _fold(module: fx.GraphModule) -> None:
+    """Replace nodes that depend on constants alone by their values."""
+    graph, known = module.graph, dict[fx.Node, Any]()
+    for node in graph.nodes:
+        inputs = node.all_input_nodes
+        if node.op == "get_attr" and isinstance(value := getattr(module, str(node.target)), Tensor):
+            known[node] = value
+        elif node.op == "call_function" and all(given in known for given in inputs) and not _is_random(node.target):
+            args, kwargs = fx.map_arg((node.args, node.kwargs), known.__getitem__)
+            known[node] = node.target(*args, **kwargs)
+    for node, value in known.items():
+        if node.op == "get_attr" or not node.all_input_nodes or all(user in known for user in node.users):
+            continue
+        module.register_buffer(name := f"folded_{node.name}", value)
+        with graph.inserting_before(node):
+            folded = graph.get_attr(name)
+        folded.meta["val"] = value
+        node.replace_all_uses_with(folded)
+    graph.eliminate_dead_code()
+
+
+def _is_random(target: Any) -> bool:
+    return torch.Tag.nondeterministic_seeded in getattr(target, "tags", ())

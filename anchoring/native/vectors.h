@@ -66,9 +66,7 @@ INLINE V sqrt_(V x) { return (V)_mm512_sqrt_ps((__m512)x); }
 INLINE V scale(V x, V n) { return (V)_mm512_scalef_ps((__m512)x, (__m512)n); }  // x 2^n
 INLINE V ratio(V p, V q) {  // p / q by Newton's method, since division is slow; q must be neither tiny nor huge
   V r = (V)_mm512_rcp14_ps((__m512)q);
-  r = r + r * (1.f - q * r);
-  V y = p * r;
-  return y + r * (p - q * y);
+  return p * (r + r * (1.f - q * r));
 }
 #else
 INLINE V at_least(V x, V low) { return low > x ? low : x; }
@@ -97,6 +95,19 @@ template <int K, class T> INLINE T power(T x) {
   else return x * power<K / 2>(x * x);
 }
 
+#if defined(__AVX512F__)
+INLINE V exp_(V x) {  // 2^(n / 16) from a table, times a polynomial of the rest
+  const V table = {1.f, 1.04427378f, 1.09050773f, 1.13878863f, 1.18920712f, 1.24185781f, 1.29683955f, 1.35425555f,
+                   1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f, 1.68179283f, 1.75625216f, 1.83400809f, 1.91520656f};
+  V t = at_least(at_most(x, splat(89.f)), splat(-105.f));
+  V shifted = t * 23.0831206542234f + 12582912.f;  // n is in the lowest bits
+  V n = shifted - 12582912.f;
+  V r = (t - n * 0.0433197021484375f) - n * 1.996636559e-6f;  // ln 2 / 16 in two parts
+  V p = (r * 0.16666667f + 0.5f) * (r * r) + r;
+  V part = (V)_mm512_permutexvar_ps((__m512i)shifted, (__m512)table);
+  return scale(part + part * p, n * 0.0625f);  // 2^floor(n / 16)
+}
+#else
 INLINE V exp_(V x) {  // as Cephes' expf
   V t = at_least(at_most(x, splat(89.f)), splat(-105.f));
   V n = (t * 1.44269504088896341f + 12582912.f) - 12582912.f;
@@ -108,6 +119,7 @@ INLINE V exp_(V x) {  // as Cephes' expf
   p = p * r + 5.0000001201e-1f;
   return scale((p * r) * r + r + 1.f, n);
 }
+#endif
 INLINE V log_(V x) {  // as Cephes' logf
   M tiny = x < 1.17549435e-38f;
   V y = tiny ? x * 8388608.f : x;
@@ -190,6 +202,10 @@ INLINE int64_t within(int64_t i, int64_t size) {  // negative indices count from
 struct Sum {
   static constexpr float start = 0;
   template <class T> INLINE T of(T a, T b) { return a + b; }
+};
+struct Product {
+  static constexpr float start = 1;
+  template <class T> INLINE T of(T a, T b) { return a * b; }
 };
 struct Largest {
   static constexpr float start = -__builtin_inff();
