@@ -24,11 +24,17 @@ def trace(
     In mode `real`, tensors other than the arguments may have values. They are constants.
     """
     table: Any = {op: rule for op, rule in decomposition_table.items() if name_of(op) not in known}
+
+    def pure(function: Callable[..., Any]) -> fx.GraphModule:
+        changed = torch.func.functionalize(function, remove="mutations")
+        return make_fx(changed, tracing_mode=mode, decomposition_table=table)(*arguments)
+
     try:
         with torch.no_grad():
-            recorded = make_fx(step, tracing_mode=mode)(*arguments)
-            pure = torch.func.functionalize(recorded, remove="mutations")
-            graph = make_fx(pure, tracing_mode=mode, decomposition_table=table)(*arguments)
+            try:
+                graph = pure(step)
+            except RuntimeError:  # a step that calls autograd itself has to be recorded before it can be made pure
+                graph = pure(make_fx(step, tracing_mode=mode)(*arguments))
     except Exception as error:  # the step's own code may raise anything when its tensors have no values
         raise Unsupported(
             f"the step cannot be traced: {(str(error).strip() or repr(error)).splitlines()[0]}"
