@@ -205,13 +205,17 @@ class Replicas(nn.Module):
 
 
 class Draws:
-    """The samples and labels of R replicas, each from its seed's own stream, drawn in order."""
+    """The samples and labels of R replicas, each from its seed's own stream, drawn in order.
+
+    With `compiled`, native code draws the same ones where it can.
+    """
 
     def __init__(
         self, data: Data, labels: Mapping[str, Label], seeds: Sequence[int], batch: int, compiled: bool = False
     ):
-        self._sampler = Sampler(data, labels, compiled)
-        self._streams = [Stream(self._sampler, seed) for seed in seeds]
+        self._sampler = Sampler(data, labels)
+        self._native = self._sampler.native(seeds) if compiled else None
+        self._streams = [Stream(self._sampler, list(labels), seed) for seed in seeds]
         self._labels = len(labels)
         self._batch = batch
 
@@ -223,8 +227,11 @@ class Draws:
         shape = (steps, len(self._streams), self._batch)
         drawn = [_empty(shape, table) for table in self._sampler.tables]
         drawn += [torch.empty(shape) for _ in range(self._labels)]
-        for r, stream in enumerate(self._streams):
-            stream.fill([part[:, r] for part in drawn])
+        if self._native:
+            self._native.fill(drawn)
+        else:
+            for r, stream in enumerate(self._streams):
+                stream.fill([part[:, r] for part in drawn])
         return drawn
 
 

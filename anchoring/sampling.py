@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -22,12 +23,9 @@ def generator(seed: int, purpose: int) -> np.random.Generator:
 
 
 class Sampler:
-    """Turns random numbers into samples of some data and their labels.
+    """Turns random numbers into samples of some data and their labels."""
 
-    With `compiled`, native code does it where it can. It draws the same samples.
-    """
-
-    def __init__(self, data: Data, labels: Mapping[str, Label], compiled: bool = False):
+    def __init__(self, data: Data, labels: Mapping[str, Label]):
         self._labels = labels
         self._probabilities = {name: label.probability(data.attributes[label.of]) for name, label in labels.items()}
         weights = torch.ones(len(data.inputs)) if data.weights is None else data.weights
@@ -35,11 +33,6 @@ class Sampler:
         self.tables = [data.inputs, *([] if data.targets is None else [data.targets])]
         self.draws = 1 + len(labels)
         """How many random numbers a sample takes: one for itself and one for each label."""
-        self.native: NativeDraws | None = None
-        if compiled and can_draw(self.tables):
-            soft = [(p, labels[name].soft) for name, p in self._probabilities.items()]
-            with suppress(OSError):  # no compiler, which steps of training warn of
-                self.native = NativeDraws(self._index.first, self._index.cumulative, self.tables, soft)
 
     def index(self, uniform: Tensor) -> Tensor:
         """The samples' indices for random numbers in [0, 1), in the same shape."""
@@ -50,19 +43,15 @@ class Sampler:
         p = self._probabilities[name][index]
         return p if self._labels[name].soft else (uniform < p).float()
 
-    def fill(self, random: np.random.Generator, batch: Sequence[Tensor]) -> None:
-        """Fill a batch by PyTorch: rows of each table [S, B, ...], then each label [S, B]."""
-        steps, size = batch[0].shape[:2]
-        uniform = torch.from_numpy(random.random((steps, size, self.draws), dtype=np.float32))  # in [0, 1)
-        index = self.index(uniform[..., 0].contiguous())
-        for table, part in zip(self.tables, batch, strict=False):
-            if table.dim() == 2:  # a column at a time, since each column of the batch is contiguous
-                for k in range(table.shape[1]):
-                    part[..., k] = table[:, k][index]
-            else:
-                part.copy_(table[index])
-        for i, (name, part) in enumerate(zip(self._labels, batch[len(self.tables) :], strict=True), start=1):
-            part.copy_(self.label(name, index, uniform[..., i]))
+    def native(self, seeds: Sequence[int]) -> NativeDraws | None:
+        """Native code that draws for these seeds; None if there is no compiler, or samples are of bytes or halves."""
+        if not can_draw(self.tables):
+            return None
+        labels = [(p, self._labels[name].soft) for name, p in self._probabilities.items()]
+        generators = [generator(seed, SAMPLES) for seed in seeds]
+        with suppress(OSError):  # a step of training warns of it
+            return NativeDraws(generators, self._index.first, self._index.cumulative, self.tables, labels)
+        return None
 
 
 class Stream:
@@ -71,13 +60,25 @@ class Stream:
     Each sample takes the same number of random numbers, so a replica sees the same samples however they are divided.
     """
 
-    def __init__(self, sampler: Sampler, seed: int):
+    def __init__(self, sampler: Sampler, labels: Sequence[str], seed: int):
+        self._sampler = sampler
+        self._labels = labels
         self._generator = generator(seed, SAMPLES)
-        self._fill = (sampler.native or sampler).fill
 
     def fill(self, batch: Sequence[Tensor]) -> None:
         """Fill a batch with the next steps' samples: inputs and targets if any [S, B, ...], then each label [S, B]."""
-        self._fill(self._generator, batch)
+        sampler = self._sampler
+        steps, size = batch[0].shape[:2]
+        uniform = torch.from_numpy(self._generator.random((steps, size, sampler.draws), dtype=np.float32))  # in [0, 1)
+        index = sampler.index(uniform[..., 0].contiguous())
+        for table, part in zip(sampler.tables, batch, strict=False):
+            if table.dim() == 2:  # a column at a time, since each column of the batch is contiguous
+                for k in range(table.shape[1]):
+                    part[..., k] = table[:, k][index]
+            else:
+                part.copy_(table[index])
+        for i, (name, part) in enumerate(zip(self._labels, batch[len(sampler.tables) :], strict=True), start=1):
+            part.copy_(sampler.label(name, index, uniform[..., i]))
 
 
 class _Inverse:
@@ -92,8 +93,14 @@ class _Inverse:
         self.cumulative[-1] = 1.0
         ends = torch.arange(2**16 + 1, dtype=torch.float64) / 2**16
         self.first = torch.searchsorted(self.cumulative, ends.float(), right=True).clamp(max=len(weights) - 1)
-        last = torch.searchsorted(self.cumulative, (ends[1:] - 2**-24).float(), right=True)
-        self._outcome = torch.where(self.first[:-1] == last, last, -1)
+        """The first outcome of each part, and the last of all."""
+
+    @cached_property
+    def _outcome(self) -> Tensor:
+        """The only outcome of each part, or -1."""
+        ends = torch.arange(1, 2**16 + 1, dtype=torch.float64) / 2**16
+        last = torch.searchsorted(self.cumulative, (ends - 2**-24).float(), right=True)
+        return torch.where(self.first[:-1] == last, last, -1)
 
     def __call__(self, uniform: Tensor) -> Tensor:
         """The outcomes for numbers in [0, 1). They must be multiples of 2^-24, which generators of floats make."""

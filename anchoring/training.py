@@ -30,7 +30,7 @@ from anchoring.replicas import Draws, Replicas, Run, Tensors, eager
 from anchoring.step import Step, controls
 from anchoring.terms import Seen
 
-BYTES_AT_ONCE = 20_000_000  # of samples and labels, for all replicas together
+BYTES_AT_ONCE = 4_000_000  # of samples and labels, for all replicas together
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Replica-steps per second in subspace ablation, on one core: ours, the paper's way, JAX."""
+"""Replica-steps per second on one core: ours, the paper's way, JAX."""
 
 from __future__ import annotations
 
@@ -7,44 +7,66 @@ from collections.abc import Callable
 from anchoring.training import train
 from benchmarks import baseline
 from benchmarks.figures import Row, Runs, at_least, race, seconds
+from benchmarks.rival import jax_rate
+from benchmarks.settings import RACED, read
 from excolor.experiment import experiment
 from excolor.setting import ColorSetting
 
 BASELINE_STEPS = 300  # they take a few seconds
+FASTER = {"subspace-ablation": 3.0, "hue-deletion": 2.5, "hue-open": 2.5}
+"""How many times as fast as JAX each setting should be trained."""
 
 
-def rates(setting: ColorSetting, jax: Callable[[int], float] | None) -> list[Row]:
-    """Rows for 16 replicas, compiled and eager, and for 64 compiled."""
+def rates() -> list[Row]:
+    """Rows for each setting, 16 and 64 replicas, and for subspace ablation without compiling and with 10 rungs."""
+    rows = []
+    for name, path in RACED.items():
+        setting = read(path)
+        with jax_rate(name, setting) as jax:
+            rows += _race(name, setting, jax)
+    return rows
 
-    def ours(replicas: int, compiled: bool) -> Callable[[], float]:
-        work = replicas * len(setting.schedule)
-        return lambda: work / seconds(lambda: train(experiment, setting, range(replicas), compiled=compiled, rungs=1))
 
-    contenders = {
-        "baseline": lambda: baseline.train(setting, BASELINE_STEPS)[1],
-        "compiled": ours(16, True),
-        "eager": ours(16, False),
-        "compiled, 64": ours(64, True),
-    }
+def _race(name: str, setting: ColorSetting, jax: Callable[[int], float] | None) -> list[Row]:
+    first = name == "subspace-ablation"
+    contenders = {"16": ours(setting, 16), "64": ours(setting, 64)}
     if jax:
-        contenders |= {"JAX": lambda: jax(16), "JAX, 64": lambda: jax(64)}
-    for name in contenders.keys() - {"eager"}:  # compiling and importing should not count
-        contenders[name]()
+        contenders |= {"JAX, 16": lambda: jax(16), "JAX, 64": lambda: jax(64)}
+    if first:
+        contenders |= {
+            "16, 10 rungs": ours(setting, 16, rungs=10),
+            "eager": ours(setting, 16, compiled=False),
+            "baseline": lambda: baseline.train(setting, BASELINE_STEPS)[1],
+        }
+    for contender in contenders.keys() - {"eager"}:  # compiling and importing should not count
+        contenders[contender]()
     ran = race(contenders)
-    return [
-        _row("replica-steps/s, 16 replicas, compiled", ran, "compiled", "JAX", 400),
-        _row("replica-steps/s, 64 replicas, compiled", ran, "compiled, 64", "JAX, 64"),
-        _row("replica-steps/s, 16 replicas, eager", ran, "eager", "", 60),
+    rows = [
+        _row(f"{name}, {n} replicas", ran, n, FASTER[name], 900 if first and n == "16" else None) for n in ["16", "64"]
     ]
+    if first:
+        rows += [
+            _row(f"{name}, 16 replicas, 10 rungs", ran, "16, 10 rungs"),
+            _row(f"{name}, 16, eager", ran, "eager", times=60),
+        ]
+    return rows
 
 
-def _row(what: str, ran: dict[str, Runs], ours: str, jax: str, least: float | None = None) -> Row:
-    """A row that compares our figure with the baseline's and JAX's. The target is `least` times the baseline's."""
-    by_baseline = ran[ours] / ran["baseline"]
-    ratios = [f"{by_baseline} baseline"]
-    targets = [at_least(by_baseline, least, f"≥ {least:.0f}x baseline")] if least else []
-    if jax in ran:
-        by_jax = ran[ours] / ran[jax]
-        ratios.append(f"{by_jax} JAX")
-        targets.append(at_least(by_jax, 1, "≥ JAX"))
-    return Row(what, ran[ours], ran["baseline"], ran.get(jax, "-"), "\n".join(ratios), tuple(targets))
+def ours(setting: ColorSetting, replicas: int, rungs: int = 1, compiled: bool = True) -> Callable[[], float]:
+    """A function that trains once, and returns the replica-steps per second from call to return."""
+    work = replicas * len(setting.schedule)
+    return lambda: work / seconds(lambda: train(experiment, setting, range(replicas), compiled=compiled, rungs=rungs))
+
+
+def _row(what: str, ran: dict[str, Runs], name: str, faster: float | None = None, times: float | None = None) -> Row:
+    """A row that compares our rate with JAX's, `faster` times of which is the target, and with `times` the baseline's."""
+    ratios, targets = [], []
+    if (rival := ran.get(f"JAX, {name}")) and faster:
+        ratios.append(f"{ran[name] / rival} JAX")
+        targets.append(at_least(ran[name] / rival, faster, f"≥ {faster:g}x JAX"))
+    if "baseline" in ran:
+        ratios.append(f"{ran[name] / ran['baseline']} baseline")
+        if times:
+            targets.append(at_least(ran[name] / ran["baseline"], times, f"≥ {times:.0f}x baseline"))
+    of_jax, of_baseline = ran.get(f"JAX, {name}", "-"), ran.get("baseline", "-")
+    return Row(f"replica-steps/s, {what}", ran[name], of_baseline, of_jax, "\n".join(ratios), tuple(targets))

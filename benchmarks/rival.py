@@ -21,7 +21,7 @@ REQUIREMENT = "jax==0.10.2"
 
 
 @contextmanager
-def jax_rate(setting: ColorSetting) -> Iterator[Callable[[int], float] | None]:
+def jax_rate(name: str, setting: ColorSetting) -> Iterator[Callable[[int], float] | None]:
     """A function from a number of replicas to the replica-steps per second of one training, or None without JAX.
 
     JAX runs in another process, on the cores of this one, and waits there between trainings.
@@ -33,7 +33,7 @@ def jax_rate(setting: ColorSetting) -> Iterator[Callable[[int], float] | None]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "setting.npz"
         np.savez(file, **_arrays(setting))
-        command = [python, HERE / "jax_step.py", file]
+        command = [python, HERE / "jax_step.py", file, name]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             questions, answers = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
 
@@ -61,12 +61,12 @@ def _installed() -> Path | None:
 
 def _arrays(setting: ColorSetting) -> dict[str, Any]:
     """Arrays for `jax_step.trainer`: colours [3, N], their distribution, the labels' probabilities, the schedule."""
-    data, cube = setting.data.samples(), setting.data.make()
-    table = setting.schedule.table()
+    data, cube, table = setting.data.samples(), setting.data.make(), setting.schedule.table()
+    weights = setting.weights_in_training(table)
     return {
         "colors": cube.colors.T.numpy(),
         "cumulative": cube.weights.double().cumsum(0).float().numpy(),
-        **{name: label.probability(data.attributes[label.of]).numpy() for name, label in setting.labels.items()},
         "lr": table["lr"],
-        "weights": np.column_stack([table[name] for name in ("separate", "planar", "norm", "norm-v", "polar")]),
+        **{f"label.{name}": label.probability(data.attributes[label.of]) for name, label in setting.labels.items()},
+        **{f"weight.{name}": weights[:, i] for i, name in enumerate(setting.trained)},
     }

@@ -16,7 +16,6 @@ from benchmarks.floors import floors
 from benchmarks.gpu import gpu
 from benchmarks.overheads import overheads
 from benchmarks.rates import rates
-from benchmarks.rival import jax_rate
 from benchmarks.settings import SUBSPACE_ABLATION, read
 from benchmarks.studies import studies
 
@@ -36,8 +35,7 @@ def main() -> None:
 
     os.sched_setaffinity(0, cores[-1:])
     say("steps: ours, the baseline's and JAX's, one core")
-    with jax_rate(setting) as jax:
-        rows = rates(setting, jax)
+    rows = rates()
     say("Lightning, evaluation and bounds, one core")
     rows += overheads(setting)
     assert isinstance(rows[0].ours, Runs)

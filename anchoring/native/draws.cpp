@@ -1,4 +1,4 @@
-// Samples and labels of one replica, from the numbers that NumPy's PCG64 would draw. See anchoring/sampling.py.
+// Replicas' samples and labels, from the numbers that NumPy's PCG64 would draw. See anchoring/sampling.py.
 #include <algorithm>
 #include <cstdint>
 
@@ -40,42 +40,43 @@ static void label_all(  // labels by probability; without tosses, the probabilit
     for (int64_t b = 0; b < batch; b++) to[b * row] = toss[b] < p[index[b]] ? 1.f : 0.f;
 }
 
-// `generator` is PCG64's state and increment, lower halves first, and its kept half. `first` is the first sample of each
-// 65,536th of [0, 1), and `cumulative` is each sample's end in it. `layout` has five numbers for each
-// table: an element's bytes, a row's elements, and the strides of steps, samples and elements; `label_layout` has three
-// for each label: whether it is soft, and the strides of steps and samples. `room` is for batch x (2 + labels) numbers.
+// Draws for each replica in turn. `generators` has six numbers for each: PCG64's state and increment, lower halves first,
+// whether half of its last bits are kept, and that half. `first` is the first sample of each 65,536th of [0, 1), and
+// `cumulative` is each sample's end in it. `layout` has six numbers for each table: an element's bytes, a row's elements,
+// and the strides of steps, replicas, samples and elements; `label_layout` has four for each label: whether it is soft,
+// and the strides of steps, replicas and samples. `room` is for batch x (2 + labels) numbers.
 extern "C" void draw(
-    int64_t steps, int64_t batch, uint64_t* generator, const int32_t* first, const float* cumulative,
+    int64_t steps, int64_t replicas, int64_t batch, uint64_t* generators, const int32_t* first, const float* cumulative,
     int64_t tables, const void** table, void** out, const int64_t* layout, int64_t labels, const float** probability,
     float** label, const int64_t* label_layout, float* room) {
-  auto wide = [&](int at) { return (unsigned __int128)generator[at + 1] << 64 | generator[at]; };
-  Pcg64 random{wide(0), wide(2), generator[4] != 0, (uint32_t)generator[5]};
   int32_t* __restrict index = (int32_t*)room;
   float* __restrict uniform = room + batch;
-  for (int64_t t = 0; t < steps; t++) {
-    for (int64_t b = 0; b < batch; b++)
-      for (int64_t n = 0; n <= labels; n++) uniform[n * batch + b] = random.uniform();
-    for (int64_t b = 0; b < batch; b++) {
-      int part = uniform[b] * 65536;
-      int32_t i = first[part], last = first[part + 1];
-      if (i < last) i = std::upper_bound(cumulative + i, cumulative + last, uniform[b]) - cumulative;
-      index[b] = i;
+  for (int64_t r = 0; r < replicas; r++) {
+    uint64_t* generator = generators + 6 * r;
+    auto wide = [&](int at) { return (unsigned __int128)generator[at + 1] << 64 | generator[at]; };
+    Pcg64 random{wide(0), wide(2), generator[4] != 0, (uint32_t)generator[5]};
+    for (int64_t t = 0; t < steps; t++) {
+      for (int64_t b = 0; b < batch; b++)
+        for (int64_t n = 0; n <= labels; n++) uniform[n * batch + b] = random.uniform();
+      for (int64_t b = 0; b < batch; b++) {
+        int part = uniform[b] * 65536;
+        int32_t i = first[part], last = first[part + 1];
+        if (i < last) i = std::upper_bound(cumulative + i, cumulative + last, uniform[b]) - cumulative;
+        index[b] = i;
+      }
+      for (int64_t n = 0; n < tables; n++) {
+        auto [bytes, size, step, replica, row, element] = (const int64_t(&)[6])layout[n * 6];
+        int64_t at = t * step + r * replica;
+        if (bytes == 4) take((const uint32_t*)table[n], index, batch, size, (uint32_t*)out[n] + at, row, element);
+        else take((const uint64_t*)table[n], index, batch, size, (uint64_t*)out[n] + at, row, element);
+      }
+      for (int64_t n = 0; n < labels; n++) {
+        auto [soft, step, replica, row] = (const int64_t(&)[4])label_layout[n * 4];
+        const float* toss = soft ? nullptr : uniform + (n + 1) * batch;
+        label_all(probability[n], index, toss, batch, label[n] + t * step + r * replica, row);
+      }
     }
-    for (int64_t n = 0; n < tables; n++) {
-      auto [bytes, size, step, row, element] = (const int64_t(&)[5])layout[n * 5];
-      if (bytes == 4)
-        take((const uint32_t*)table[n], index, batch, size, (uint32_t*)out[n] + t * step, row, element);
-      else
-        take((const uint64_t*)table[n], index, batch, size, (uint64_t*)out[n] + t * step, row, element);
-    }
-    for (int64_t n = 0; n < labels; n++) {
-      auto [soft, step, row] = (const int64_t(&)[3])label_layout[n * 3];
-      label_all(probability[n], index, soft ? nullptr : uniform + (n + 1) * batch, batch, label[n] + t * step, row);
-    }
+    generator[0] = random.state, generator[1] = random.state >> 64;
+    generator[4] = random.kept, generator[5] = random.upper;
   }
-  for (int at : {0, 2}) {
-    unsigned __int128 value = at ? random.increment : random.state;
-    generator[at] = value, generator[at + 1] = value >> 64;
-  }
-  generator[4] = random.kept, generator[5] = random.upper;
 }

@@ -12,28 +12,28 @@ from anchoring.data import Data
 from anchoring.labels import Label
 from anchoring.native import compiler
 from anchoring.replicas import Draws
-from anchoring.sampling import Sampler, Stream
+from anchoring.sampling import Sampler
 from excolor import colors
 from excolor.setting import data_of
 
 
-def drawn(sampler: Sampler, seed: int, size: int, labels: int, *steps: int) -> list[list[torch.Tensor]]:
-    """What a stream fills batches of these many steps with."""
-    stream, batches = Stream(sampler, seed), []
-    for n in steps:
-        tables = [torch.empty(n, size, *table.shape[1:], dtype=table.dtype) for table in sampler.tables]
-        batches.append([*tables, *(torch.empty(n, size) for _ in range(labels))])
-        stream.fill(batches[-1])
-    return batches
+def drawn(data: Data, labels: Any, seeds: list[int], size: int, *steps: int, compiled: bool = False) -> Any:
+    """Batches of these many steps."""
+    draws = Draws(data, labels, seeds, size, compiled)
+    assert bool(draws._native) == compiled
+    return [draws.next(n) for n in steps]
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    "compiled",
+    [False, pytest.param(True, marks=pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler"))],
+)
 def test_streams_are_the_seeds_own_however_they_are_cut(compiled: bool) -> None:
     data, red = data_of(colors.hsv_cube()), {"red": Label(of="redness")}
-    both = Draws(data, red, [1, 2], 9, compiled).next(11)
-    cut = drawn(Sampler(data, red, compiled), 2, 9, 1, 3, 8)
+    (both,) = drawn(data, red, [1, 2], 9, 11, compiled=compiled)
+    cut = drawn(data, red, [2], 9, 3, 8, compiled=compiled)
     for whole, *parts in zip(both, *cut, strict=True):
-        assert torch.equal(whole[:, 1], torch.cat(parts))
+        assert torch.equal(whole[:, 1], torch.cat(parts)[:, 0])
     assert not torch.equal(both[0][:, 0], both[0][:, 1])
 
 
@@ -45,7 +45,7 @@ def test_samples_and_coins_have_the_stated_probabilities() -> None:
         "noisy": Label(of="redness", scale=0.7, noise=0.1),
         "soft": Label(of="redness", scale=0.7, noise=0.1, soft=True),
     }
-    ((sampled, *tossed),) = drawn(Sampler(data, labels), 0, 1000, 3, 200)
+    ((sampled, *tossed),) = drawn(data, labels, [0], 1000, 200)
     found = dict(zip(labels, tossed, strict=True))
     assert (sampled.sum(-1) == 0).float().mean().item() == pytest.approx(0.3, abs=0.005)
     red, blue = ((sampled == torch.tensor(color)).all(-1) for color in ([1.0, 0, 0], [0.0, 0, 1]))
@@ -80,11 +80,8 @@ def test_native_code_draws_the_same_samples_and_labels(
         targets=torch.rand(samples, 2, generator=random) if targets else None,
     )
     given = {f"label {i}": Label(of="much", scale=0.5, soft=i == 1) for i in range(labels)}
-    native, plain = Sampler(data, given, compiled=True), Sampler(data, given)
-    assert native.native
-    for ours, theirs in zip(
-        drawn(native, seed, batch, labels, 5, 2), drawn(plain, seed, batch, labels, 5, 2), strict=True
-    ):
+    cuts = [seed, seed + 1], batch, 5, 2
+    for ours, theirs in zip(drawn(data, given, *cuts, compiled=True), drawn(data, given, *cuts), strict=True):
         for part, expected in zip(ours, theirs, strict=True):
             assert torch.equal(part, expected)
 
