@@ -33,7 +33,7 @@ def jax_rate(name: str, setting: ColorSetting) -> Iterator[Callable[[int], float
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "setting.npz"
         np.savez(file, **_arrays(setting))
-        command = [python, HERE / "jax_step.py", file, name]
+        command = [str(python), str(HERE / "jax_step.py"), str(file), name]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             questions, answers = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
 
