@@ -15,9 +15,10 @@ from anchoring.errors import FailedError, InputError
 from study.driving import confirm_on, drive, mirrored, train_again, write
 from study.evidence.ranking import ranking
 from study.record import lock
+from study.record.budget import minutes_used
 from study.record.folder import StudyFolder
 from study.record.loading import load
-from study.record.manifest import create, expect_same_experiment, expect_same_search
+from study.record.manifest import create_anew, expect_same_experiment, expect_same_search
 from study.record.mirror import fetch, names, working_folder
 from study.record.writer import new_path
 from study.search.compiling import decide_compiled
@@ -31,7 +32,6 @@ from study.search.single import keep, train_once
 from study.space.space import Space
 from study.watch import summary
 from study.watch.screen import console
-from study.watch.status import minutes_left
 
 
 @with_options(parameters())
@@ -90,13 +90,14 @@ def run(
         if known:
             folder = load(place / name, experiment and wanted.source)
             expect_same_search(folder, wanted, plan)
-            plan = plan.but(compiled=bool(folder.plan().compiled))
+            more = plan.minutes and minutes_used(folder) + plan.minutes
+            plan = plan.but(compiled=bool(folder.plan().compiled), minutes=more)
         else:
             plan = decide_compiled(plan, wanted)
-            path = new_path(place, name, wanted.file.stem, elsewhere)
+            new_path(place, name, wanted.file.stem, elsewhere)  # raises InputError if the name cannot be used
         expect_start(plan)
         if not known:
-            folder = create(wanted, plan, path)
+            folder = create_anew(wanted, plan, place, name, elsewhere)
         drive(folder, plan, known, changed_experiment)
     return folder
 
@@ -116,7 +117,7 @@ def resume(
         experiment: a Python file that holds the experiment, if it is not installed. It is executed.
         changed_experiment: go on although the experiment's code has changed since the study began.
         options: those of `run` that may change. By default they are as before, except `address`. `trials` counts those
-            that have ended, too.
+            that have ended, too; `minutes` are more minutes.
 
     Returns:
         The study.
@@ -132,9 +133,9 @@ def resume(
     if trials is not None and trials < (done := len(folder.trials())):
         raise InputError(f"{folder.path}: has {done} trials, expected more (--trials)")
     if trials is None and minutes is None:
-        budget = {"trials": before.trials, "minutes": minutes_left(folder)}
+        budget = {"trials": before.trials, "minutes": before.minutes}
     else:
-        budget = {"trials": trials, "minutes": minutes}
+        budget = {"trials": trials, "minutes": minutes and minutes_used(folder) + minutes}
     kept = before.but(**{name: value for name, value in options.items() if name not in budget})
     plan = Plan(**dict(kept) | {"address": options.get("address")} | budget)
     _ = folder.experiment  # raises InputError if it is not here
@@ -245,13 +246,14 @@ def train(
     if examine:
         expect_examination(space.experiment)
     goal = Goal.of(plan, space.metrics())
-    path = new_path(place, name, space.file.stem, names(place))
+    elsewhere = names(place)
+    new_path(place, name, space.file.stem, elsewhere)  # raises InputError if the name cannot be used
     plan = decide_compiled(plan, space)
     try:
         reports = train_once(space, plan, goal, console, examine)
     except (MemoryError, RuntimeError, ValueError) as error:
         raise FailedError(f"{setting}: {type(error).__name__}: {error}") from error
-    folder = create(space, plan, path)
+    folder = create_anew(space, plan, place, name, elsewhere)
     with mirrored(folder):
         keep(reports, folder)
     return folder

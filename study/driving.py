@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from anchoring.errors import FailedError
 from study.record import lock
+from study.record.budget import minutes_used
 from study.record.folder import StudyFolder
 from study.record.manifest import expect_same_experiment, extend
 from study.record.mirror import Mirror, url_of
 from study.record.recorder import Listener
 from study.record.writer import Writer
-from study.search.interrupt import interruptible, interrupts_restored
+from study.search.interrupt import Terminated, interruptible, interrupts_restored
 from study.search.plan import HELD_OUT, Plan
 from study.watch import summary
 from study.watch.live import StudyView
@@ -49,7 +50,7 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
     from study.evidence.confirmation import candidates
     from study.search.run import run
 
-    interrupted = False
+    interrupted: KeyboardInterrupt | None = None
     past, best = len(folder.trials()), folder.best()
     row = {str(key): value for key, value in best.iloc[0].items()} if len(best) else None
     budget = f"{plan.minutes:g} minutes" if plan.trials is None else f"{plan.trials} trials"
@@ -59,16 +60,17 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
             Writer(folder.path).write_manifest({**manifest, "cluster": where})
             at_once = plan.at_once or f"on {where['cpus']} CPUs of {where['nodes']} nodes, as many"
             title = f"{folder.path}: {budget} of {manifest['space']}, {plan.seeds} seeds each, {at_once} at a time"
-            with StudyView(console, title, plan, folder.goal, past, row) as view:
+            with StudyView(console, title, plan, folder.goal, past, row, minutes_used(folder)) as view:
                 run(plan, folder, [view, *listeners])
             if plan.confirm and not folder.best().empty:
                 confirm_on(folder, candidates(folder, plan.confirm, HELD_OUT), HELD_OUT)
-    except KeyboardInterrupt:
-        interrupted = True
+    except KeyboardInterrupt as ending:
+        interrupted = ending
         console.print("interrupted: once more (Ctrl-C) leaves at once")
     if not folder.best().empty:
         console.print(summary.best_settings(folder))
-        write(folder)
+        if not isinstance(interrupted, Terminated):  # a report takes longer than a scheduler waits
+            write(folder)
     if interrupted:
         kept = f"interrupted after {len(folder.trials())} trials, which are kept"
         raise FailedError(f"{folder.path}: {kept}; `study resume {folder.path}` goes on")

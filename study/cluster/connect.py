@@ -6,11 +6,13 @@ import logging
 import os
 import platform
 import secrets
+import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +23,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from anchoring.errors import InputError, reason
+from study.search.interrupt import Terminated
 from study.search.plan import Plan
 from study.surroundings import expect_room, socket_folder
 
@@ -108,7 +111,12 @@ def join(address: str, packages: Iterable[Path] = ()) -> None:
     if address != "auto":
         check_reachable(address, {"": None}, "expected auto or the host:port of a running Ray cluster's head")
     code = {"py_modules": [str(path) for path in dict.fromkeys([*OURS, *packages])]}
-    with _stderr_captured() as said, tempfile.TemporaryDirectory() as empty, chdir(empty):  # as in `_start`
+    with (
+        _stderr_captured() as said,
+        tempfile.TemporaryDirectory() as empty,
+        chdir(empty),
+        _sigterm_kept(),
+    ):  # as in `_start`
         try:
             ray.init(address=address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError, RayError) as error:
@@ -131,7 +139,7 @@ def _start(workers: int, folder: str) -> None:
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     empty = Path(folder, "empty")
     empty.mkdir()
-    with chdir(empty):
+    with chdir(empty), _sigterm_kept():
         ray.init(
             address="local",
             num_cpus=workers,
@@ -140,6 +148,19 @@ def _start(workers: int, folder: str) -> None:
             logging_level=logging.ERROR,
             _temp_dir=folder,
         )
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """A context in which Ray may start. When it ends, SIGTERM does again what it did before."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:  # what Ray does on SIGTERM
+        raise Terminated from None
+    finally:
+        if current_thread() is main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -256,7 +256,9 @@ class StudyFolder:
     def parameters(self, trial: int) -> dict[str, Any]:
         """A trial's parameters, by name. Raises InputError if there is no such trial, or a value is out of range."""
         row = self.row(trial)
-        values = {name: row[f"param.{name}"].item() for name in self.space.distributions if f"param.{name}" in row}
+        cells = row.iloc[0].to_dict()  # plain values
+        values = {name: cells[f"param.{name}"] for name in self.space.distributions if f"param.{name}" in row}
+        values = {name: value for name, value in values.items() if not pd.isna(value)}
         for name, distribution in self.space.distributions.items():
             if name not in values or not within(values[name], distribution):
                 found = repr(values[name]) if name in values else "none"

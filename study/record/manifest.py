@@ -8,14 +8,17 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Collection
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from anchoring.errors import InputError
+from study.record.budget import minutes_used
 from study.record.folder import StudyFolder, recorded, reference_files
 from study.record.untrusted import FORMAT
-from study.record.writer import Writer
+from study.record.writer import TakenError, Writer, new_path
 from study.registry import DEFAULT
 from study.search.goal import Goal
 from study.search.plan import MAY_CHANGE, Plan
@@ -37,6 +40,17 @@ def create(space: Space, plan: Plan, path: Path) -> StudyFolder:
         "references": [file.stem for file in reference_files(space)],
     }
     return StudyFolder(Writer.create(path, space, manifest).path, space.source if space.source.file else None)
+
+
+def create_anew(space: Space, plan: Plan, out: Path, name: str, elsewhere: Collection[str]) -> StudyFolder:
+    """Make the folder of a new study, of a name or, without one, of the first that is free.
+
+    Several processes may do so at once. Raises InputError if the name is in use or the folder cannot be made.
+    """
+    while True:
+        path = new_path(out, name, space.file.stem, elsewhere)
+        with suppress(TakenError):
+            return create(space, plan, path)
 
 
 def expect_same_search(folder: StudyFolder, space: Space, plan: Plan) -> None:
@@ -67,7 +81,8 @@ def extend(folder: StudyFolder, plan: Plan) -> None:
     manifest = folder.manifest()
     before = {key: manifest.get(key) for key in ("started", "command", "commit", "trials", "minutes")}
     history = [*manifest.get("history", []), before]
-    _write(folder, {**manifest, **_now(plan), **plan.model_dump(), "history": history})
+    now = {**_now(plan), **plan.model_dump(), "minutes_used": minutes_used(folder)}
+    _write(folder, {**manifest, **now, "history": history})
 
 
 def expect_same_experiment(folder: StudyFolder, changed: bool = False) -> None:

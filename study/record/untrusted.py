@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from optuna.trial import FrozenTrial
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -55,6 +56,7 @@ class _Manifest(BaseModel):
     steps: int | None
     trials: int | None
     minutes: float | None
+    minutes_used: float = Field(0.0, ge=0)
     objectives: list[str] = Field(min_length=1)
     aggregate: Aggregate
     constraints: list[str]
@@ -105,11 +107,23 @@ def read_frame(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """Read a Parquet file, or a folder of them. Raises InputError if it cannot be read or a column is missing."""
     try:
         frame = pd.read_parquet(path)
+        if path.is_file():
+            frame = frame.astype(_of_columns_with_gaps(pq.read_schema(path), frame))
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: damaged: {error}, expected a Parquet file that a study wrote") from None
     if missing := [name for name in columns if name not in frame]:
         raise InputError(f"{path}: found no column {missing[0]}, expected a Parquet file that a study wrote")
     return frame
+
+
+def _of_columns_with_gaps(schema: pa.Schema, frame: pd.DataFrame) -> dict[str, str]:
+    """The types of columns that pandas made another type of, since a value is missing: integers became floats."""
+    kept = {pa.int64(): "Int64", pa.bool_(): "boolean"}
+    return {
+        field.name: kept[field.type]
+        for field in schema
+        if field.type in kept and field.name in frame and frame[field.name].dtype.kind in "fO"
+    }
 
 
 _STATE = {

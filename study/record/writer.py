@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -21,6 +23,10 @@ from anchoring.errors import InputError
 from study.space.space import Space
 
 
+class TakenError(InputError):
+    """There is a study of that name."""
+
+
 @dataclass(frozen=True)
 class Writer:
     """Writes a study's folder. Only the study's driver may use it."""
@@ -31,11 +37,11 @@ class Writer:
     def create(cls, path: Path, space: Space, manifest: Mapping[str, Any]) -> Writer:
         """Make the folder and write the space and the manifest.
 
-        Raises InputError if the folder exists or cannot be made.
+        Raises TakenError if the folder exists, InputError if it cannot be made.
         """
         schedule = Path(space.template["schedule"]["file"])
         files = {"study.toml": space.file.read_bytes(), schedule.name: schedule.read_bytes()}
-        partial = cls(path.with_name(f".{path.name}.{os.getpid()}.partial"))
+        partial = cls(path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial"))
         try:
             for results in ("replicas.parquet", "models"):
                 (partial.path / results).mkdir(parents=True)
@@ -45,6 +51,8 @@ class Writer:
             return cls(partial.path.rename(path))
         except OSError as error:
             shutil.rmtree(partial.path, ignore_errors=True)
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # another process has made it meanwhile
+                raise TakenError(f"{path}: found an existing study, expected a new name (--name)") from None
             raise InputError(f"{path}: cannot be made ({error.strerror}), expected a writable folder (--out)") from None
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:

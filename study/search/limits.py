@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,49 @@ import ray
 from ray.tune import Callback
 
 from study import surroundings
+from study.watch.screen import console
 
 GIB = 2**30
+
+
+STARTS_IN = 20
+"""Seconds that a worker may take to start before a study asks what it waits for."""
+
+SAY_EVERY = 10
+"""Seconds after which it is said again what a study waits for."""
+
+STOPPED = 30
+"""If this process does nothing for as many seconds, it was stopped (Ctrl-Z), or the machine slept."""
+
+
+class Clock:
+    """The seconds for which this process has run. Time in which it was stopped does not count."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self._seconds = 0.0
+
+    def __call__(self) -> float:
+        """Read the clock. While work is timed, it must be read often."""
+        now = time.monotonic()
+        passed, self._last = now - self._last, now
+        self._seconds += passed if passed < STOPPED else 0
+        return self._seconds
 
 
 class TimeLimit(Callback):
     """Kills the worker of a trial that takes longer than `seconds`, even if it hangs. The trial is not retried."""
 
-    def __init__(self, seconds: float):
+    def __init__(self, seconds: float, clock: Clock):
         self._seconds = seconds
+        self._clock = clock
         self._since: dict[Any, float] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._since[trial] = time.monotonic()
+        self._since[trial] = self._clock()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        now = time.monotonic()
+        now = self._clock()
         for trial, since in [*self._since.items()]:
             if trial.status != "RUNNING":
                 self._since.pop(trial)
@@ -34,6 +62,27 @@ class TimeLimit(Callback):
                 trial.max_failures = 0
                 trial.overdue = f"it took longer than {self._seconds / 60:g} minutes (--limit)"
                 ray.kill(trial.temporary_state.ray_actor)
+
+
+class Waiting(Callback):
+    """Says that no trial can begin because a cluster's CPUs are taken, and gives up when the minutes are over."""
+
+    def __init__(self, clock: Clock, is_over: Callable[[], bool], give_up: Callable[[], None]):
+        self._clock = clock
+        self._is_over = is_over
+        self._give_up = give_up
+        self._since = self._next = 0.0
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        now = self._clock()
+        if any(trial.status == "RUNNING" for trial in trials) or not trials:
+            self._since, self._next = now, now + STARTS_IN
+        elif now >= self._next and ray.available_resources().get("CPU", 0) < 1:
+            self._next = now + SAY_EVERY
+            taken = f"the cluster's {ray.cluster_resources().get('CPU', 0):.0f} are all in use"
+            console.print(f"waiting for a free CPU since {now - self._since:.0f} s: {taken}", highlight=False)
+            if self._is_over():
+                self._give_up()
 
 
 def limit_memory(gib: float | None, workers: int | None) -> None:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from ray import tune
 
+from study.record.budget import minutes_used, record_minutes
 from study.record.folder import StudyFolder
 from study.record.recorder import Listener, Recorder
 from study.record.recovery import clean, reconcile
 from study.search import journal
 from study.search.interrupt import interruptible
-from study.search.limits import TimeLimit
+from study.search.limits import Clock, TimeLimit, Waiting
 from study.search.plan import Plan
 from study.search.samplers import sampler
 from study.search.schedulers import Audited, replay, scheduler, scores
-from study.search.searcher import OptunaSearch, Reports
+from study.search.searcher import GaveUpError, OptunaSearch, Reports
 from study.search.worker import run_trial
 
 WITHOUT_END = 1_000_000  # trials
@@ -39,7 +40,12 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
     reconcile(study, folder)
     recorder = Recorder(folder.path, listeners)
     past = len(recorder.trials)
-    search = OptunaSearch(study, folder.space, folder.goal, recorder, plan.minutes and plan.minutes * 60)
+    clock, used = Clock(), minutes_used(folder)
+
+    def is_over() -> bool:
+        return plan.minutes is not None and used + clock() / 60 >= plan.minutes
+
+    search = OptunaSearch(study, folder.space, folder.goal, recorder, is_over)
     stopping = scheduler(plan.scheduler, plan.rungs)
     np.random.seed(plan.seed + past)  # by which Ray draws hyperband's brackets
     replay(stopping, scores(folder))
@@ -49,7 +55,13 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
     if left <= 0:
         return
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # why a trial failed is in its row
-    with interruptible(search.interrupt), _without_tunes_files(folder.path / "ray"):
+    waiting = Waiting(clock, is_over, search.give_up)
+    with (
+        suppress(GaveUpError),
+        interruptible(search.interrupt),
+        _minutes_recorded(folder, clock),
+        _without_tunes_files(folder.path / "ray"),
+    ):
         tune.run(
             tune.with_parameters(run_trial, space=folder.space, plan=plan, goal=folder.goal),
             name="ray",
@@ -62,7 +74,7 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
             scheduler=stopping,
             reuse_actors=True,
             max_failures=RETRIES,
-            callbacks=[Reports(search, listeners), TimeLimit(plan.limit * 60)],
+            callbacks=[Reports(search, listeners), TimeLimit(plan.limit * 60, clock), waiting],
             raise_on_failed_trial=False,
             verbose=0,
         )
@@ -75,3 +87,14 @@ def _without_tunes_files(path: Path) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _minutes_recorded(folder: StudyFolder, clock: Clock) -> Iterator[None]:
+    """Record, on leaving, how long the search took."""
+    before = minutes_used(folder)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # what else cannot be written is said
+            record_minutes(folder, before + clock() / 60)

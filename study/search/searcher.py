@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,6 +18,10 @@ from study.search.trial import SCORE, Report, TrialRecord
 from study.space.space import Space
 
 
+class GaveUpError(Exception):
+    """The minutes are over, and no trial could begin."""
+
+
 class OptunaSearch(Searcher):
     """A Ray Tune searcher that asks an Optuna study for settings.
 
@@ -30,19 +33,26 @@ class OptunaSearch(Searcher):
     If a write fails, the exception is kept in `error`, the search stops, and nothing more is written.
     """
 
-    def __init__(self, study: optuna.Study, space: Space, goal: Goal, recorder: Recorder, seconds: float | None = None):
+    def __init__(
+        self,
+        study: optuna.Study,
+        space: Space,
+        goal: Goal,
+        recorder: Recorder,
+        is_over: Callable[[], bool] = lambda: False,
+    ):
         super().__init__(metric=SCORE, mode="max")
         self.running: dict[str, TrialRecord] = {}
         self.error: Exception | None = None
-        self._interrupted = False
+        self._ending: type[BaseException] | None = None
         self._study = study
         self._space = space
         self._goal = goal
         self._recorder = recorder
-        self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._is_over = is_over
 
     def suggest(self, trial_id: str) -> Any:
-        if self._deadline is not None and time.monotonic() > self._deadline:
+        if self._is_over() and not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             return Searcher.FINISHED
         trial = TrialRecord(self._study.ask(self._space.distributions), self._goal)
         self.running[trial_id] = trial
@@ -69,17 +79,21 @@ class OptunaSearch(Searcher):
         except Exception as error:
             self.error = error
 
-    def interrupt(self) -> None:
-        """Make `end_step` raise KeyboardInterrupt."""
-        self._interrupted = True
+    def give_up(self) -> None:
+        """Make `end_step` raise GaveUpError."""
+        self._ending = GaveUpError
+
+    def interrupt(self, ending: type[BaseException]) -> None:
+        """Make `end_step` raise an exception of a class, such as KeyboardInterrupt."""
+        self._ending = ending
 
     def end_step(self) -> None:
-        """Raise the exception of this step, if any. If interrupted, requeue running trials, raise KeyboardInterrupt."""
+        """Raise the exception of this step, if any. If interrupted, requeue running trials and raise what was asked."""
         if self.error:
             raise self.error
-        if self._interrupted:
+        if self._ending:
             requeue(self._study)
-            raise KeyboardInterrupt
+            raise self._ending
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the journal is always up to date."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import errno
 import io
 import os
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -34,10 +36,7 @@ def read_document(path: Path) -> Document:
     if not isinstance(name, str) or Path(name).name != name or not name:
         raise InputError(f"{path}: schedule: found {name!r}, expected the name of a CSV file beside it")
     schedule = path.parent / name
-    try:
-        rows = list(csv.reader(_read(schedule, f"the CSV file that {path} names").splitlines(), strict=True))
-    except csv.Error as error:
-        raise InputError(f"{schedule}: not valid CSV: {error}") from None
+    rows = _rows(_read(schedule, f"the CSV file that {path} names"), str(schedule))
     return {**document, "schedule": {"file": str(schedule), "rows": rows}}
 
 
@@ -74,6 +73,45 @@ def without_term(document: Document, term: str) -> Document:
     return {**document, "regularizers": terms, "schedule": {**document["schedule"], "rows": rows}}
 
 
+def _rows(text: str, file: str) -> list[list[str]]:
+    """The cells of a sheet, as editors and spreadsheets of any country save it: without the space around cells and
+    without empty columns at the right, with a point in numbers.
+
+    Raises InputError if it is not CSV, or if absolute steps descend, as they do where a spreadsheet dropped a sign.
+    """
+    lines = text.splitlines()
+    named = re.fullmatch('"?sep=(.)"?', lines[0]) if lines else None  # Excel's own first line
+    lines = lines[1:] if named else lines
+    header = lines[0] if lines else ""
+    separator = named[1] if named else next((mark for mark in ",;\t" if mark in header), ",")
+    ends = re.compile(rf'"\s+(?={re.escape(separator)}|$)')  # space after a closing quote
+    try:
+        read = csv.reader(
+            [ends.sub('"', line) for line in lines], strict=True, delimiter=separator, skipinitialspace=True
+        )
+        rows = [[cell.strip() for cell in row] for row in read]
+    except csv.Error as error:
+        raise InputError(f"{file}: not valid CSV: {error}") from None
+    if separator != ",":
+        rows = [[re.sub(r"^([+-]?\d*),(\d+)", r"\1.\2", cell) for cell in row] for row in rows]
+    while rows and len(rows[0]) > 1 and all(len(row) == len(rows[0]) and not row[-1] for row in rows if any(row)):
+        rows = [row[:-1] for row in rows]
+    _expect_ascending(rows, file)
+    return rows
+
+
+def _expect_ascending(rows: list[list[str]], file: str) -> None:
+    """Raise InputError if an absolute step is below that of a row above it."""
+    column = rows[0].index("STEP") if rows and "STEP" in rows[0] else len(rows[0]) if rows else 0
+    highest = 0
+    for number, row in enumerate(rows[1:], start=2):
+        if column < len(row) and re.fullmatch(r"\d{1,15}", row[column]):
+            if (step := int(row[column])) < highest:
+                where, found = f"{file}: row {number}, column STEP", f"found {step}, which is below {highest} above it"
+                raise InputError(f"{where}: {found}, expected ascending steps (an offset has a sign, as in +{step})")
+            highest = step
+
+
 def _read(path: Path, expected: str) -> str:
     """A file's text. Large files and long lines are rejected: parsers take minutes, and no real setting has them."""
     try:
@@ -82,7 +120,10 @@ def _read(path: Path, expected: str) -> str:
         elif found.st_size > LARGEST:
             reason = f"has {found.st_size:,} bytes, more than {LARGEST:,}"
         else:
-            text = path.read_text(encoding="utf-8-sig")  # Excel writes a byte order mark
+            content = path.read_bytes()  # Excel writes a byte order mark
+            text = content.decode(
+                "utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+            )
             longest = max(map(len, text.splitlines()), default=0)
             if longest <= LONGEST_LINE:
                 return text
@@ -90,7 +131,7 @@ def _read(path: Path, expected: str) -> str:
     except FileNotFoundError:
         reason = "no such file"
     except UnicodeDecodeError:
-        reason = "not UTF-8"
+        reason = "not UTF-8 (as Excel saves `CSV UTF-8`)"
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
     raise InputError(f"{path}: {reason}, expected {expected}")

@@ -35,12 +35,21 @@ class StudyView:
     Elsewhere it is lines: one for the start, one for each trial that is the best so far, and one every 25 seconds.
     """
 
-    def __init__(self, screen: Screen, title: str, plan: Plan, goal: Goal, past: int = 0, best: Row | None = None):
+    def __init__(
+        self,
+        screen: Screen,
+        title: str,
+        plan: Plan,
+        goal: Goal,
+        past: int = 0,
+        best: Row | None = None,
+        used: float = 0.0,
+    ):
         self._screen = screen
         self._title = title
         self._goal = goal
         self._trials = None if plan.trials is None else plan.trials - past
-        self._seconds = plan.minutes and plan.minutes * 60
+        self._seconds = plan.minutes and max(1.0, (plan.minutes - used) * 60)
         self._started: set[int] = set()
         self._start = time.monotonic()
         self._states: Counter[str] = Counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from threading import Event, Thread
@@ -31,6 +31,16 @@ class Screen(Console):
         self.push_render_hook(_Visible())
         if not (options or self.is_live or "COLUMNS" in os.environ):
             self.width = 160  # a pipe or a file is as wide as need be
+
+    def _check_buffer(self) -> None:
+        """Write the output. Where that fails, since nobody reads it or a disk is full, show nothing more."""
+        try:
+            self._write_buffer()
+        except OSError:
+            self.quiet = True
+            del self._buffer[:]
+            with suppress(OSError, ValueError):  # of a file without a number; or else Python fails at its end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
     @property
     def is_live(self) -> bool:

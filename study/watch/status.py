@@ -13,6 +13,7 @@ import pandas as pd
 from optuna.trial import TrialState as OptunaState
 
 from study.evidence.ranking import ranking
+from study.record.budget import minutes_left
 from study.record.folder import StudyFolder
 from study.record.lock import is_held
 from study.record.mirror import url_of
@@ -63,7 +64,7 @@ def status(folder: StudyFolder, now: float | None = None) -> Status:
     state: StudyState = "finished"
     if _is_driven(folder, running, now):
         state = "running"
-    elif unfinished or (plan.trials is not None and len(trials) < plan.trials):
+    elif unfinished or (plan.trials is not None and len(trials) < plan.trials and minutes_left(folder, plan) != 0):
         state = "interrupted"
     best = folder.best()
     confirmation = folder.confirmation()
@@ -88,15 +89,6 @@ def started(folder: StudyFolder) -> float:
     return datetime.fromisoformat(folder.manifest()["started"]).timestamp()
 
 
-def minutes_left(folder: StudyFolder) -> float | None:
-    """The minutes that the study had left when its last trial ended, at least 1. None if it has no limit of minutes."""
-    minutes = folder.plan().minutes
-    trials = folder.path / "trials.parquet"
-    if minutes is None or not trials.is_file():
-        return minutes
-    return max(1.0, minutes - (trials.stat().st_mtime - started(folder)) / 60)
-
-
 def _is_driven(folder: StudyFolder, running: int, now: float) -> bool:
     """Whether a process runs the study: it holds the lock. A study that other machines can reach also counts as run if
     trials are running and its journal has changed in the last minute."""
@@ -118,7 +110,7 @@ def _seconds_left(
     if plan.trials is not None and lately:
         left.append((plan.trials - len(ends)) * (now - start) / lately)
     if plan.minutes is not None:
-        left.append(start + plan.minutes * 60 - now)
+        left.append(start + (plan.minutes - folder.manifest().get("minutes_used", 0.0)) * 60 - now)
     return max(0.0, min(left)) if left else None
 
 

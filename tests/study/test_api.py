@@ -4,6 +4,7 @@ import inspect
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from anchoring import InputError
 from study import cli
 from study.record import manifest
 from study.record.folder import StudyFolder
+from study.record.manifest import create_anew
 from study.search.plan import MAY_CHANGE, TRAINED_ONCE, Plan
 
 OPTIONS = set(Plan.model_fields)
@@ -160,3 +162,13 @@ def test_a_command_imports_no_package_that_it_does_not_need(hue: StudyFolder) ->
     assert imported("status", hue.path) == {"optuna", "pandas"}
     assert imported("show", hue.path, 0) == {"optuna", "pandas"}
     assert imported("spaces") >= {"optuna", "torch"}  # which checks the settings
+
+
+def test_studies_that_begin_at_the_same_moment_get_names_of_their_own(spaces: Path, tmp_path: Path) -> None:
+    space = study.read(spaces / "hue.toml")
+    with ThreadPoolExecutor(4) as processes:
+        made = list(processes.map(lambda _: create_anew(space, Plan(), tmp_path, "", ()).name, range(12)))
+    assert sorted(made) == [f"hue-{number:03d}" for number in range(1, 13)]
+    with pytest.raises(InputError, match="hue-001: found an existing study, expected a new name"):
+        create_anew(space, Plan(), tmp_path, "hue-001", ())
+    assert len(list(tmp_path.iterdir())) == 12

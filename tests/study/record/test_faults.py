@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from optuna.samplers import RandomSampler
 
@@ -20,7 +21,10 @@ from anchoring import InputError
 from study.record.folder import StudyFolder
 from study.record.lock import driving
 from study.record.recovery import clean, reconcile
+from study.record.tables import trials_table
+from study.record.writer import Writer
 from study.search import journal
+from study.watch.report import write_report
 from tests.study.record.faults import Driver, ended, journal_is_whole, rungs
 
 
@@ -258,3 +262,43 @@ def test_a_worker_that_hangs_and_a_trial_without_memory_are_failures_with_a_reas
     assert reasons.contains("it took longer than 1.5 minutes (--limit)", regex=False).sum() == 1
     assert reasons.contains("MemoryError").sum() == len(failed) - 1 == trials["param.model.hidden"].gt(20).sum()
     assert set(trials[trials["param.model.hidden"] <= 20].state) >= {"complete"}
+
+
+@pytest.fixture
+def with_a_gap(outcomes: StudyFolder, tmp_path: Path) -> StudyFolder:
+    """A study whose last trial failed before it had parameters."""
+    folder = study.load(shutil.copytree(outcomes.path, tmp_path / "gap"))
+    table = trials_table(folder.path)
+    row = {"trial": len(table), "state": "failed", "steps": 0, "seconds": 0.0, "audited": False, "diverged": 0}
+    row |= {"reason": "its record was lost", "value": float("nan"), "feasible": True}
+    Writer(folder.path).write_trials(
+        pa.concat_tables([table, pa.Table.from_pylist([row])], promote_options="permissive")
+    )
+    return folder
+
+
+def test_types_are_those_of_the_space_whatever_is_missing(with_a_gap: StudyFolder, outcomes: StudyFolder) -> None:
+    assert any(isinstance(value, int) for value in outcomes.parameters(0).values())
+    for trial in outcomes.trials().trial:
+        assert repr(with_a_gap.parameters(trial)) == repr(outcomes.parameters(trial))
+    with pytest.raises(InputError, match="found none, expected one of"):
+        with_a_gap.parameters(len(outcomes.trials()))
+
+
+def test_a_trial_without_parameters_costs_no_other_command(with_a_gap: StudyFolder, say: Any, tmp_path: Path) -> None:
+    best = with_a_gap.best().trial.item()
+    for command in (
+        ["status"],
+        ["show", best],
+        ["export", best, "--to", tmp_path / "exported"],
+        ["show", best, "--json"],
+    ):
+        said, code = say(command[0], with_a_gap.path, *command[1:])
+        assert (code, "error" in said) == (0, False), said
+    said, code = say("show", with_a_gap.path, len(with_a_gap.trials()) - 1)
+    assert (code, said.count("\n")) == (2, 1)
+
+
+@pytest.mark.live
+def test_a_trial_without_parameters_costs_no_report(with_a_gap: StudyFolder) -> None:
+    assert "Traceback" not in write_report(with_a_gap).read_text()

@@ -16,14 +16,16 @@ from typer.testing import CliRunner
 
 import study
 from study import cli
+from study.record.budget import minutes_left, minutes_used, record_minutes
 from study.record.folder import StudyFolder
 from study.record.lock import driving
 from study.record.tables import trials_table
 from study.record.trial_state import TrialState
 from study.record.writer import Writer
 from study.search import journal
+from study.search.plan import Plan
 from study.search.schedulers import scores
-from study.watch.status import minutes_left, started, status
+from study.watch.status import started, status
 
 
 @pytest.fixture
@@ -126,12 +128,23 @@ def test_a_pipe_and_a_plain_terminal_get_plain_and_whole_tables(
 
 def test_a_study_of_minutes_goes_on_for_those_it_had_left(copy: Any) -> None:
     Writer(copy.path).write_manifest({**copy.manifest(), "trials": None, "minutes": 30.0})
-    for used, left in {10: 20, 29.5: 1, 100: 1}.items():
-        ended = started(copy) + 60 * used
-        os.utime(copy.path / "trials.parquet", (ended, ended))
-        assert minutes_left(copy) == pytest.approx(left)
-    (copy.path / "trials.parquet").unlink()
-    assert minutes_left(copy) == 30
+    used = minutes_used(copy)
+    assert 0 < used < sum(copy.trials().seconds) / 60 + 1
+    for file in copy.path.rglob("*"):
+        os.utime(file, (0, 0))  # a copy has other times
+    assert minutes_left(copy, copy.plan()) == pytest.approx(30 - used)
+    record_minutes(copy, 29)  # the driver knows better
+    assert minutes_left(copy, copy.plan()) == 1
+    assert minutes_left(copy, Plan(trials=1)) is None
+    (copy.path / "optuna.journal").unlink()
+    assert minutes_left(copy, copy.plan()) == 1
+
+
+@pytest.mark.parametrize(("used", "state"), [(29.9, "interrupted"), (30, "finished"), (31, "finished")])
+def test_a_study_that_has_used_its_minutes_is_finished(copy: Any, used: float, state: str) -> None:
+    Writer(copy.path).write_manifest({**copy.manifest(), "trials": 500, "minutes": 30.0})
+    record_minutes(copy, used)
+    assert status(copy).state == state
 
 
 def test_a_study_all_of_whose_trials_failed_can_be_looked_at_and_gone_on_with(copy: Any) -> None:
