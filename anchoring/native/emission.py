@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from anchoring.native.expressions import LANES, Buffer, Expr, Index
+from anchoring.native.products import inlined, simplified
 from anchoring.native.statements import Fold, Map, Product, Scatter, Sizes, Statement, Store, load_of
 
 TYPES = {"float": "float", "int": "int64_t", "bool": "int"}
@@ -54,9 +56,22 @@ def _statement(statement: Statement) -> str:
         return nest(statement.sizes, "".join(_store_scalar(s, statement) for s in statement.stores))
     vector, size = statement.sizes[-1]
     body = Body(vector)
-    for store in statement.stores:
+    for store in _shortened(statement, vector):
         body.store(store, size)
     return nest(statement.sizes, body.text, vector)
+
+
+def _shortened(statement: Map, vector: str) -> list[Store]:
+    """The stores that are read elsewhere, with shorter products. Local ones become parts of the expressions."""
+    known, found = dict[Expr, Expr](), dict[Expr, Expr]()
+    kept = []
+    for store in statement.stores:
+        expr = inlined(store.expr, known, found)
+        known[load_of(store)] = expr
+        if not store.local:
+            kept.append((store, expr))
+    short = simplified((expr for _, expr in kept), vector)
+    return [replace(store, expr=expr) for (store, _), expr in zip(kept, short, strict=True)]
 
 
 def _store_scalar(store: Store, statement: Map) -> str:
