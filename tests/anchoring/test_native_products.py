@@ -41,7 +41,7 @@ def value(expr: Expr, at: dict[Buffer, float]) -> float:
 
 
 def multiplications(expr: Expr, seen: set[Expr] | None = None) -> int:
-    """In the loop over i, each of which is computed once."""
+    """In the loop over i. What two products share is computed once."""
     seen = set() if seen is None else seen
     if expr in seen or "i" not in expr.variables:
         return 0
