@@ -14,7 +14,7 @@ from anchoring.ablation import around
 from anchoring.authored import Authored
 from anchoring.errors import InputError, first_problem, reason
 from anchoring.layers import widths
-from anchoring.native import compiler
+from anchoring.native import cannot_build
 from anchoring.replicas import Replicas, initialised
 from anchoring.setting import expect_one_of
 
@@ -121,7 +121,7 @@ class AnchoredExperiment(Authored):
 
     def cannot_compile(self) -> str:
         """Why steps cannot be compiled on this machine; an empty text if they can."""
-        return "" if compiler() else "found no C++ compiler (install g++ or clang++, or name one in CXX)"
+        return cannot_build()
 
     def _parts_fit_together(self, setting: Any) -> None:
         try:

@@ -40,7 +40,7 @@ def drive(folder: StudyFolder, plan: Plan, known: bool, changed: bool) -> None:
                 listeners: list[Listener] = [tracker, *mirrors, *([Curves(folder)] if plan.tensorboard else [])]
                 _search(folder, plan, listeners)
     except OSError as error:
-        then = f"`study resume {folder.path}` goes on" if folder.path.is_dir() else "the study's folder is gone"
+        then = f"`study resume {folder.quoted}` goes on" if folder.path.is_dir() else "the study's folder is gone"
         raise FailedError(f"{error.filename or folder.path}: {error.strerror or error}; {then}") from None
 
 
@@ -73,9 +73,9 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
             write(folder)
     if interrupted:
         kept = f"interrupted after {len(folder.trials())} trials, which are kept"
-        raise FailedError(f"{folder.path}: {kept}; `study resume {folder.path}` goes on")
+        raise FailedError(f"{folder.path}: {kept}; `study resume {folder.quoted}` goes on")
     if folder.best().empty:
-        raise FailedError(f"{folder.path}: found no {folder.goal.answer}; `study show {folder.path} TRIAL` says why")
+        raise FailedError(f"{folder.path}: found no {folder.goal.answer}; `study show {folder.quoted} TRIAL` says why")
 
 
 def confirm_on(folder: StudyFolder, chosen: list[Candidate], seeds: int, examine: bool = False) -> None:
@@ -112,5 +112,5 @@ def mirrored(folder: StudyFolder) -> Iterator[list[Mirror]]:
     with Mirror(folder, url, console) as mirror:
         yield [mirror]
     if mirror.failed:
-        kept = f"the study is in {folder.path}, and `study report {folder.path}` tries again"
+        kept = f"the study is in {folder.path}, and `study report {folder.quoted}` tries again"
         raise FailedError(f"{mirror.url}: could not be uploaded ({mirror.failed}); {kept}")

@@ -144,7 +144,7 @@ def from_file(file: str | Path) -> Source:
 
     Raises InputError if the file cannot be executed, or does not define exactly one instance of an `Experiment`.
     """
-    path = Path(file)
+    path = Path(file).expanduser()
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:
             problem = f"larger than {LARGEST:,} bytes" if path.is_file() else "no such file"

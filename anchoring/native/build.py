@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from functools import cache
+from importlib import resources
 from pathlib import Path
 
 import platformdirs
@@ -37,6 +39,15 @@ def compiler() -> str | None:
     return next((path for name in order if (path := shutil.which(name))), None)
 
 
+def cannot_build() -> str:
+    """Why this machine cannot make native code, in one line; an empty text if it can, for which it is tried."""
+    try:
+        build(resources.files("anchoring.native").joinpath("vectors.h").read_text("utf-8"))
+    except OSError as error:
+        return str(error)
+    return ""
+
+
 def build(source: str) -> ctypes.CDLL:
     """The source's shared object, compiled unless the cache has an intact one.
 
@@ -47,7 +58,7 @@ def build(source: str) -> ctypes.CDLL:
         raise OSError("found no C++ compiler: install g++ or clang++, or name one in CXX")
     folder = platformdirs.user_cache_path("concept-study") / "native"
     folder.mkdir(parents=True, exist_ok=True)
-    made_of = "\n".join([path, *FLAGS, _target(path), source])
+    made_of = "\n".join([path, *FLAGS, _target(path), re.sub("[ \t]*//.*", "", source)])  # comments do not matter
     file = folder / f"{hashlib.sha256(made_of.encode()).hexdigest()[:32]}.so"
     if not _is_whole(file):
         _compile(path, source, file)

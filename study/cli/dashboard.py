@@ -31,7 +31,8 @@ def dashboard(
     except OSError as error:
         raise InputError(f"--port: {port} cannot be served ({error.strerror}), expected a free one, or 0") from None
     with serving:
-        console.print(f"{folder.path}: http://127.0.0.1:{serving.server_port}", soft_wrap=True, highlight=False)
+        address = f"{folder.path}: http://127.0.0.1:{serving.server_port}"
+        console.print(address, soft_wrap=True, highlight=False, markup=False)
         try:
             serving.serve_forever()
         except KeyboardInterrupt:

@@ -8,6 +8,7 @@ import re
 import shutil
 from importlib.resources import files
 from pathlib import Path
+from shlex import quote
 from string import Template
 from typing import Annotated
 
@@ -40,9 +41,9 @@ def new(
     folder = write_files(name, to)
     experiment, space = folder / "experiment.py", folder / f"{name}.toml"
     commands = [
-        f"study run {space} --experiment {experiment} --trials 20 --name {name}-try",
-        f"study report {name}-try --experiment {experiment} --open",
-        f"python -m pytest {folder}",
+        f"study run {quote(str(space))} --experiment {quote(str(experiment))} --trials 20 --name {name}-try",
+        f"study report {name}-try --experiment {quote(str(experiment))} --open",
+        f"python -m pytest {quote(str(folder))}",
     ]
     print_answer(
         {"experiment": experiment, "space": space, "next": commands},
@@ -53,7 +54,7 @@ def new(
 
 def write_files(name: str, to: Path | None = None) -> Path:
     """Write the files of a new experiment; return their folder. Raises InputError if it exists or cannot be made."""
-    folder = to or Path(name)
+    folder = (to or Path(name)).expanduser()
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     words = {"name": name, "Name": "".join(part.capitalize() for part in name.split("_"))}
     templates = files("study") / "template"

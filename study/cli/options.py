@@ -126,7 +126,8 @@ def open_folder(study: str, out: str, experiment: Path | None = None) -> StudyFo
 
     if "://" in study:
         return load(study, experiment)
-    path = Path(study) if (Path(study) / "manifest.json").is_file() else working_folder(out) / study
+    here = Path(study).expanduser()
+    path = here if (here / "manifest.json").is_file() else working_folder(out) / study
     fetch(path)
     return load(path, experiment)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -58,6 +59,11 @@ class StudyFolder:
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def quoted(self) -> str:
+        """The folder as a shell takes it, for commands to be pasted."""
+        return shlex.quote(str(self.path))
 
     def manifest(self) -> dict[str, Any]:
         """The options of the study, the versions of its code, and where it ran."""
@@ -223,7 +229,7 @@ class StudyFolder:
         ranked = ranking(rows, self) if len(rows) else rows
         trials = ranked[ranked.trial.notna()]
         if trials.empty:
-            raise InputError(f"{self.path}: found no confirmed trial, expected one (`study confirm {self.path}`)")
+            raise InputError(f"{self.path}: found no confirmed trial, expected one (`study confirm {self.quoted}`)")
         return trials.iloc[0]
 
     def front(self) -> pd.DataFrame:

@@ -38,7 +38,7 @@ def load(path: str | Path, experiment: str | Path | Source | None = None) -> Stu
         out, _, name = str(path).rstrip("/").rpartition("/")
         path = locate(out) / name
         fetch(path)
-    path = Path(path)
+    path = Path(path).expanduser()
     if not (path / "manifest.json").is_file():
         raise InputError(f"{path}: found no study, expected a folder with a manifest.json in it")
     expect_own_files(path)

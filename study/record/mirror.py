@@ -40,7 +40,7 @@ def locate(url: str) -> Path:
 
 def working_folder(out: str | Path) -> Path:
     """The local folder of studies: the path itself, or the folder that `locate` makes for a URL."""
-    return locate(str(out)) if "://" in str(out) else Path(out)
+    return locate(str(out)) if "://" in str(out) else Path(out).expanduser()
 
 
 def url_of(out: Path) -> str | None:

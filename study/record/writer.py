@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import unicodedata
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ import pyarrow.parquet as pq
 
 from anchoring.errors import InputError
 from study.space.space import Space
+
+LONGEST_NAME = 90  # characters, to which a number is added
 
 
 class TakenError(InputError):
@@ -90,6 +93,17 @@ class Writer:
             raise OSError(error.errno, error.strerror, str(path)) from None
 
 
+def plain_name(text: str) -> str:
+    """A name that file systems, shells and W&B take, from a text such as the name of a file.
+
+    Examples:
+        >>> plain_name("größe [bold]x")
+        'groe-bold-x'
+    """
+    letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", letters)[:LONGEST_NAME].strip("-._") or "study"
+
+
 def new_path(out: Path, name: str, stem: str, taken: Collection[str] = ()) -> Path:
     """The folder of a new study: out/name or, without a name, the first free one of out/stem-001, out/stem-002, ...
 
@@ -102,7 +116,7 @@ def new_path(out: Path, name: str, stem: str, taken: Collection[str] = ()) -> Pa
     def free(path: Path) -> bool:
         return path.name not in taken and not path.exists()
 
-    path = out / name if name else next(filter(free, (out / f"{stem}-{number:03d}" for number in count(1))))
+    path = out / name if name else next(filter(free, (out / f"{plain_name(stem)}-{number:03d}" for number in count(1))))
     if not free(path):
         raise InputError(f"{path}: found an existing study, expected a new name (--name)")
     return path

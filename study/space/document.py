@@ -45,6 +45,7 @@ def write_setting(document: Document, folder: Path, stem: str) -> Path:
 
     Raises InputError if the files exist, since they may have been edited, or cannot be written.
     """
+    folder = folder.expanduser()
     toml, schedule = folder / f"{stem}.toml", folder / f"{stem}.csv"
     rows = io.StringIO()
     csv.writer(rows, lineterminator="\n").writerows(document["schedule"]["rows"])

@@ -85,7 +85,7 @@ class Space:
     @classmethod
     def parse(cls, path: str | Path, steps: int | None = None, experiment: str | Path | Source | None = None) -> Space:
         """Read a space as `read` does, except that no setting is checked: an installed experiment is not imported."""
-        path = located(Path(path))
+        path = located(Path(path).expanduser())
         document = read_document(path)
         schedule = document["schedule"]
         name = document.get("experiment")

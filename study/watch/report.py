@@ -59,6 +59,7 @@ def write_report(
     if folder.given:
         kernel[GIVEN] = str(Path(folder.given.file).absolute())  # for `study.load` in the notebook
     if figures:
+        figures = figures.expanduser()
         figures.mkdir(parents=True, exist_ok=True)
         kernel["STUDY_FIGURES"] = str(figures.resolve())
     executed = execute(content, kernel, {"FOLDER": str(folder.path.resolve()), **parameters})
@@ -134,7 +135,7 @@ def _nobodys_settings(empty: str) -> dict[str, str]:
 def _find(notebook: str) -> tuple[str, str]:
     """A notebook's name and its content."""
     ours = {Path(file.name).stem: file for file in files("analysis").iterdir() if file.name.endswith(".ipynb")}
-    file = ours.get(notebook, Path(notebook))
+    file = ours.get(notebook, Path(notebook).expanduser())
     if not (file.is_file() and file.name.endswith(".ipynb")):
         expected = ", ".join(sorted(ours))
         raise InputError(f"--notebook: found {notebook!r}, expected one of {expected}, or the path of an .ipynb file")

@@ -116,7 +116,7 @@ def _seconds_left(
 
 def _next(folder: StudyFolder, state: StudyState, best: pd.DataFrame, confirmed: bool) -> str:
     """The command to run next."""
-    path = folder.path
+    path = folder.quoted
     if state == "running":
         return f"study dashboard {path}"
     if state == "interrupted":

@@ -25,7 +25,7 @@ ENOUGH = 10  # complete trials needed to say which parameters matter
 def best_settings(folder: StudyFolder, n: int = 3) -> Table:
     """The n best settings side by side: the objective, two more metrics, and the parameters by importance."""
     best = folder.best(n)
-    title = f"The best {'setting' if len(best) == 1 else f'{len(best)} settings'} of {folder.name}"
+    title = f"The best {'setting' if len(best) == 1 else f'{len(best)} settings'} of {escape(folder.name)}"
     table = Table(title=title, title_justify="left")
     table.add_column("", overflow="fold")
     table.add_column("importance", justify="right", min_width=10)
@@ -100,7 +100,7 @@ def confirmed(folder: StudyFolder) -> Table:
 def worths(folder: StudyFolder) -> Table:
     """What each term of the best setting is worth: how much the score drops without the term."""
     rows, metric = folder.leave_one_out(), folder.goal.objectives[0]
-    title = f"{rows.setting.iloc[0]} without each of its terms, on {rows.seed.nunique()} held-out seeds"
+    title = f"{escape(rows.setting.iloc[0])} without each of its terms, on {rows.seed.nunique()} held-out seeds"
     table = Table(title=title, title_justify="left")
     for column in ("without", metric, "worth [95%]"):
         table.add_column(column, justify="left" if column == "without" else "right", no_wrap=True)

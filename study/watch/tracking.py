@@ -17,6 +17,7 @@ from anchoring.errors import reason
 from study.record.folder import StudyFolder
 from study.record.tables import metric_means
 from study.record.trial_state import TrialState
+from study.record.writer import plain_name
 from study.search.plan import Tracked
 from study.search.trial import Report, Row
 from study.watch.summary import importances
@@ -166,7 +167,8 @@ class Tracker:
             run.log({"confirmation": _table(confirmation.drop(columns="trial"))})  # the column `setting` names trials
         best = folder.best(MODELS).trial.tolist()
         settings = {str(trial): folder.parameters(trial) for trial in best}
-        models = wandb.Artifact(f"{folder.name}-models", "model", "The best trials' replicas", metadata=settings)
+        name = f"{plain_name(folder.name)}-models"
+        models = wandb.Artifact(name, "model", "The best trials' replicas", metadata=settings)
         for trial in best:
             models.add_file(str(folder.model_path(trial)), policy="immutable", skip_cache=True)
         run.log_artifact(models)

@@ -88,10 +88,28 @@ def test_compilers_that_fail_say_why_in_a_line(cache: Any, tmp_path: Path, monke
         "#!/bin/sh\ncase $* in *-E*) exit 0;; esac\necho 'in file x:' >&2\necho 'x.cpp:1: error: no room' >&2\nexit 1\n"
     )
     fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
+    assert native.cannot_build().startswith("found no C++ compiler: ")
     monkeypatch.setenv("CXX", str(fake))
     with pytest.raises(OSError, match=r"^.*compiler cannot compile the step: no room$"):
         compiled(*TWICE)
+    assert native.cannot_build().endswith("compiler cannot compile the step: no room")
     fake.write_text("not a program")
     with pytest.raises(OSError, match=r"^.*compiler does not run: .+$"):
         build._target.__wrapped__(str(fake))
     assert not list(cache.iterdir())
+
+
+def test_a_machine_that_can_build_is_tried_once(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert native.cannot_build() == ""
+    monkeypatch.setattr(build, "_compile", lambda *arguments: pytest.fail("compiled again"))
+    assert native.cannot_build() == ""
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: Path("/dev/null"))
+    assert "/dev/null" in native.cannot_build()
+
+
+def test_comments_do_not_matter(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    build.build('extern "C" int answer() { return 1; }  // a comment')
+    monkeypatch.setattr(build, "_compile", lambda *arguments: pytest.fail("compiled again"))
+    assert build.build('extern "C" int answer() { return 1; }  // another').answer() == 1
+    with pytest.raises(pytest.fail.Exception):
+        build.build('extern "C" int answer() { return 2; }  // another')

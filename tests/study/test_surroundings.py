@@ -229,3 +229,16 @@ def test_colours_in_a_log_move_no_cursor() -> None:
     with screen.progress("working"):
         screen.print("[red]said[/]")
     assert log.getvalue() == "\x1b[31msaid\x1b[0m\n"
+
+
+def test_a_compiler_that_cannot_compile_is_said_once_and_recorded(
+    spaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = tmp_path / "c++"
+    fake.write_text("#!/bin/sh\ncase $* in *-E*|--version) exit 0;; esac\necho 'x.cpp:1: error: no room' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("CXX", str(fake))
+    folder = study.train(spaces / "subspace-ablation.toml", seeds=1, steps=20, compiled=True, out=tmp_path / "runs")
+    assert folder.plan().compiled is False
+    said = capsys.readouterr().out
+    assert said.count("cannot compile the step: no room: training runs eagerly, several times slower") == 1
