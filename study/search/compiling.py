@@ -47,5 +47,7 @@ def decide_compiled(plan: Plan, space: Space) -> Plan:
     wanted = worth_compiling(space, plan) if plan.compiled is None else plan.compiled
     missing = getattr(space.experiment, "cannot_compile", str)() if wanted else ""
     if missing:
-        console.print(f"{missing}: training runs eagerly, several times slower", markup=False, highlight=False)
+        console.print(
+            f"{missing}: training runs eagerly, several times slower", markup=False, highlight=False, soft_wrap=True
+        )
     return plan.but(compiled=wanted and not missing)
