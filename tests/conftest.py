@@ -65,6 +65,15 @@ def pytest_runtest_protocol(item: Any) -> Iterator[Any]:
         return (yield)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: Any, call: Any) -> Any:
+    """A slow test that cannot run fails: who asks for it wants to know what it shows."""
+    report = yield
+    if report.skipped and item.get_closest_marker("slow") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+    return report
+
+
 @pytest.fixture(scope="session")
 def spaces() -> Path:
     """The folder of the shipped search spaces and settings."""

@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 Aggregate = Literal["mean", "p10", "min", "lcb"]
 SamplerName = Literal["tpe", "gp", "cmaes", "random", "qmc"]
-Tracked = Literal["study", "trials"]
+Tracked = Literal["study", "trials", "off"]
 SchedulerName = Literal["asha", "hyperband", "median", "none"]
 
 DEFAULT_TRIALS = 60
@@ -104,8 +104,8 @@ class Plan(BaseModel):
     wandb: Annotated[
         Tracked,
         _option(
-            "What has a W&B run: the study, or each of its trials as well. Offline; WANDB_MODE=online sends them, "
-            "WANDB_MODE=disabled makes none."
+            "What has a W&B run: the study, each of its trials as well, or nothing (off). Offline; WANDB_MODE=online "
+            "sends them."
         ),
     ] = "study"
     tensorboard: Annotated[bool, _option("Write each trial's curves into the study's folder tensorboard/.")] = False

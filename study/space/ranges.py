@@ -55,6 +55,8 @@ def parse(text: str, where: str) -> tuple[str | None, BaseDistribution] | None:
         return name, IntDistribution(low, high)
     if kind == "log" and low <= 0:
         raise InputError(f"{found}low > 0, since logarithms are taken")
+    if kind == "log" and not math.isfinite(high / low):
+        raise InputError(f"{found}a range whose ends have a finite ratio")
     return name, FloatDistribution(float(low), float(high), log=kind == "log")
 
 

@@ -49,7 +49,7 @@ class Tracker:
         self._of_trials = tracked == "trials"
         best = folder.best()
         self._best: float | None = best.value.item() if len(best) else None
-        self._mode = os.environ.get("WANDB_MODE", "offline")
+        self._mode = "disabled" if tracked == "off" else os.environ.get("WANDB_MODE", "offline")
         self._run: Run | None = None
         self._runs: dict[int, Run] = {}  # the runs of running trials
         self._thread = ThreadPoolExecutor(1, "wandb")

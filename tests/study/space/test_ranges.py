@@ -40,6 +40,7 @@ def test_what_is_no_range(text: Any) -> None:
         ("uniform(1, 1)", "low < high"),
         ("log(0, 1)", "low > 0"),
         ("log(-1, 1)", "low > 0"),
+        ("log(1e-300, 1e300)", "a finite ratio"),
         ("log(1)", "two numbers, log(low, high)"),
         ("uniform(a, 1)", "two numbers"),
         ("uniform(nan, 1)", "two numbers"),

@@ -207,10 +207,13 @@ def test_variables_for_one_run_do_not_keep_a_study_from_having_several(hue: Stud
     assert len({run.run.run_id for run in found}) == 3
 
 
-def test_disabled_means_nothing(hue: StudyFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mode", "tracked"), [("disabled", "trials"), ("offline", "off")])
+def test_disabled_means_nothing(
+    hue: StudyFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: str, tracked: Any
+) -> None:
     folder = study.load(shutil.copytree(hue.path, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb")))
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    with Tracker(folder, Console(), "trials") as tracker:
+    monkeypatch.setenv("WANDB_MODE", mode)
+    with Tracker(folder, Console(), tracked) as tracker:
         tracker.ended(folder.trials().to_dict("records")[0])  # type: ignore[arg-type]
     assert not (folder.path / "wandb").exists()
 
