@@ -50,7 +50,7 @@ def show(figure: Figure, name: str, description: str) -> None:
     """
     _save(figure, name)
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=130, facecolor="white", pil_kwargs={"optimize": True})
+    figure.savefig(buffer, dpi=130, facecolor="white")
     width = round(figure.get_figwidth() * 100)
     if _folded is None:
         metadata = {"width": width, "alt": description}

@@ -10,6 +10,7 @@ import warnings
 import torch
 from rich.console import Console
 
+from benchmarks.answer import answer
 from benchmarks.compiling import compiling
 from benchmarks.figures import Runs, table
 from benchmarks.floors import floors
@@ -46,6 +47,8 @@ def main() -> None:
     os.sched_setaffinity(0, cores)
     say(f"studies, {len(cores)} cores")
     rows += studies()
+    say("how long a user waits")
+    rows += answer()
     say("done")
     Console(width=max(160, progress.width)).print(table(rows))
 

@@ -8,11 +8,12 @@ process is connected to already is used and left running.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from anchoring.errors import FailedError, InputError
-from study.driving import confirm_on, drive, mirrored, train_again, write
+from study.driving import confirm_on, drive, mirrored, train_again, writing
 from study.evidence.ranking import ranking
 from study.record import lock
 from study.record.budget import minutes_used
@@ -199,14 +200,14 @@ def confirm(
     with interrupts_restored(), connected, lock.driving(folder.path), mirrored(folder), interruptible():
         expect_start(plan)
         expect_same_experiment(folder, changed_experiment)
-        with cluster(plan.workers, address):
+        with ExitStack() as report, cluster(plan.workers, address, preload=folder.source.modules):
             confirm_on(folder, chosen, seeds, examine)
             if leave_one_out:
                 for trial in ranking(folder.confirmation(), folder).trial.dropna().head(1):
                     without = confirmation.leave_one_out(folder, int(trial))
                     train_again(folder, without, seeds, "leave-one-out.parquet")
                     console.print(summary.worths(folder))
-        write(folder)
+            report.enter_context(writing(folder))
     return folder
 
 
@@ -282,8 +283,9 @@ def report(
         FailedError: if the notebook cannot be executed.
     """
     folder = _open(study, experiment)
-    with interrupts_restored(), mirrored(folder), interruptible():
-        return write(folder, notebook, figures)
+    with interrupts_restored(), mirrored(folder), interruptible(), writing(folder, notebook, figures) as page:
+        pass
+    return page.result()
 
 
 def _open(study: StudyFolder | str | Path, experiment: str | Path | None) -> StudyFolder:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,6 @@ from study.search.interrupt import Terminated, interruptible, interrupts_restore
 from study.search.plan import HELD_OUT, Plan
 from study.watch import summary
 from study.watch.live import StudyView
-from study.watch.report import write_report
 from study.watch.screen import console
 from study.watch.tensorboard import Curves
 from study.watch.tracking import Tracker
@@ -55,22 +54,26 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
     row = {str(key): value for key, value in best.iloc[0].items()} if len(best) else None
     budget = f"{plan.minutes:g} minutes" if plan.trials is None else f"{plan.trials} trials"
     try:
-        with cluster(plan.workers, plan.address) as where:
+        # the report is written while Ray ends
+        with ExitStack() as report, cluster(plan.workers, plan.address, preload=folder.source.modules) as where:
             manifest = folder.manifest()
             Writer(folder.path).write_manifest({**manifest, "cluster": where})
             at_once = plan.at_once or f"on {where['cpus']} CPUs of {where['nodes']} nodes, as many"
             title = f"{folder.path}: {budget} of {manifest['space']}, {plan.seeds} seeds each, {at_once} at a time"
-            with StudyView(console, title, plan, folder.goal, past, row, minutes_used(folder)) as view:
-                run(plan, folder, [view, *listeners])
-            if plan.confirm and not folder.best().empty:
-                confirm_on(folder, candidates(folder, plan.confirm, HELD_OUT), HELD_OUT)
+            try:
+                with StudyView(console, title, plan, folder.goal, past, row, minutes_used(folder)) as view:
+                    run(plan, folder, [view, *listeners])
+                if plan.confirm and not folder.best().empty:
+                    confirm_on(folder, candidates(folder, plan.confirm, HELD_OUT), HELD_OUT)
+            except KeyboardInterrupt as ending:
+                interrupted = ending
+                console.print("interrupted: once more (Ctrl-C) leaves at once")
+            if not folder.best().empty:
+                if not isinstance(interrupted, Terminated):  # a report takes longer than a scheduler waits
+                    report.enter_context(writing(folder))
+                console.print(summary.best_settings(folder))
     except KeyboardInterrupt as ending:
         interrupted = ending
-        console.print("interrupted: once more (Ctrl-C) leaves at once")
-    if not folder.best().empty:
-        console.print(summary.best_settings(folder))
-        if not isinstance(interrupted, Terminated):  # a report takes longer than a scheduler waits
-            write(folder)
     if interrupted:
         kept = f"interrupted after {len(folder.trials())} trials, which are kept"
         raise FailedError(f"{folder.path}: {kept}; `study resume {folder.quoted}` goes on")
@@ -93,13 +96,18 @@ def train_again(folder: StudyFolder, chosen: list[Candidate], seeds: int, file: 
         confirm(chosen, folder, held_out, lambda done, of: update(completed=done, total=of), examine, file)
 
 
-def write(folder: StudyFolder, notebook: str = "report", figures: Path | None = None) -> Path:
-    """Write a study's report, or another notebook's page, and say where it is."""
+@contextmanager
+def writing(folder: StudyFolder, notebook: str = "report", figures: Path | None = None) -> Iterator[Future[Path]]:
+    """A context in which a study's report, or another notebook's page, is written. Its end says where the page is."""
+    from study.watch.report import write_report
+
     # on a thread of its own, since a notebook's kernel has an event loop, and Ctrl-C is for this one
-    with console.progress(f"writing {notebook}"), ThreadPoolExecutor(1) as aside:
-        page = aside.submit(write_report, folder, notebook, figures).result()
-    console.print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)
-    return page
+    with ThreadPoolExecutor(1) as aside:
+        page = aside.submit(write_report, folder, notebook, figures)
+        yield page
+        with console.progress(f"writing {notebook}"):
+            wait([page])
+    console.print(f"report: {page.result()}", soft_wrap=True, highlight=False, markup=False)
 
 
 @contextmanager

@@ -68,6 +68,11 @@ class Source:
         return sorted(path for top in tops if (path := _package(top)))
 
     @property
+    def modules(self) -> list[str]:
+        """The module that loading it imports. The one that a user's file makes is in no place to import from."""
+        return [self.target.partition(":")[0]] if self.target else []
+
+    @property
     def record(self) -> dict[str, str | None]:
         """The experiment's entry in a manifest."""
         file = Path(self.file).name or None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import logging
 import sys
@@ -19,6 +21,7 @@ __all__ = ["app", "console", "main"]
 
 def main() -> None:
     """Run the command line: exit code 0 for done, 1 for work that failed, 2 for wrong input."""
+    atexit.register(gc.freeze)  # at its end, Python would look for garbage among all of PyTorch, for seconds
     logging.raiseExceptions = False  # of a library's log that cannot be written, on a full disk
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

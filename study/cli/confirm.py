@@ -17,7 +17,7 @@ from study.cli.options import (
     app,
     open_folder,
     plan_options,
-    print_answer,
+    print_standing,
 )
 from study.search.plan import HELD_OUT
 
@@ -45,7 +45,6 @@ def confirm(
 ) -> None:
     """Train a study's best settings again on held-out seeds, beside the settings to compare them with."""
     from study import api
-    from study.watch.status import status
 
     folder = open_folder(study, out, experiment)
     api.confirm(
@@ -58,4 +57,4 @@ def confirm(
         changed_experiment=changed_experiment,
         **options,
     )
-    print_answer(vars(status(folder)))
+    print_standing(folder)

@@ -119,6 +119,14 @@ def print_answer(answer: Any, *rendered: Any) -> None:
             console.print(part)
 
 
+def print_standing(folder: StudyFolder) -> None:
+    """With --json, print how a study stands."""
+    from study.watch.status import status
+
+    if console.stderr:
+        print_answer(vars(status(folder)))
+
+
 def open_folder(study: str, out: str, experiment: Path | None = None) -> StudyFolder:
     """A study's folder. If the study is at a URL, it is the working copy, brought up to date."""
     from study.record.loading import load

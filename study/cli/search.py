@@ -16,7 +16,7 @@ from study.cli.options import (
     app,
     open_folder,
     plan_options,
-    print_answer,
+    print_standing,
 )
 from study.search.plan import MAY_CHANGE
 
@@ -38,10 +38,9 @@ def run(
     A study of this name that searches the same space the same way is continued, if more is asked of it.
     """
     from study import api
-    from study.watch.status import status
 
     folder = api.run(space, name=name, out=out, experiment=experiment, changed_experiment=changed_experiment, **options)
-    print_answer(vars(status(folder)))
+    print_standing(folder)
 
 
 @app.command(epilog="Example: study resume mine-001 --trials 120")
@@ -57,8 +56,7 @@ def resume(
 ) -> None:
     """Go on with a study that was interrupted, or that is to have more trials. No trial that has ended is repeated."""
     from study import api
-    from study.watch.status import status
 
     folder = open_folder(study, out, experiment)
     api.resume(folder, changed_experiment=changed_experiment, **options)
-    print_answer(vars(status(folder)))
+    print_standing(folder)

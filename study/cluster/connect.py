@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import ray
-import torch
 from ray._private import ray_constants
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -43,7 +42,9 @@ QUIET = {
 
 
 @contextmanager
-def cluster(workers: int, address: str | None = None, packages: Iterable[Path] = ()) -> Iterator[dict[str, Any]]:
+def cluster(
+    workers: int, address: str | None = None, packages: Iterable[Path] = (), preload: Iterable[str] = ()
+) -> Iterator[dict[str, Any]]:
     """A context with a Ray cluster. Yields its address, and how many nodes and CPUs it has.
 
     A Ray that this process is connected to already is used, and left running.
@@ -52,6 +53,7 @@ def cluster(workers: int, address: str | None = None, packages: Iterable[Path] =
         workers: the CPUs of a new cluster on this machine.
         address: an existing cluster to join instead, see `join`.
         packages: the experiment's packages, to be sent to an existing cluster.
+        preload: modules that the workers of a new cluster import at once, besides ours, not with their first trial.
 
     Raises:
         InputError: if the existing cluster cannot be joined.
@@ -64,7 +66,7 @@ def cluster(workers: int, address: str | None = None, packages: Iterable[Path] =
     with tempfile.TemporaryDirectory(dir=here, ignore_cleanup_errors=True) as folder:
         try:
             if address is None:
-                _start(workers, folder)
+                _start(workers, folder, preload)
             else:
                 join(address, packages)
             yield _size(address)
@@ -127,7 +129,7 @@ def join(address: str, packages: Iterable[Path] = ()) -> None:
     _compare(address)
 
 
-def _start(workers: int, folder: str) -> None:
+def _start(workers: int, folder: str, preload: Iterable[str]) -> None:
     """Start a Ray cluster on this machine. It listens on loopback only, and requires a token that this process makes.
 
     Ray's files are in the folder: those of other users are not in the way. Workers import from the folder in which Ray
@@ -147,6 +149,7 @@ def _start(workers: int, folder: str) -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
             _temp_dir=folder,
+            _system_config={"preload_python_modules": ["study.search.worker", *preload]},
         )
 
 
@@ -230,6 +233,8 @@ def _nodes() -> list[dict[str, Any]]:
 
 
 def _versions() -> dict[str, str]:
+    import torch
+
     return {
         "Python": ".".join(platform.python_version_tuple()[:2]),
         "Ray": ray.__version__,

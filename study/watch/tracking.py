@@ -50,28 +50,26 @@ class Tracker:
         best = folder.best()
         self._best: float | None = best.value.item() if len(best) else None
         self._mode = "disabled" if tracked == "off" else os.environ.get("WANDB_MODE", "offline")
+        self._begun = False
         self._run: Run | None = None
         self._runs: dict[int, Run] = {}  # the runs of running trials
         self._thread = ThreadPoolExecutor(1, "wandb")
 
     def __enter__(self) -> Tracker:
-        if self._mode != "disabled":
-            self._thread.submit(self._or_without, self._begin)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._thread.submit(self._or_without, self._finish, 0 if error is None else 1)
+        self._later(self._finish, 0 if error is None else 1)
         self._thread.shutdown()
 
     def started(self, trial: int) -> None:
         """A trial starts, or starts again because its worker died."""
-        if self._of_trials:
-            self._thread.submit(self._or_without, self._begin_anew, trial)
+        self._later(self._begin_anew, trial)
 
     def reported(self, trial: int, report: Report) -> None:
         """A trial has reached a rung."""
         if self._of_trials:
-            self._thread.submit(self._or_without, self._log_rung, trial, report)
+            self._later(self._log_rung, trial, report)
 
     def ended(self, row: Row) -> None:
         """A trial has ended."""
@@ -81,7 +79,14 @@ class Tracker:
             and self._folder.goal.better(row["value"], self._best)
         ):
             self._best = row["value"]
-        self._thread.submit(self._or_without, self._log_trial, row, self._best)
+        self._later(self._log_trial, row, self._best)
+
+    def _later(self, act: Callable[..., None], *arguments: object) -> None:
+        """Act on W&B's own thread. It begins with the first trial, so that W&B's import does not delay that."""
+        if not self._begun and self._mode != "disabled":
+            self._thread.submit(self._or_without, self._begin)
+        self._begun = True
+        self._thread.submit(self._or_without, act, *arguments)
 
     # On W&B's own thread
 

@@ -202,6 +202,26 @@ def test_a_ray_of_our_own_is_behind_a_token_whatever_the_environment_says() -> N
     assert done.stdout.split() == ["1"]  # AuthenticationMode.TOKEN
 
 
+@pytest.mark.live
+def test_a_worker_has_imported_what_trials_need_before_it_gets_one() -> None:
+    ask = """
+import ray
+from study.cluster.connect import cluster
+
+def imported():
+    import sys
+    return [name for name in ("torch", "study.search.worker", "excolor.experiment", "this") if name in sys.modules]
+
+for preload in ((), ("excolor.experiment",)):
+    with cluster(1, preload=preload):
+        print(ray.get(ray.remote(imported).remote()))
+"""
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    ours, with_the_experiment = done.stdout.splitlines()
+    assert ours == "['torch', 'study.search.worker']"
+    assert with_the_experiment == "['torch', 'study.search.worker', 'excolor.experiment']"
+
+
 def test_at_once() -> None:
     assert Plan(cpus=3).at_once == 3
     assert Plan(cpus=3, address="auto").at_once == 3
