@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -131,29 +132,60 @@ def plateaus(trials: pd.DataFrame, distributions: Distributions, noise: float, v
     return pd.DataFrame.from_dict(rows, orient="index").sort_values("share", kind="stable")
 
 
-def interactions(
-    trials: pd.DataFrame, distributions: Distributions, top: int = 4, value: str = "value"
-) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Forest:
+    """A random forest that knows the value of a trial from its parameters.
+
+    Args:
+        distributions: the parameters.
+        model: the forest. None if there are fewer than ten trials, if all are equally good, or if the forest predicts
+            out-of-bag trials no better than their mean.
+        points: at most 100 of the trials, over which effects are averaged.
+    """
+
+    distributions: Distributions
+    model: RandomForestRegressor | None
+    points: np.ndarray
+
+    @classmethod
+    def of(cls, trials: pd.DataFrame, distributions: Distributions, value: str = "value") -> Forest:
+        """The forest fitted to all trials."""
+        counted = _counted(trials, value)
+        if counted.empty:
+            return cls(distributions, None, np.zeros((0, len(distributions))))
+        points = _cube(counted, distributions)
+        model = RandomForestRegressor(200, oob_score=True, random_state=0).fit(points, counted[value])
+        some = points[space_filling(points, _MOST, _categorical(distributions))]
+        return cls(distributions, model if model.oob_score_ > 0 else None, some)
+
+    def effect(self, at: np.ndarray, columns: list[int]) -> np.ndarray:
+        """Partial dependence: for each row of `at`, the mean prediction over the points with its `columns`."""
+        assert self.model is not None
+        moved = np.repeat(self.points[None], len(at), axis=0)
+        moved[:, :, columns] = at[:, None, columns]
+        return self.model.predict(moved.reshape(-1, self.points.shape[1])).reshape(len(at), -1).mean(1)
+
+
+def interactions(forest: Forest, top: int = 4) -> pd.DataFrame:
     """Which of the `top` parameters must be set together: Friedman's H² of each pair, the largest `size` first.
 
-    Effects are the partial dependences of a random forest, over at most 100 trials. The top parameters are those by
-    which the forest explains most. A forest finds an H² of a few hundredths where there is no interaction.
+    Effects are the forest's partial dependences. The top parameters are those by which it explains most. A forest
+    finds an H² of a few hundredths where there is no interaction.
 
     Returns:
         A row per pair, `first` and `second`. `H²` is the share of the pair's joint effect, in variance, that is not the
         sum of the two single effects (Friedman & Popescu 2008, Ann. Appl. Stat. 2:916, section 8.1; for x y in the unit
-        square it is 1/7). `size` is that part's standard deviation, in units of the value. The table is empty with
-        fewer than ten trials, if all are equally good, or if the forest predicts out-of-bag trials no better than their
-        mean.
+        square it is 1/7). `size` is that part's standard deviation, in units of the value. The table is empty if
+        the forest has no model.
     """
-    forest, points = _forest(trials, distributions, value)
-    if forest is None:
+    if forest.model is None:
         return pd.DataFrame()
-    names, columns = list(distributions), np.argsort(-forest.feature_importances_, kind="stable")[:top].tolist()
-    alone = {column: _effect(forest, points, points, [column]) for column in columns}
+    names, weights = list(forest.distributions), forest.model.feature_importances_
+    columns = np.argsort(-weights, kind="stable")[:top].tolist()
+    alone = {column: forest.effect(forest.points, [column]) for column in columns}
     rows = []
     for first, second in combinations(columns, 2):
-        joint = _effect(forest, points, points, [first, second])
+        joint = forest.effect(forest.points, [first, second])
         rest = joint - alone[first] - alone[second]
         rest, joint = rest - rest.mean(), joint - joint.mean()
         h2 = (rest**2).sum() / (joint**2).sum() if joint.any() else 0.0
@@ -162,24 +194,22 @@ def interactions(
     return table.sort_values("size", ascending=False, kind="stable", ignore_index=True)
 
 
-def surface(
-    trials: pd.DataFrame, distributions: Distributions, pair: Sequence[str], value: str = "value", cells: int = 20
-) -> pd.DataFrame:
-    """The value that the forest of `interactions` expects over two parameters, averaged over the others.
+def surface(forest: Forest, pair: Sequence[str], cells: int = 20) -> pd.DataFrame:
+    """The value that a forest expects over two parameters, averaged over the others.
 
     Returns:
         A column per value of the first and a row per value of the second parameter: the choices, or the middles of
-        `cells` cells (`middles`). It is empty if `interactions` is.
+        `cells` cells (`middles`). It is empty if the forest has no model.
     """
-    forest, points = _forest(trials, distributions, value)
-    if forest is None:
+    distributions = forest.distributions
+    if forest.model is None:
         return pd.DataFrame()
     axes = [pd.Index(middles(distributions[name], cells), name=name) for name in pair]
     shares = [unit(axis.to_series(), distributions[name]) for axis, name in zip(axes, pair, strict=True)]
     at = np.zeros((len(axes[0]) * len(axes[1]), len(distributions)))
     columns = [list(distributions).index(name) for name in pair]
     at[:, columns] = np.stack([grid.ravel() for grid in np.meshgrid(*shares)], axis=1)
-    means = _effect(forest, points, at, columns)
+    means = forest.effect(at, columns)
     return pd.DataFrame(means.reshape(len(axes[1]), len(axes[0])), axes[1], axes[0])
 
 
@@ -249,23 +279,3 @@ def _span(places: np.ndarray, choices: int) -> np.ndarray:
     if not choices:
         return np.ptp(places, axis=-1)
     return (1 + (np.diff(np.sort(places)) > 0).sum(-1)) / choices
-
-
-def _forest(
-    trials: pd.DataFrame, distributions: Distributions, value: str
-) -> tuple[RandomForestRegressor | None, np.ndarray]:
-    """A forest fitted to the trials, if it knows anything, and the points that it is averaged over."""
-    counted = _counted(trials, value)
-    if counted.empty:
-        return None, np.zeros((0, len(distributions)))
-    points = _cube(counted, distributions)
-    forest = RandomForestRegressor(200, oob_score=True, random_state=0).fit(points, counted[value])
-    some = points[space_filling(points, _MOST, _categorical(distributions))]
-    return (forest if forest.oob_score_ > 0 else None), some
-
-
-def _effect(forest: RandomForestRegressor, points: np.ndarray, at: np.ndarray, columns: list[int]) -> np.ndarray:
-    """Partial dependence: for each row of `at`, the forest's mean prediction over the points with its `columns`."""
-    moved = np.repeat(points[None], len(at), axis=0)
-    moved[:, :, columns] = at[:, None, columns]
-    return forest.predict(moved.reshape(-1, points.shape[1])).reshape(len(at), -1).mean(1)

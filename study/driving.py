@@ -46,8 +46,6 @@ def drive(folder: StudyFolder, plan: Plan, known: bool, changed: bool) -> None:
 def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
     """Run a study's trials, confirm its best, write the report, and print what came of it."""
     from study.cluster.connect import cluster
-    from study.evidence.confirmation import candidates
-    from study.search.run import run
 
     interrupted: KeyboardInterrupt | None = None
     past, best = len(folder.trials()), folder.best()
@@ -56,6 +54,9 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
     try:
         # the report is written while Ray ends
         with ExitStack() as report, cluster(plan.workers, plan.address, preload=folder.source.modules) as where:
+            from study.evidence.confirmation import candidates
+            from study.search.run import run  # Ray Tune, which is imported while the workers import PyTorch
+
             manifest = folder.manifest()
             Writer(folder.path).write_manifest({**manifest, "cluster": where})
             at_once = plan.at_once or f"on {where['cpus']} CPUs of {where['nodes']} nodes, as many"

@@ -122,7 +122,9 @@ def test_stopped_and_diverged_trials_count_and_failed_ones_do_not() -> None:
     pd.testing.assert_frame_equal(effects.importances(pd.concat([states, failed]), MIXED), expected)
 
 
-@pytest.mark.parametrize("say", [effects.importances, effects.interactions])
+@pytest.mark.parametrize(
+    "say", [effects.importances, lambda trials, space: effects.interactions(effects.Forest.of(trials, space))]
+)
 def test_nothing_is_said_of_too_few_trials_or_equal_ones(say: Any) -> None:
     assert say(trials_at(anywhere(MIXED, 9), lambda x, y, z: y), MIXED).empty
     assert say(trials_at(anywhere(MIXED, 30), lambda x, y, z: 0.5), MIXED).empty
@@ -232,14 +234,14 @@ def test_without_noise_the_best_is_alone_and_spans_nothing() -> None:
 def test_a_product_has_its_known_share_of_interaction() -> None:
     """In the unit square, the variance of x y is 7/144 and that of (x - 1/2)(y - 1/2) is 1/144."""
     trials = trials_at(anywhere(cube(2), 200), lambda x0, x1: x0 * x1)
-    (found,) = effects.interactions(trials, cube(2)).to_dict("records")
+    (found,) = effects.interactions(effects.Forest.of(trials, cube(2))).to_dict("records")
     assert found["H²"] == pytest.approx(1 / 7, abs=0.02)
     assert found["size"] == pytest.approx(1 / 12, rel=0.15)
 
 
 def test_effects_that_add_up_do_not_interact() -> None:
     trials = trials_at(anywhere(cube(3), 200), lambda x0, x1, x2: x0 - (x1 - 0.4) ** 2 + np.sqrt(x2))
-    assert (effects.interactions(trials, cube(3))["H²"] < 0.02).all()
+    assert (effects.interactions(effects.Forest.of(trials, cube(3)))["H²"] < 0.02).all()
 
 
 def test_the_interaction_is_found_among_sixteen_parameters() -> None:
@@ -248,7 +250,7 @@ def test_the_interaction_is_found_among_sixteen_parameters() -> None:
     def function(power: Any, x5: Any, x3: Any, x7: Any, **_: Any) -> Any:
         return (power == 100) * x5 + 0.5 * x3 + 0.2 * x7
 
-    table = effects.interactions(trials_at(anywhere(space, 120), function), space)
+    table = effects.interactions(effects.Forest.of(trials_at(anywhere(space, 120), function), space))
     assert len(table) == 6
     assert {table["first"][0], table["second"][0]} == {"power", "x5"}
     assert table["H²"][0] > 0.1 > 2 * table["H²"][1:].max()
@@ -257,20 +259,21 @@ def test_the_interaction_is_found_among_sixteen_parameters() -> None:
 
 def test_of_noise_nothing_is_said() -> None:
     random = np.random.default_rng(0)
-    assert effects.interactions(trials_at(anywhere(cube(4), 60), lambda **_: random.random()), cube(4)).empty
+    trials = trials_at(anywhere(cube(4), 60), lambda **_: random.random())
+    assert effects.interactions(effects.Forest.of(trials, cube(4))).empty
 
 
 def test_the_surface_is_that_of_the_function() -> None:
     space = {"w": FloatDistribution(0, 1), "x": MIXED["x"], "z": MIXED["z"]}
     trials = trials_at(anywhere(space, 400), lambda w, x, z: np.log10(x) * {"a": 0, "b": 1, "c": 2}[z] + 0.1 * w)
-    surface = effects.surface(trials, space, ["x", "z"], cells=6)
+    surface = effects.surface(effects.Forest.of(trials, space), ["x", "z"], cells=6)
     assert surface.index.tolist() == ["a", "b", "c"]
     middles = np.arange(-3.75, -1, 0.5)
     assert np.log10(surface.columns.to_numpy(float)).tolist() == pytest.approx(middles.tolist())
     mean = trials["param.w"].mean() * 0.1
     assert surface.to_numpy() == pytest.approx(np.outer([0, 1, 2], middles) + mean, abs=0.25)
     assert (surface.index.name, surface.columns.name) == ("z", "x")
-    assert effects.surface(trials.head(5), space, ["x", "z"]).empty
+    assert effects.surface(effects.Forest.of(trials.head(5), space), ["x", "z"]).empty
 
 
 # Pictures
@@ -300,7 +303,7 @@ def test_plateaus_are_drawn_where_they_are() -> None:
 def test_an_interaction_is_drawn_under_its_complete_trials() -> None:
     trials = trials_at(anywhere(MIXED, 60), flat_topped)
     trials.loc[40:, "state"] = "stopped"
-    surface = effects.surface(trials, MIXED, ["x", "z"])
+    surface = effects.surface(effects.Forest.of(trials, MIXED), ["x", "z"])
     figure = effect_plots.interaction(surface, trials, MIXED, label="isolation")
     axis, bar = figure.axes
     assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_xscale()) == ("x", "z", "log")
