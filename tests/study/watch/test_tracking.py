@@ -228,6 +228,7 @@ def test_a_run_begins_wherever_the_process_is_meanwhile(
     tracker = Tracker(study.load("copy"), console)
     monkeypatch.chdir("/")
     with tracker:
+        tracker.started(0)
         tracker._thread.submit(lambda: None).result()  # it has begun
         monkeypatch.chdir(tmp_path)
     assert console.export_text() == ""
