@@ -127,7 +127,7 @@ def resume(
         InputError: if the study cannot be continued so.
         FailedError: as `run` does.
     """
-    from study.cluster.connect import expect_start, joined
+    from study.cluster.connect import joined
 
     folder = _open(study, experiment)
     before, trials, minutes = folder.plan(), options.get("trials"), options.get("minutes")
@@ -142,7 +142,6 @@ def resume(
     _ = folder.experiment  # raises InputError if it is not here
     folder.space.check()
     with joined(plan.address, folder.source.packages()):
-        expect_start(plan)
         drive(folder, plan, True, changed_experiment)
     return folder
 

@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 
 def drive(folder: StudyFolder, plan: Plan, known: bool, changed: bool) -> None:
     """Hold a study, run its trials, confirm its best and report. Raises FailedError if something cannot be written."""
+    from study.cluster.connect import expect_start
+
     try:
         with interrupts_restored(), lock.driving(folder.path), interruptible():
+            expect_start(plan)
             if known:
                 expect_same_experiment(folder, changed)
                 extend(folder, plan)

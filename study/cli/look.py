@@ -62,6 +62,9 @@ def show(
     folder = open_folder(study, out, experiment)
     row = folder.row(trial).iloc[0]
     reason = f" ({row.reason})" if row.reason else ""
+    if folder.space.distributions and row.filter(like="param.").isna().all():  # it failed before it had any
+        print_answer(row.to_dict(), escape(f"trial {trial} of {folder.name}: {row.state}{reason}"))
+        return
     document, final = folder.document(trial), folder.final(trial)
     sheet = Dopesheet.parse(document["schedule"]["rows"], document["schedule"]["file"])
     answer = {

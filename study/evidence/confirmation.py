@@ -19,7 +19,7 @@ from study.record.writer import Writer
 from study.search.compiling import kinds_of, worth_compiling
 from study.search.examination import examined
 from study.search.goal import Goal
-from study.search.limits import limit_memory
+from study.search.limits import Clock, limit_memory
 from study.search.trial import Report
 from study.space.document import without_term
 from study.space.space import Space
@@ -130,10 +130,12 @@ def confirm(
     task = ray.remote(num_cpus=1)(_train)
     waiting = [task.remote(candidate, part, examine, plan.memory) for candidate in chosen for part in parts]
     rows: dict[Any, pd.DataFrame] = {}
-    todo = list(waiting)
+    todo, clock, since = list(waiting), Clock(), 0.0
     while todo:
-        done, todo = ray.wait(todo, timeout=plan.limit * 60)
-        failed = "" if done else f"no training ended within {plan.limit:g} minutes (--limit)"
+        done, todo = ray.wait(todo, timeout=1)
+        since = clock() if done else since
+        late = clock() - since > plan.limit * 60
+        failed = f"no training ended within {plan.limit:g} minutes (--limit)" if late else ""
         for part in done:
             failed = failed or _fetch(part, rows)
         if failed:

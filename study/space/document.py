@@ -122,9 +122,8 @@ def _read(path: Path, expected: str) -> str:
             reason = f"has {found.st_size:,} bytes, more than {LARGEST:,}"
         else:
             content = path.read_bytes()  # Excel writes a byte order mark
-            text = content.decode(
-                "utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-            )
+            wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) and path.suffix != ".toml"
+            text = content.decode("utf-16" if wide else "utf-8-sig")
             longest = max(map(len, text.splitlines()), default=0)
             if longest <= LONGEST_LINE:
                 return text
