@@ -10,12 +10,14 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, Ra
 
 from anchoring.errors import InputError
 from study.search.plan import Plan
+from study.search.tpe import BoundedTPE
 
 
 def sampler(plan: Plan, trials: int) -> BaseSampler:
     """The plan's sampler, for a study that already has this number of trials.
 
-    - `tpe`: tree-structured Parzen estimators over all parameters at once (Bergstra et al. 2011).
+    - `tpe`: tree-structured Parzen estimators over all parameters at once (Bergstra et al. 2011). With
+      one objective it sees the best trials and the newest ones (`study.search.tpe`).
     - `gp`: a Gaussian process with log expected improvement.
     - `cmaes`: covariance matrix adaptation (Hansen 2016); choices are drawn at random.
     - `random`: independent draws.
@@ -31,7 +33,10 @@ def sampler(plan: Plan, trials: int) -> BaseSampler:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match plan.sampler:
             case "tpe":
-                return TPESampler(seed=seed, multivariate=True, constant_liar=plan.at_once != 1)
+                liar = plan.at_once != 1
+                if len(plan.objectives) > 1:
+                    return TPESampler(seed=seed, multivariate=True, constant_liar=liar)
+                return BoundedTPE(seed, liar)
             case "gp":
                 return GPSampler(seed=seed, warn_independent_sampling=False)
             case "cmaes":
