@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import RandomSampler, TPESampler
 from ray.tune.schedulers import TrialScheduler
@@ -37,7 +36,7 @@ from study.search.plan import Plan
 from study.search.samplers import sampler
 from study.search.schedulers import scheduler
 from study.search.searcher import OptunaSearch
-from study.search.trial import SCORE, Report
+from study.search.trial import RUNG, SCORE, Reached, Report
 
 REPEATS, TRIALS, RUNGS, WORKERS, REPLICAS, NOISE = 20, 60, 10, 4, 16, 0.05
 BEST, KINDS = 0.9, {"a": 1.0, "b": 0.9, "c": 0.8}
@@ -189,13 +188,14 @@ def simulate(landscape: Landscape, arm: Arm, seed: int, trials: int = TRIALS) ->
             state = TrialState.DIVERGED
         counted = np.nan_to_num(seen) if honest else seen  # a diverged replica counts as a useless one
         score = float(counted.mean())
-        result = {"training_iteration": trial.rung, SCORE: score}
+        result = {"training_iteration": trial.rung, RUNG: trial.rung, SCORE: score}  # by which Ray's counts
         decision = asha.on_trial_result(controller, trial, result)
         if decision != TrialScheduler.STOP:
             search.on_trial_result(trial.trial_id, result)
         if honest:
-            columns = {"seed": range(REPLICAS), "step": trial.rung, "diverged": np.isnan(seen), "isolation": seen}
-            search.running[trial.trial_id].add(Report(state, trial.rung, 0.0, pd.DataFrame(columns)))
+            columns = {"step": np.full(REPLICAS, trial.rung), "diverged": np.isnan(seen), "isolation": seen}
+            record = search.running[trial.trial_id]
+            record.add(Report.of([Reached(state, trial.rung, columns, None)], record.goal, 0.0))
         if decision != TrialScheduler.STOP and state is TrialState.STOPPED:
             workers.append(trial)
             continue

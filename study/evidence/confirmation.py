@@ -20,7 +20,7 @@ from study.search.compiling import kinds_of, worth_compiling
 from study.search.examination import examined
 from study.search.goal import Goal
 from study.search.limits import Clock, limit_memory
-from study.search.trial import Report
+from study.search.trial import Reached
 from study.space.document import without_term
 from study.space.space import Space
 from study.surroundings import alone
@@ -171,14 +171,14 @@ def _rows(candidate: Candidate, seeds: list[int], examine: bool, memory: float |
 
     torch.set_num_threads(1)
     limit_memory(memory, None)
-    reports: list[Report] = []
+    reached: list[Reached] = []
     experiment, setting = candidate.space.experiment, candidate.setting
 
     def on_rung(rung: Rung, model: nn.Module) -> None:
-        reports.append(Report.of(rung, model, seeds, 0.0, experiment, setting))
+        reached.append(Reached.of(rung, model, seeds, experiment, setting))
 
     model = experiment.train(setting, seeds, rungs=1, compiled=candidate.compiled, on_rung=on_rung)
-    rows = reports[-1].replicas
+    rows = pd.DataFrame(reached[-1].columns)
     if examine:
         rows = rows.assign(**examined(experiment, model, setting, seeds, rows.diverged.to_numpy()))
     rows.insert(0, "setting", candidate.name)

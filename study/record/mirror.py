@@ -129,7 +129,7 @@ class Mirror:
             self._upload = self._thread.submit(self._sync, self._tables())
 
     def reported(self, trial: int, report: Report) -> None:
-        """A trial has reached a rung."""
+        """A trial has reported one or more rungs."""
 
     def ended(self, row: Row) -> None:
         """A trial has ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -17,7 +18,7 @@ from study.record.trial_state import TrialState
 from study.record.untrusted import expect_plain_state
 from study.record.writer import Writer
 from study.search.searcher import requeue
-from study.search.trial import Report, Row, TrialRecord
+from study.search.trial import ENDED, Report, Row, TrialRecord
 
 
 def clean(folder: StudyFolder) -> None:
@@ -76,7 +77,7 @@ def _fail_if_cut_short(study: optuna.Study, folder: StudyFolder) -> None:
 
 def _finish(asked: optuna.Trial, row: Row, study: optuna.Study, folder: StudyFolder) -> None:
     """Finish a trial in Optuna as its row of trials.parquet and its replicas say."""
-    reports = _reports(folder, asked.number, TrialState(row["state"]), row["seconds"])
+    reports = _reports(folder, asked.number, TrialState(row["state"]), row["seconds"], row["reason"])
     exempted = sum(report.step <= row["steps"] for report in reports) if row["audited"] else None
     trial = TrialRecord(asked, folder.goal, exempted=exempted)
     for report in reports:
@@ -85,7 +86,20 @@ def _finish(asked: optuna.Trial, row: Row, study: optuna.Study, folder: StudyFol
 
 
 def _row(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) -> Row:
-    """The row of trials.parquet of a trial that has ended in Optuna. The reason why it failed is lost."""
+    """The row of trials.parquet of a trial that has ended in Optuna."""
+    ended: Any = known.system_attrs.get(ENDED)
+    try:
+        state, seconds, reason = TrialState(ended["state"]), float(ended["seconds"]), str(ended["reason"])
+        step = None if ended["exempted"] is None else int(ended["exempted"])
+    except (TypeError, KeyError, ValueError):
+        return _row_of_old(known, study, folder)
+    reports = _reports(folder, known.number, state, seconds, reason)
+    exempted = None if step is None else sum(report.step <= step for report in reports)
+    return TrialRecord(optuna.Trial(study, known._trial_id), folder.goal, reports, exempted).row()
+
+
+def _row_of_old(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) -> Row:
+    """The same row, from a journal of version 0.2 or before, which does not say why a trial failed."""
     replicas = replicas_of(folder.path, known.number)
     diverged = len(replicas) and replicas[replicas.step == replicas.step.max()].diverged.all()
     state = next(state for state in TrialState if state.in_optuna is known.state)
@@ -98,11 +112,16 @@ def _row(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) -> Row:
     return TrialRecord(optuna.Trial(study, known._trial_id), folder.goal, reports, exempted).row()
 
 
-def _reports(folder: StudyFolder, number: int, state: TrialState, seconds: float) -> list[Report]:
-    """A trial's reports, from its rows of replicas.parquet. Without rows, a single report of a failure."""
-    rungs: list[tuple[Any, Any]] = [*replicas_of(folder.path, number).groupby("step")]
-    reports = [Report(TrialState.STOPPED, step, seconds, rows.reset_index(drop=True)) for step, rows in rungs]
+def _reports(
+    folder: StudyFolder, number: int, state: TrialState, seconds: float, reason: str = "its record was lost"
+) -> list[Report]:
+    """A trial's reports, one for each rung, from its rows of replicas.parquet. Without rows, a report of a failure."""
+    rungs = [rows.reset_index(drop=True) for _, rows in replicas_of(folder.path, number).groupby("step")]
+    steps = [int(rows["step"][0]) for rows in rungs]
+    reports = [
+        Report(TrialState.STOPPED, step, seconds, rows, {step: folder.goal.values(rows)})
+        for step, rows in zip(steps, rungs, strict=True)
+    ]
     if state is TrialState.FAILED or not reports:
-        return [*reports, Report.failed("its record was lost", seconds)]
-    last = reports[-1]
-    return [*reports[:-1], Report(state, last.step, seconds, last.replicas)]
+        return [*reports, Report.failed(reason, seconds)]
+    return [*reports[:-1], replace(reports[-1], state=state)]

@@ -9,13 +9,14 @@ import re
 import secrets
 import shutil
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -62,10 +63,12 @@ class Writer:
         """Write manifest.json."""
         self.write("manifest.json", json.dumps(manifest, indent=2).encode() + b"\n")
 
-    def add_replicas(self, trial: int, rows: pd.DataFrame) -> None:
+    def add_replicas(self, trial: int, parts: Sequence[pd.DataFrame]) -> None:
         """Write a finished trial's part of replicas.parquet: a row for each seed and rung."""
-        rows = rows.assign(trial=trial)[["trial", *rows.columns]]
-        self.write(f"replicas.parquet/{trial:05d}.parquet", rows.to_parquet(index=False))
+        rows = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+        columns = {name: rows[name].to_numpy() for name in rows.columns}  # faster than with pandas' own description
+        table = pa.table({"trial": np.full(len(rows), trial), **columns})
+        self.write(f"replicas.parquet/{trial:05d}.parquet", _parquet(table))
 
     def add_model(self, trial: int, state: bytes) -> None:
         """Write a finished trial's weights. `state` is the content of a safetensors file."""
@@ -73,9 +76,7 @@ class Writer:
 
     def write_trials(self, trials: pa.Table) -> None:
         """Write trials.parquet: a row for each trial."""
-        content = pa.BufferOutputStream()
-        pq.write_table(trials.sort_by("trial"), content)
-        self.write("trials.parquet", content.getvalue())
+        self.write("trials.parquet", _parquet(trials.sort_by("trial")))
 
     def write(self, name: str, content: bytes | pa.Buffer) -> Path:
         """Replace a file of the folder, whole or not at all, and return its path. An OSError has the path, too."""
@@ -91,6 +92,12 @@ class Writer:
             with suppress(OSError):
                 partial.unlink()
             raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _parquet(table: pa.Table) -> pa.Buffer:
+    content = pa.BufferOutputStream()
+    pq.write_table(table, content)
+    return content.getvalue()
 
 
 def plain_name(text: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,55 @@ from anchoring.errors import InputError
 
 NAME = "optuna.journal"
 
+Entry = dict[str, Any]
+"""A line of the journal."""
+
+
+class DriversJournal(JournalFileBackend):
+    """The journal of a study's driver, which remembers its own entries and so reads the file only once.
+
+    Others append nothing but a dashboard's notes, which a search does not need.
+
+    Args:
+        path: the journal's file.
+    """
+
+    def __init__(self, path: str):
+        super().__init__(path)
+        self.pending: list[Entry] | None = None
+        """Entries that `write` is still to write. None: each is written at once."""
+        self._unread: deque[Entry] | None = None  # None: the file is not read yet
+
+    def read_logs(self, log_number_from: int) -> Iterator[Entry]:  # type: ignore[override]
+        if self._unread is None:
+            self._unread = deque()
+            yield from super().read_logs(log_number_from)
+        while self._unread:
+            yield self._unread.popleft()
+
+    def append_logs(self, logs: list[Entry]) -> None:
+        if self.pending is None:
+            self.write(logs)
+        else:
+            self.pending += logs
+        if self._unread is not None:
+            self._unread.extend(logs)
+
+    def write(self, entries: list[Entry]) -> None:
+        """Append entries to the file, and wait until they are on the disk."""
+        super().append_logs(entries)
+
 
 def storage(folder: Path) -> JournalStorage:
     """The folder's journal; a new one if there is none. Raises InputError if it is damaged."""
-    path = folder.resolve() / NAME  # Optuna's lock is a symbolic link to this path
-    try:
-        return JournalStorage(JournalFileBackend(str(path)))
-    except ValueError as error:
-        raise InputError(
-            f"{path}: damaged: {error}, expected an Optuna journal (remove it, then `study resume` makes a new one)"
-        ) from None
+    return _storage(folder, JournalFileBackend)
 
 
 def search(folder: Path, sampler: optuna.samplers.BaseSampler, directions: Sequence[Any]) -> optuna.Study:
-    """The folder's search as an `optuna.Study` that can ask for trials. Makes the journal if there is none."""
+    """The folder's search as an `optuna.Study` that can ask for trials, for its driver. Makes the journal if there is
+    none."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    journal = storage(folder)
+    journal = _storage(folder, DriversJournal)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.create_study(
@@ -42,6 +76,11 @@ def search(folder: Path, sampler: optuna.samplers.BaseSampler, directions: Seque
         )
 
 
+def of(study: optuna.Study) -> DriversJournal:
+    """The journal of a study that `search` has opened."""
+    return study._storage._backend  # type: ignore[attr-defined]
+
+
 def read(folder: Path) -> optuna.Study:
     """The folder's search as an `optuna.Study` to look at. Raises InputError if the folder has none."""
     if not (folder / NAME).is_file():
@@ -49,3 +88,13 @@ def read(folder: Path) -> optuna.Study:
     if names := optuna.get_all_study_names(journal := storage(folder)):
         return optuna.load_study(study_name=names[0], storage=journal)  # the folder may be renamed
     raise InputError(f"{folder}: {NAME} is empty, expected a search (`study resume` repairs it)")
+
+
+def _storage(folder: Path, kind: type[JournalFileBackend]) -> JournalStorage:
+    path = folder.resolve() / NAME  # Optuna's lock is a symbolic link to this path
+    try:
+        return JournalStorage(kind(str(path)))
+    except ValueError as error:
+        raise InputError(
+            f"{path}: damaged: {error}, expected an Optuna journal (remove it, then `study resume` makes a new one)"
+        ) from None

@@ -75,7 +75,7 @@ class Waiting(Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         now = self._clock()
-        if any(trial.status == "RUNNING" for trial in trials) or not trials:
+        if any(trial.status == "RUNNING" for trial in reversed(trials)) or not trials:
             self._since, self._next = now, now + STARTS_IN
         elif now >= self._next and ray.available_resources().get("CPU", 0) < 1:
             self._next = now + SAY_EVERY

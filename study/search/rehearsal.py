@@ -13,7 +13,7 @@ from anchoring.dopesheet import Dopesheet
 from anchoring.errors import InputError
 from study.experiment import Rung
 from study.record.trial_state import TrialState
-from study.search.trial import Report
+from study.search.trial import Reached
 from study.space.space import Space
 from study.surroundings import alone
 
@@ -30,18 +30,18 @@ def rehearse(space: Space) -> None:
     experiment = space.experiment
     where = f"experiment {experiment.name}"
     setting = _short(space)
-    reports: list[Report] = []
+    reached: list[Reached] = []
 
     def on_rung(rung: Rung, model: nn.Module) -> None:
-        reports.append(Report.of(rung, model, SEEDS, 0.0, experiment, setting))
+        reached.append(Reached.of(rung, model, SEEDS, experiment, setting))
 
     with alone(), space.source.located(f"{where}: training for a few steps failed"):
         model = experiment.train(setting, SEEDS, rungs=1, compiled=False, on_rung=on_rung)
         if not isinstance(model, nn.Module):
             raise InputError(f"{where}: train: returned {model!r}, expected a torch.nn.Module of the replicas")
-        if len(reports) != 1:
-            raise InputError(f"{where}: train: called on_rung {len(reports)} times with rungs=1, expected once")
-        if reports[0].state is TrialState.STOPPED:
+        if len(reached) != 1:
+            raise InputError(f"{where}: train: called on_rung {len(reached)} times with rungs=1, expected once")
+        if reached[0].state is TrialState.STOPPED:
             raise InputError(f"{where}: train: found rung.step < rung.steps at the last rung, expected the same")
         _expect_same(where, _shapes(model), _shapes(experiment.model(setting, SEEDS)))
         safetensors.torch.save(model.state_dict())

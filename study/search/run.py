@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ from study.search.schedulers import Audited, replay, scheduler, scores
 from study.search.searcher import GaveUpError, OptunaSearch, Reports
 from study.search.worker import run_trial
 
-WITHOUT_END = 1_000_000  # trials
+WITHOUT_END = 1_000_000  # trials, or seconds
 RETRIES = 2  # of a trial whose worker died
 
 
@@ -38,8 +39,8 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
     clean(folder)
     study = journal.search(folder.path, sampler(plan, len(folder.trials())), folder.goal.directions)
     reconcile(study, folder)
-    recorder = Recorder(folder.path, listeners)
-    past = len(recorder.trials)
+    recorder = Recorder(folder.path, journal.of(study), listeners)
+    past = len(folder.trials())
     clock, used = Clock(), minutes_used(folder)
 
     def is_over() -> bool:
@@ -55,9 +56,11 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
     if left <= 0:
         return
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # why a trial failed is in its row
+    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(WITHOUT_END)  # what Tune would restore itself from grows with trials
     waiting = Waiting(clock, is_over, search.give_up)
     with (
         suppress(GaveUpError),
+        recorder,
         interruptible(search.interrupt),
         _minutes_recorded(folder, clock),
         _without_tunes_files(folder.path / "ray"),

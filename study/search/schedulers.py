@@ -11,7 +11,10 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianSt
 
 from study.record.folder import StudyFolder
 from study.search.plan import SchedulerName
-from study.search.trial import SCORE
+from study.search.trial import RUNG, SCORE
+
+FIRST = 2
+"""The first rung at which a trial may be stopped."""
 
 
 def scheduler(name: SchedulerName, rungs: int) -> TrialScheduler:
@@ -25,10 +28,11 @@ def scheduler(name: SchedulerName, rungs: int) -> TrialScheduler:
     """
     halving = partial(
         AsyncHyperBandScheduler,
+        time_attr=RUNG,
         metric=SCORE,
         mode="max",
         max_t=rungs + 1,  # trials end by themselves, at `rungs`
-        grace_period=min(2, rungs),
+        grace_period=min(FIRST, rungs),
         reduction_factor=2,
     )
     match name:
@@ -37,9 +41,25 @@ def scheduler(name: SchedulerName, rungs: int) -> TrialScheduler:
         case "hyperband":
             return halving(brackets=3)
         case "median":
-            return _Median("training_iteration", SCORE, "max", grace_period=2, min_samples_required=3)
+            return _Median(RUNG, SCORE, "max", grace_period=FIRST, min_samples_required=3)
         case "none":
             return FIFOScheduler()
+
+
+def decisive(name: SchedulerName, rungs: int) -> set[int]:
+    """The rungs at which a scheduler looks at a trial that goes on. Only these are reported to it.
+
+    Example:
+        >>> sorted(decisive("asha", 10)), sorted(decisive("none", 10))
+        ([2, 4, 8], [])
+    """
+    match name:
+        case "asha" | "hyperband":
+            return {FIRST * 2**k for k in range(rungs.bit_length() - 1)}
+        case "median":
+            return set(range(1, rungs))
+        case "none":
+            return set()
 
 
 class _Median(MedianStoppingRule):
@@ -108,7 +128,7 @@ def replay(scheduler: TrialScheduler, scores: dict[int, list[float]]) -> None:
         controller: Any = None
         scheduler.on_trial_add(controller, past)
         for rung, score in enumerate(values, start=1):
-            result = {"training_iteration": rung, SCORE: score}
+            result = {RUNG: rung, SCORE: score}
             scheduler.on_trial_result(controller, past, result)
         scheduler.on_trial_complete(controller, past, result)
 

@@ -26,9 +26,8 @@ class OptunaSearch(Searcher):
     """A Ray Tune searcher that asks an Optuna study for settings.
 
     It differs from Ray's own in what Optuna learns: a trial that the scheduler stopped is PRUNED, with every rung's
-    value so far, and a diverged or failed one is FAIL. A trial is recorded in the study's folder before Optuna learns
-    that it has ended, so whatever Optuna counts as ended is on disk. An interrupted trial is WAITING, and is run first
-    when the study is resumed.
+    value so far, and a diverged or failed one is FAIL. The journal says that a trial has ended only when its files are
+    in the study's folder. An interrupted trial is WAITING, and is run first when the study is resumed.
 
     If a write fails, the exception is kept in `error`, the search stops, and nothing more is written.
     """
@@ -88,7 +87,11 @@ class OptunaSearch(Searcher):
         self._ending = ending
 
     def end_step(self) -> None:
-        """Raise the exception of this step, if any. If interrupted, requeue running trials and raise what was asked."""
+        """Begin to write what this step brought, and raise the exception of this step or of earlier writing, if any.
+
+        If interrupted, requeue running trials and raise what was asked.
+        """
+        self.keeping_errors(self._recorder.commit)
         if self.error:
             raise self.error
         if self._ending:
@@ -124,6 +127,10 @@ class Reports(Callback):
         report = result.pop("report")
         self._search.keeping_errors(lambda: self._search.running[trial.trial_id].add(report))
         self._notify(lambda listener: listener.reported(trial.config["trial"], report))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        trial.run_metadata.metric_analysis.clear()  # Tune keeps a trial for ever
+        trial.run_metadata.metric_n_steps.clear()
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial starts again, because its worker died."""

@@ -18,7 +18,7 @@ from study.search import journal
 from study.search.examination import examined
 from study.search.goal import Goal
 from study.search.plan import Plan
-from study.search.trial import Report, TrialRecord
+from study.search.trial import Reached, Report, TrialRecord
 from study.space.space import Space
 from study.surroundings import alone
 from study.watch.screen import Screen
@@ -33,9 +33,10 @@ def train_once(space: Space, plan: Plan, goal: Goal, screen: Screen, examine: bo
     with alone(), _one_thread(), screen.progress(title, len(setting.schedule), "steps") as update:
 
         def on_rung(rung: Rung, model: nn.Module) -> None:
-            report = Report.of(rung, model, plan.replica_seeds, time.perf_counter() - start, experiment, setting)
+            reached = Reached.of(rung, model, plan.replica_seeds, experiment, setting)
+            report = Report.of([reached], goal, time.perf_counter() - start)
             reports.append(report)
-            so_far = f"{goal.objectives[0]} {goal.values(report.replicas)[0]:.3f}"
+            so_far = f"{goal.objectives[0]} {report.values[rung.step][0]:.3f}"
             update(completed=rung.step, description=f"{title}, {so_far}")
 
         with space.source.located(str(space.file)) if space.source.file else nullcontext():
@@ -56,8 +57,9 @@ def keep(reports: list[Report], folder: StudyFolder) -> None:
     trial = TrialRecord(search.ask(), folder.goal)
     for report in reports:
         trial.add(report)
-    Recorder(folder.path, []).record(trial)
-    trial.finish(search)
+    with Recorder(folder.path, journal.of(search), []) as recorder:
+        recorder.record(trial)
+        trial.finish(search)
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 import pandas as pd
 
@@ -21,30 +22,35 @@ if TYPE_CHECKING:
 SCORE = "score"
 """The key by which Ray Tune's schedulers compare trials: `Goal.score`, to which larger is better."""
 
+RUNG = "rung"
+"""The key of how many rungs a trial has reached, by which they tell when."""
+
+ENDED = "ended"
+"""The key of what the journal knows of a trial's end besides what Optuna has places for."""
+
 Row = dict[str, Any]
 """A row of trials.parquet."""
 
 
-@dataclass(frozen=True, repr=False)  # Tune logs the repr of each, which is slow for data frames
-class Report:
-    """A trial at a rung: the state that it has if it ends here, and its replicas' rows of replicas.parquet."""
+@dataclass(frozen=True)
+class Reached:
+    """A rung that a trial has reached.
+
+    Args:
+        state: the state that the trial has if it ends here.
+        step: the rung's step.
+        columns: its rows of replicas.parquet, as arrays [replicas].
+        model: a complete trial's weights, as safetensors.
+    """
 
     state: TrialState
     step: int
-    seconds: float
-    replicas: pd.DataFrame
-    model: bytes | None = None  # a complete trial's weights, as safetensors
-    reason: str = ""  # why a trial failed
+    columns: dict[str, np.ndarray]
+    model: bytes | None
 
     @classmethod
-    def failed(cls, reason: str, seconds: float = 0.0) -> Report:
-        return cls(TrialState.FAILED, 0, seconds, pd.DataFrame({"seed": [], "step": []}), reason=reason)
-
-    @classmethod
-    def of(
-        cls, rung: Rung, model: nn.Module, seeds: list[int], seconds: float, experiment: Experiment, setting: Any
-    ) -> Report:
-        """The report of a rung. A trial has diverged when all its replicas have.
+    def of(cls, rung: Rung, model: nn.Module, seeds: list[int], experiment: Experiment, setting: Any) -> Reached:
+        """What an experiment has measured at a rung. A trial has diverged when all its replicas have.
 
         Raises InputError if the measured metrics do not match those that the experiment declares for the setting.
         """
@@ -53,18 +59,57 @@ class Report:
         declared = {name: m for name, m in metrics_of(experiment, setting).items() if not m.examined}
         metrics = measured(experiment.name, rung.metrics, declared, rung.diverged, len(seeds))
         gone = metrics.pop("diverged")
-        replicas = pd.DataFrame({"seed": seeds, "step": rung.step, "diverged": gone, **metrics})
-        last = rung.step == rung.steps
-        state = TrialState.COMPLETE if last else TrialState.STOPPED
+        columns = {"seed": np.array(seeds), "step": np.full(len(seeds), rung.step), "diverged": gone, **metrics}
+        state = TrialState.COMPLETE if rung.step == rung.steps else TrialState.STOPPED
         if gone.all():
             state = TrialState.DIVERGED
         weights = safetensors.torch.save(model.state_dict()) if state is TrialState.COMPLETE else None
-        return cls(state, rung.step, seconds, replicas, weights)
+        return cls(state, rung.step, columns, weights)
+
+
+@dataclass(frozen=True, repr=False)  # Tune logs the repr of each, which is slow for data frames
+class Report:
+    """The rungs that a trial has reached since its last report.
+
+    Args:
+        state: the state that the trial has if it ends here.
+        step: the last rung's step.
+        seconds: how long the trial has taken so far.
+        replicas: its replicas' rows of replicas.parquet, of all these rungs.
+        values: the objectives' values at each rung, by step.
+        model: a complete trial's weights, as safetensors.
+        reason: why a trial failed.
+    """
+
+    state: TrialState
+    step: int
+    seconds: float
+    replicas: pd.DataFrame
+    values: dict[int, list[float]] = field(default_factory=dict)
+    model: bytes | None = None
+    reason: str = ""
+
+    @classmethod
+    def of(cls, rungs: Sequence[Reached], goal: Goal, seconds: float) -> Report:
+        """The report of one or more rungs, in their order."""
+        values = {rung.step: goal.values(pd.DataFrame(rung.columns)) for rung in rungs}
+        columns = {name: np.concatenate([rung.columns[name] for rung in rungs]) for name in rungs[0].columns}
+        last = rungs[-1]
+        return cls(last.state, last.step, seconds, pd.DataFrame(columns), values, last.model)
+
+    @classmethod
+    def failed(cls, reason: str, seconds: float = 0.0) -> Report:
+        return cls(TrialState.FAILED, 0, seconds, pd.DataFrame({"seed": [], "step": []}), reason=reason)
+
+    @property
+    def final(self) -> pd.DataFrame:
+        """The rows of the last rung."""
+        return self.replicas.tail(len(self.replicas) // len(self.values))
 
 
 @dataclass
 class TrialRecord:
-    """A trial so far: Optuna's object, and its reports in the order of the rungs.
+    """A trial so far: Optuna's object, and its reports in their order.
 
     The audit exempts some trials from stopping. Such a trial runs on, but the search counts it as stopped, after as
     many reports as `exempted` says.
@@ -90,13 +135,11 @@ class TrialRecord:
         return self.counted[-1].state
 
     def add(self, report: Report) -> None:
-        """Add a report, and pass its value on to Optuna, which allows that only for a single objective."""
+        """Add a report, and pass its values on to Optuna, which allows that only for a single objective."""
         self.reports.append(report)
-        known = self.exempted is None or len(self.reports) <= self.exempted
-        if known and report.state is not TrialState.FAILED and len(self.goal.objectives) == 1:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a trial that a resumed study runs again may have reported this step
-                self.optuna_trial.report(self.goal.values(report.replicas)[0], report.step)
+        if len(self.counted) == len(self.reports) and len(self.goal.objectives) == 1:
+            for step, (value,) in report.values.items():
+                self.optuna_trial.storage.set_trial_intermediate_value(self.optuna_trial._trial_id, step, value)
 
     def exempt(self) -> None:
         """Count the trial as stopped after its next report."""
@@ -106,9 +149,13 @@ class TrialRecord:
         """Pass on to Optuna by how much each constraint is broken, and how the trial has ended."""
         reached = [report for report in self.counted if report.state is not TrialState.FAILED]
         if reached:
-            for name, violation in self.goal.violations(reached[-1].replicas).items():
+            for name, violation in self.goal.violations(reached[-1].final).items():
                 self.optuna_trial.set_constraint(name, violation)
-        values = self.goal.values(self.reports[-1].replicas) if self.state is TrialState.COMPLETE else None
+        last, exempted = self.reports[-1], None if self.exempted is None else self.counted[-1].step
+        known: dict[str, Any] = {"seconds": last.seconds, "reason": last.reason, "exempted": exempted}
+        known["state"] = self.state
+        self.optuna_trial.storage.set_trial_system_attr(self.optuna_trial._trial_id, ENDED, known)
+        values = self.reports[-1].values[self.reports[-1].step] if self.state is TrialState.COMPLETE else None
         study.tell(self.optuna_trial, values, self.state.in_optuna)
 
     def row(self) -> Row:
@@ -127,8 +174,8 @@ class TrialRecord:
             **{f"param.{name}": value for name, value in self.optuna_trial.params.items()},
         }
         if reached:
-            final = reached[-1].replicas
-            values = dict(zip(self.goal.objectives, self.goal.values(final), strict=True))
+            final = reached[-1].final
+            values = dict(zip(self.goal.objectives, reached[-1].values[reached[-1].step], strict=True))
             row |= {
                 "diverged": int(final["diverged"].sum()),
                 "value": values[self.goal.objectives[0]],

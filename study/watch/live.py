@@ -71,7 +71,7 @@ class StudyView:
         self._started.add(trial)
 
     def reported(self, trial: int, report: Report) -> None:
-        """A trial has come to a rung."""
+        """A trial has reported one or more rungs."""
 
     def ended(self, row: Row) -> None:
         """A trial has ended."""

@@ -23,11 +23,12 @@ class Curves:
             writer.close()
 
     def reported(self, trial: int, report: Report) -> None:
-        """A trial has reached a rung: write the means of its metrics over its replicas."""
+        """A trial has reported one or more rungs: write the means of its metrics over its replicas."""
         if trial not in self._writers:  # purge what an interrupted run of this trial wrote
             self._writers[trial] = SummaryWriter(str(self._folder / f"{trial:05d}"), purge_step=0)
-        for name, mean in metric_means(report.replicas).items():
-            self._writers[trial].add_scalar(name, mean, report.step)
+        for step, rows in report.replicas.groupby("step"):
+            for name, mean in metric_means(rows).items():
+                self._writers[trial].add_scalar(name, mean, step)
 
     def ended(self, row: Row) -> None:
         """A trial has ended: write its parameters and final metrics, for TensorBoard's table of hyperparameters."""

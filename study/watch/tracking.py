@@ -67,7 +67,7 @@ class Tracker:
         self._later(self._begin_anew, trial)
 
     def reported(self, trial: int, report: Report) -> None:
-        """A trial has reached a rung."""
+        """A trial has reported one or more rungs."""
         if self._of_trials:
             self._later(self._log_rung, trial, report)
 
@@ -130,8 +130,8 @@ class Tracker:
             run.finish(exit_code=1)
 
     def _log_rung(self, trial: int, report: Report) -> None:
-        if self._run and (means := metric_means(report.replicas)):  # a trial that failed has none
-            self._run_of(trial).log(means, step=report.step)
+        for _, rows in report.replicas.groupby("step") if self._run else ():  # a trial that failed has none
+            self._run_of(trial).log(metric_means(rows), step=int(rows["step"].iloc[0]))
 
     def _log_trial(self, row: Row, best: float | None) -> None:
         if not self._run:

@@ -7,7 +7,7 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from study.search.schedulers import Audited, replay, scheduler
-from study.search.trial import SCORE
+from study.search.trial import RUNG, SCORE
 
 
 class FakeTrial:
@@ -22,7 +22,7 @@ def run(stopping: Any, curves: Any, start: Any = 0) -> Any:
         trial = FakeTrial(str(number))
         stopping.on_trial_add(None, trial)
         for rung, score in enumerate(curve, 1):
-            result = {"training_iteration": rung, SCORE: score}
+            result = {RUNG: rung, SCORE: score}
             if stopping.on_trial_result(None, trial, result) == TrialScheduler.STOP:
                 break
         reached.append(rung)
