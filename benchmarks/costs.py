@@ -1,7 +1,7 @@
 """What work costs, by how much there is of it: a figure of trials, workers at a time, and replicas.
 
-`python -m benchmarks.costs` measures 1 to 4,096 replicas in two minutes, then draws benchmarks/costs.png from that and from
-what `python -m benchmarks.driver` wrote.
+`python -m benchmarks.costs` measures 1 to 4,096 replicas in two minutes, then draws benchmarks/costs.png from that and
+from what `python -m benchmarks.driver` wrote.
 """
 
 from __future__ import annotations

@@ -67,9 +67,3 @@ def metric_means(replicas: pd.DataFrame) -> dict[str, float]:
 def metric_names(replicas: pd.DataFrame) -> list[str]:
     """The columns of replicas.parquet that are metrics."""
     return [column for column in replicas.columns if column not in NOT_METRICS]
-
-
-def _sd(values: np.ndarray) -> float:
-    if len(values) < 2:
-        return math.nan
-    return float(np.sqrt(np.var(values, ddof=1, dtype=float).astype(values.dtype)))
