@@ -20,7 +20,7 @@ from excolor.setting import ColorSetting, data_of
 from study.experiment import Metric, Section
 
 _HERE = Path(__file__).parent
-SPACES = next(folder for folder in (_HERE / "search_spaces", _HERE.parent / "search_spaces") if folder.is_dir())
+SPACES = _HERE / "search_spaces" if (_HERE / "search_spaces").is_dir() else _HERE.parent / "search_spaces"
 """The shipped spaces: beside this file in an installed package, beside the package in a checkout."""
 REFERENCES = {"hue": ("hue-deletion", "subspace-ablation"), "red": ("subspace-ablation-red",)}
 RENAMED = {"published": "hue-deletion", "seed": "subspace-ablation", "seed-red": "subspace-ablation-red"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -270,3 +271,14 @@ def test_the_slurm_script_runs(network: Any, spaces: Path, tmp_path: Path) -> No
     assert network.popen("head", script, log, cwd=PROJECT, **slurm).wait(timeout=500) == 0, log.read_text()
     assert len(study.load(tmp_path / "job").trials()) == 8
     assert "10.77.0.1:6379" in (tmp_path / "job" / "manifest.json").read_text()
+
+
+def test_the_experiment_can_be_imported_where_only_its_package_is(tmp_path: Path) -> None:
+    """A node to which a checkout's packages were sent has no folders beside them."""
+    shutil.copytree(PROJECT / "excolor", tmp_path / "excolor")
+    script = "import excolor.experiment; print(excolor.experiment.__file__)"
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{PROJECT}"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(str(tmp_path))
