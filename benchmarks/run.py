@@ -12,6 +12,7 @@ from rich.console import Console
 
 from benchmarks.answer import answer
 from benchmarks.compiling import compiling
+from benchmarks.driver import driver
 from benchmarks.figures import Runs, table
 from benchmarks.floors import floors
 from benchmarks.gpu import gpu
@@ -47,6 +48,8 @@ def main() -> None:
     os.sched_setaffinity(0, cores)
     say(f"studies, {len(cores)} cores")
     rows += studies()
+    say("the driver: 1,000 trials, 32 workers")
+    rows += driver()
     say("how long a user waits")
     rows += answer()
     say("done")

@@ -1,4 +1,4 @@
-"""What a study costs beside its trainings: its start, its overhead for each trial, and its growth with many trials."""
+"""What a study costs beside its trainings: its start, and its overhead for each trial."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ SPACE = ROOT / "search_spaces" / "hue.toml"
 
 
 def studies() -> list[Row]:
-    """Rows for a study of 64 trials, compiled and eager, and for one of 2,000 trials that do almost nothing."""
+    """Rows for a study of 64 trials, compiled and eager."""
     _compile_all()
-    return [*_costs("compiled", "--compile"), *_costs("eager", "--no-compile"), *_many()]
+    return [*_costs("compiled", "--compile"), *_costs("eager", "--no-compile")]
 
 
 def _costs(kind: str, flag: str) -> list[Row]:
@@ -25,19 +25,6 @@ def _costs(kind: str, flag: str) -> list[Row]:
         _row(f"{what}: first is training after", first, ".1f", " s", Target("≤ 15 s", first <= 15)),
         _row(f"{what}: training's share", found.trained, ".0%", "", Target("≥ 85%", found.trained >= 0.85)),
         _row(f"{what}: core-seconds around a trial", gap, ".3f", " s", Target("< 0.15 s", gap < 0.15)),
-    ]
-
-
-def _many() -> list[Row]:
-    found = search(SPACE, 2000, "--steps", "4", "--seeds", "1", "--rungs", "1")
-    ends, what = found.ends, "2,000 tiny trials"
-    each = (ends[-1] - ends[0]) / (len(ends) - 1)
-    slowing = (ends[-1] - ends[-101]) / (ends[100] - ends[0])
-    growth = found.bytes_per_trial / 1000
-    return [
-        _row(f"{what}: a trial takes", each, ".3f", " s", Target("≤ 0.1 s", each <= 0.1)),
-        _row(f"{what}: last hundred over first", slowing, ".2f", "x", Target("≤ 1.5x", slowing <= 1.5)),
-        _row(f"{what}: driver's memory grows by", growth, ".0f", " KB", Target("< 100 KB", growth < 100)),
     ]
 
 
