@@ -34,6 +34,9 @@ class Screen(Console):
 
     def _check_buffer(self) -> None:
         """Write the output. Where that fails, since nobody reads it or a disk is full, show nothing more."""
+        if self.quiet:
+            del self._buffer[:]
+            return
         try:
             self._write_buffer()
         except OSError:

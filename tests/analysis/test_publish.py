@@ -72,7 +72,7 @@ def test_no_path_of_the_machine_is_published(compact: Any) -> None:
 def test_nothing_is_published_twice_and_nothing_without_an_answer(
     hue: StudyFolder, compact: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="found an existing study"):
         publish(hue, compact.path.parent)
     confirmation = hue.confirmation().head(0)
     monkeypatch.setattr(type(hue), "confirmation", lambda _: confirmation)

@@ -16,6 +16,7 @@ from study.record.folder import StudyFolder
 from study.record.manifest import create_anew
 from study.record.writer import new_path, plain_name
 from study.search.plan import Plan
+from study.watch.screen import console
 from study.watch.tracking import Tracker
 
 ODD = ["tiny copy", "größe [bold]x", "x" * 140, "-x", "..x", "$(date)", "日本", "a'b\"c"]
@@ -38,7 +39,10 @@ def test_a_study_of_a_space_with_an_odd_name_has_a_plain_one(spaces: Path, tmp_p
 
 
 @pytest.mark.parametrize("name", ["my [bold] runs", "größe", "a'b"])
-def test_paths_are_shown_whole_and_hints_can_be_pasted(hue: StudyFolder, tmp_path: Path, say: Any, name: str) -> None:
+def test_paths_are_shown_whole_and_hints_can_be_pasted(
+    hue: StudyFolder, tmp_path: Path, say: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_width", 400)  # as in a pipe, which the processes of xdist are not
     path = shutil.copytree(hue.path, tmp_path / name / "a [bold] study")
     said, code = say("status", path)
     assert code == 0

@@ -38,9 +38,13 @@ except KeyboardInterrupt:
 
 def begun(*arguments: Any) -> Any:
     command = [sys.executable, "-c", WORK, *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_as_in_a_terminal)  # noqa: PLW1509
     assert process.stdout.readline() == "at work\n"
     return process
+
+
+def _as_in_a_terminal() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it, as nohup does
 
 
 def test_once_stops_the_work_where_it_is_whole() -> None:
