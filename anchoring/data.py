@@ -33,6 +33,11 @@ class Data:
     weights: Tensor | None = None
     targets: Tensor | None = None
 
+    @property
+    def tables(self) -> list[Tensor]:
+        """What a batch has rows of: the inputs, and the targets if there are any."""
+        return [self.inputs] if self.targets is None else [self.inputs, self.targets]
+
     def __post_init__(self) -> None:
         named = {"weights": self.weights, "targets": self.targets, **self.attributes}
         for name, tensor in named.items():

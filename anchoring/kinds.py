@@ -1,8 +1,10 @@
-"""Kinds of training step. Two steps are of one kind if they compute the same function, of whichever arguments."""
+"""Kinds of training step, and what a process keeps for each. Two steps are of one kind if they compute the same
+function, of whichever arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,3 +22,16 @@ def step_kinds(setting: Setting) -> set[str]:
     """The kinds of step in a setting's training. Each is compiled separately."""
     weights = setting.weights_in_training(setting.schedule.table())
     return {step_kind(setting, acting) for acting in np.unique(weights != 0, axis=0)}
+
+
+MADE: dict[tuple[Any, ...], Any] = {}
+MOST = 200  # compiled or traced functions that a process keeps
+
+
+def made(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    """The value that this process has made for a key before, or else makes now."""
+    if key not in MADE:
+        while len(MADE) >= MOST:
+            MADE.pop(next(iter(MADE)))
+        MADE[key] = make()
+    return MADE[key]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from anchoring.authored import Authored
+from anchoring.kinds import made
 from anchoring.layers import UNEDITED, Edited
 from anchoring.native import Unsupported
 from anchoring.replicas import Replicas
@@ -17,35 +18,25 @@ from anchoring.setting import Setting
 UNSEEN = frozenset({"title", "schedule", "labels", "regularizers"})
 """What native measures may not depend on, since it differs from trial to trial."""
 
-_NATIVE: dict[tuple[Authored, str], Any] = {}
-MOST = 50  # compiled measures that a process keeps
-
 
 def measured(experiment: Authored, model: Replicas, setting: Setting, compiled: bool) -> Mapping[str, Tensor]:
     """An experiment's metrics of every replica, [R] each.
 
-    If `compiled`, the first measurement of a kind in a process is made by PyTorch and by native code. Native code makes
-    the others if the two agree.
+    If `compiled`, native code makes them if it agrees with PyTorch, which a process tries once a kind of setting.
 
     Raises:
         InputError: a metric is measured but not declared, declared but not measured, or not a number.
     """
     if not compiled or type(experiment).measured is not Authored.measured:
         return experiment.measured(model, setting)
-    key = experiment, setting.model_dump_json(exclude=set(UNSEEN))
-    if key not in _NATIVE:
-        found = experiment.measured(model, setting)
-        while len(_NATIVE) >= MOST:
-            _NATIVE.pop(next(iter(_NATIVE)))
-        _NATIVE[key] = _native(experiment, model, setting, found)
-        return found
-    native = _NATIVE[key]
+    key = experiment, "measures", setting.model_dump_json(exclude=set(UNSEEN))
+    native = made(key, lambda: _native(experiment, model, setting))
     return native(model) if native else experiment.measured(model, setting)
 
 
-def _native(experiment: Authored, model: Replicas, setting: Setting, expected: Mapping[str, Tensor]) -> Any:
-    """The metrics as native code; None if they cannot be, or differ from what is expected."""
-    seen = _narrowed(setting)
+def _native(experiment: Authored, model: Replicas, setting: Setting) -> Any:
+    """The metrics as native code; None if they cannot be, or differ from PyTorch's."""
+    expected, seen = experiment.measured(model, setting), _narrowed(setting)
     edits = experiment.edits(seen)
     try:
         run = model.native_map(

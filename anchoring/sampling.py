@@ -30,7 +30,7 @@ class Sampler:
         self._probabilities = {name: label.probability(data.attributes[label.of]) for name, label in labels.items()}
         weights = torch.ones(len(data.inputs)) if data.weights is None else data.weights
         self._index = _Inverse(weights)
-        self.tables = [data.inputs, *([] if data.targets is None else [data.targets])]
+        self.tables = data.tables
         self.draws = 1 + len(labels)
         """How many random numbers a sample takes: one for itself and one for each label."""
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from anchoring.authored import Authored
 from anchoring.errors import InputError
 from anchoring.fitting import native
-from anchoring.kinds import step_kind
+from anchoring.kinds import made, step_kind
 from anchoring.layers import activations
 from anchoring.measuring import measured
 from anchoring.motion import Motion
@@ -119,8 +119,7 @@ class Training(lightning.LightningModule):
         schedule, size = self.setting.schedule, self.setting.data.batch
         draws = Draws(self._data, self.setting.labels, self.seeds, size, self._compiled)
         actions = schedule.actions()
-        tables = [self._data.inputs, *([] if self._data.targets is None else [self._data.targets])]
-        sample = sum(table[0].nbytes for table in tables) + 4 * len(self.setting.labels)
+        sample = sum(table[0].nbytes for table in self._data.tables) + 4 * len(self.setting.labels)
         at_once = max(1, BYTES_AT_ONCE // (len(self.seeds) * size * sample))
         cuts = sorted({*range(0, len(schedule), at_once), *self.rung_steps, *actions})
         for start, end in pairwise(cuts):
@@ -182,10 +181,8 @@ class Training(lightning.LightningModule):
         if acting not in self._runs:
             kind = self.experiment, step_kind(self.setting, acting)
             compiled = self._compiled and self.device.type == "cpu"
-            run = compiled and _made(
-                (*kind, "native"), lambda: native(self._step(acting), state, batch, moves, kind[1])
-            )
-            self._runs[acting] = run or _made(
+            run = compiled and made((*kind, "native"), lambda: native(self._step(acting), state, batch, moves, kind[1]))
+            self._runs[acting] = run or made(
                 (*kind, len(state[0]), self.device), lambda: self._eager(acting, state, batch, moves)
             )
         return self._runs[acting]
@@ -312,16 +309,3 @@ def train(
         trainer = lightning.Trainer(max_epochs=1, callbacks=[*callbacks, measured], **flags)
         trainer.fit(training)
     return training.model, measured.rungs
-
-
-_MADE: dict[tuple[Any, ...], Any] = {}
-MOST = 200  # compiled or traced steps that a process keeps
-
-
-def _made(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-    """The value that this process has made for a key before, or else makes now."""
-    if key not in _MADE:
-        while len(_MADE) >= MOST:
-            _MADE.pop(next(iter(_MADE)))
-        _MADE[key] = make()
-    return _MADE[key]

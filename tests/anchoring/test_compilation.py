@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from anchoring import fitting, training
+from anchoring import fitting, kinds
 from anchoring.dopesheet import Dopesheet
 from anchoring.kinds import step_kinds
 from anchoring.native import Unsupported, compiler
@@ -24,7 +24,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     fitting._warn_once.cache_clear()
-    training._MADE.clear()
+    kinds.MADE.clear()
     return folder
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from anchoring import measuring
+from anchoring import kinds, measuring
 from anchoring.measuring import measured
 from anchoring.native import Unsupported, compiler
 from excolor.experiment import Colors, experiment
@@ -23,14 +23,14 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
-    measuring._NATIVE.clear()
+    kinds.MADE.clear()
     yield
-    measuring._NATIVE.clear()
+    kinds.MADE.clear()
 
 
 def natives() -> list[bool]:
     """Whether native code was found to measure each kind of setting so far."""
-    return [native is not None for native in measuring._NATIVE.values()]
+    return [native is not None for native in kinds.MADE.values()]
 
 
 @pytest.mark.parametrize("name", ["subspace-ablation", "subspace-ablation-red", "hue-deletion"])
@@ -42,6 +42,13 @@ def test_colours_are_measured_as_by_pytorch(load: Any, spaces: Any, name: str) -
     found = measured(experiment, second, setting, compiled=True)
     assert natives() == [True]
     assert_close(found, experiment.measured(second, setting), rtol=1e-4, atol=1e-5)
+
+
+def test_a_rung_does_not_depend_on_what_the_process_measured_before(subspace_ablation: Any) -> None:
+    model = experiment.model(subspace_ablation, range(3))
+    first, again = (measured(experiment, model, subspace_ablation, compiled=True) for _ in range(2))
+    assert natives() == [True]
+    assert all(torch.equal(first[name], metric) for name, metric in again.items())
 
 
 def test_a_diverged_replica_is_measured_as_by_pytorch(subspace_ablation: Any) -> None:
