@@ -215,16 +215,16 @@ class Draws:
     ):
         self._sampler = Sampler(data, labels)
         self._native = self._sampler.native(seeds) if compiled else None
-        self._streams = [Stream(self._sampler, list(labels), seed) for seed in seeds]
+        self._streams = [] if self._native else [Stream(self._sampler, list(labels), seed) for seed in seeds]
         self._labels = len(labels)
-        self._batch = batch
+        self._shape = len(seeds), batch
 
     def next(self, steps: int) -> list[Tensor]:
         """The next steps' batch: inputs, targets if any, and each label, [S, R, B, ...] each.
 
         If the samples are vectors, all samples' first components lie side by side in memory, then their second.
         """
-        shape = (steps, len(self._streams), self._batch)
+        shape = (steps, *self._shape)
         drawn = [_empty(shape, table) for table in self._sampler.tables]
         drawn += [torch.empty(shape) for _ in range(self._labels)]
         if self._native:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import study
 from benchmarks.figures import Row, Runs, less_than, seconds
+from benchmarks.settings import ROOT
 
-ROOT = Path(__file__).parent.parent
 COMMAND = str(Path(sys.executable).with_name("study"))
 ROUNDS = 3
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.figures import Row, Runs, Target
-from benchmarks.searches import ROOT, search
+from benchmarks.figures import Row, Target, once
+from benchmarks.searches import search
+from benchmarks.settings import ROOT
 
 HERE = ROOT / "benchmarks"
 DATA = HERE / "data"
@@ -29,15 +30,11 @@ def driver() -> list[Row]:
     many, at_once = by_trials(1000), by_workers(32)
     each, slowing, memory = many["ms_a_trial"], many["last_over_first"], many["kb_a_trial"]
     return [
-        _row("driver's CPU time a trial", each, ".1f", " ms", Target("< 15 ms", each < 15)),
-        _row("the same, last hundred of 1,000 over first", slowing, ".2f", "x", Target("≤ 1.2x", slowing <= 1.2)),
-        _row("driver's memory grows by, a trial", memory, ".0f", " KB", Target("< 50 KB", memory < 50)),
-        _row("32 workers, busy", at_once["busy"], ".0%", "", Target("≥ 90%", at_once["busy"] >= 0.9)),
+        once("driver's CPU time a trial", each, ".1f", " ms", Target("< 15 ms", each < 15)),
+        once("the same, last hundred of 1,000 over first", slowing, ".2f", "x", Target("≤ 1.2x", slowing <= 1.2)),
+        once("driver's memory grows by, a trial", memory, ".0f", " KB", Target("< 50 KB", memory < 50)),
+        once("32 workers, busy", at_once["busy"], ".0%", "", Target("≥ 90%", at_once["busy"] >= 0.9)),
     ]
-
-
-def _row(what: str, figure: float, form: str, unit: str, target: Target) -> Row:
-    return Row(what, Runs((figure,), form, unit), targets=(target,))
 
 
 def by_trials(trials: int) -> dict[str, float]:

@@ -54,6 +54,11 @@ class Row:
     targets: tuple[Target, ...] = ()
 
 
+def once(what: str, figure: float, form: str, unit: str, target: Target) -> Row:
+    """A row of a figure from a single run."""
+    return Row(what, Runs((float(figure),), form, unit), targets=(target,))
+
+
 def race(contenders: Mapping[str, Callable[[], float]], rounds: int = 5) -> dict[str, Runs]:
     """Each contender's figure in each round. They take turns, so that other load on the machine affects all alike."""
     figures = [{name: run() for name, run in contenders.items()} for _ in range(rounds)]

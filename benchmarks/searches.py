@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 import study
+from benchmarks.settings import ROOT
 
-ROOT = Path(__file__).parent.parent
 EVERY = 0.5  # seconds between samples of the driver
 
 

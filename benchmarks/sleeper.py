@@ -6,10 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from anchoring.dopesheet import Dopesheet
 from study.experiment import Metric, OnRung
@@ -23,14 +24,6 @@ class Sleep:
     schedule: Dopesheet
     seconds: float
     place: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Rung:
-    step: int
-    steps: int
-    metrics: Mapping[str, Tensor]
-    diverged: Tensor
 
 
 class Sleeper:
@@ -50,7 +43,8 @@ class Sleeper:
         for rung in range(1, rungs + 1):
             time.sleep(setting.seconds / rungs)
             depth = (rung / rungs) * torch.exp(-away - 0.05 * noise.abs())
-            on_rung(Rung(rung, rungs, {"depth": depth}, depth.isnan()), model)
+            reached = SimpleNamespace(step=rung, steps=rungs, metrics={"depth": depth}, diverged=depth.isnan())
+            on_rung(reached, model)
         return model
 
     def model(self, setting: Sleep, seeds: Sequence[int]) -> nn.Module:

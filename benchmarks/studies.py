@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.figures import Row, Runs, Target
-from benchmarks.searches import ROOT, search
+from benchmarks.figures import Row, Target, once
+from benchmarks.searches import search
+from benchmarks.settings import ROOT
 from study.space.space import Space
 
 SPACE = ROOT / "search_spaces" / "hue.toml"
@@ -22,14 +23,10 @@ def _costs(kind: str, flag: str) -> list[Row]:
     first, gap = found.starts.min(), found.between_trials
     what = f"64 trials, {kind}"
     return [
-        _row(f"{what}: first is training after", first, ".1f", " s", Target("≤ 15 s", first <= 15)),
-        _row(f"{what}: training's share", found.trained, ".0%", "", Target("≥ 85%", found.trained >= 0.85)),
-        _row(f"{what}: core-seconds around a trial", gap, ".3f", " s", Target("< 0.15 s", gap < 0.15)),
+        once(f"{what}: first is training after", first, ".1f", " s", Target("≤ 15 s", first <= 15)),
+        once(f"{what}: training's share", found.trained, ".0%", "", Target("≥ 85%", found.trained >= 0.85)),
+        once(f"{what}: core-seconds around a trial", gap, ".3f", " s", Target("< 0.15 s", gap < 0.15)),
     ]
-
-
-def _row(what: str, figure: float, form: str, unit: str, target: Target) -> Row:
-    return Row(what, Runs((float(figure),), form, unit), targets=(target,))
 
 
 def _compile_all() -> None:

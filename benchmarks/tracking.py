@@ -17,13 +17,13 @@ from rich.console import Console
 
 import study
 from benchmarks.figures import Row, Runs, less_than, race, seconds, table
+from benchmarks.settings import ROOT
 from study.record.recorder import Listener
 from study.record.trial_state import TrialState
 from study.search.trial import Report
 from study.watch.tensorboard import Curves
 from study.watch.tracking import Tracker
 
-ROOT = Path(__file__).parent.parent
 TRIALS = 24
 WAYS = {  # WANDB_MODE and flags
     "without": ("disabled",),

@@ -42,10 +42,15 @@ def compiler() -> str | None:
 def cannot_build() -> str:
     """Why this machine cannot make native code, in one line; an empty text if it can, for which it is tried."""
     try:
-        build(resources.files("anchoring.native").joinpath("vectors.h").read_text("utf-8"))
+        build(shipped("vectors.h"))
     except OSError as error:
         return str(error)
     return ""
+
+
+def shipped(name: str) -> str:
+    """The C++ in a file of this package."""
+    return resources.files("anchoring.native").joinpath(name).read_text("utf-8")
 
 
 def build(source: str) -> ctypes.CDLL:

@@ -31,20 +31,18 @@ static void take(
 }
 
 static void label_all(  // labels by probability; without tosses, the probabilities themselves
-    const float* p, const int32_t* index, const float* toss, int64_t batch, float* __restrict to, int64_t row) {
-  if (!toss)
-    for (int64_t b = 0; b < batch; b++) to[b * row] = p[index[b]];
-  else if (row == 1)
+    const float* p, const int32_t* index, const float* toss, int64_t batch, float* __restrict to) {
+  if (toss)
     for (int64_t b = 0; b < batch; b++) to[b] = toss[b] < p[index[b]] ? 1.f : 0.f;
   else
-    for (int64_t b = 0; b < batch; b++) to[b * row] = toss[b] < p[index[b]] ? 1.f : 0.f;
+    for (int64_t b = 0; b < batch; b++) to[b] = p[index[b]];
 }
 
 // Draws for each replica in turn. `generators` has six numbers for each: PCG64's state and increment, lower halves first,
 // whether half of its last bits are kept, and that half. `first` is the first sample of each 65,536th of [0, 1), and
 // `cumulative` is each sample's end in it. `layout` has six numbers for each table: an element's bytes, a row's elements,
-// and the strides of steps, replicas, samples and elements; `label_layout` has four for each label: whether it is soft,
-// and the strides of steps, replicas and samples. `room` is for batch x (2 + labels) numbers.
+// and the strides of steps, replicas, samples and elements; `label_layout` has three for each label: whether it is
+// soft, and the strides of steps and replicas; samples lie side by side. `room` is for batch x (2 + labels) numbers.
 extern "C" void draw(
     int64_t steps, int64_t replicas, int64_t batch, uint64_t* generators, const int32_t* first, const float* cumulative,
     int64_t tables, const void** table, void** out, const int64_t* layout, int64_t labels, const float** probability,
@@ -71,9 +69,9 @@ extern "C" void draw(
         else take((const uint64_t*)table[n], index, batch, size, (uint64_t*)out[n] + at, row, element);
       }
       for (int64_t n = 0; n < labels; n++) {
-        auto [soft, step, replica, row] = (const int64_t(&)[4])label_layout[n * 4];
+        auto [soft, step, replica] = (const int64_t(&)[3])label_layout[n * 3];
         const float* toss = soft ? nullptr : uniform + (n + 1) * batch;
-        label_all(probability[n], index, toss, batch, label[n] + t * step + r * replica, row);
+        label_all(probability[n], index, toss, batch, label[n] + t * step + r * replica);
       }
     }
     generator[0] = random.state, generator[1] = random.state >> 64;

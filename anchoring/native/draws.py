@@ -5,13 +5,12 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable, Sequence
 from functools import cache
-from importlib import resources
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from anchoring.native.build import build
+from anchoring.native.build import build, shipped
 
 
 class NativeDraws:
@@ -44,11 +43,11 @@ class NativeDraws:
         self._soft = [soft for _, soft in labels]
 
     def fill(self, batch: Sequence[Tensor]) -> None:
-        """Fill rows of each table and each label: [S, R, B, ...] each, with any strides but for a row's own axes."""
+        """Fill rows of each table and each label, [S, R, B, ...] each. A row's elements and labels lie side by side."""
         parts, labels = batch[: len(self._tables)], batch[len(self._tables) :]
         steps, replicas, size = batch[0].shape[:3]
         room = torch.empty(size * (2 + len(labels)))
-        of_labels = ((soft, *label.stride()) for soft, label in zip(self._soft, labels, strict=True))
+        of_labels = ((soft, *label.stride()[:2]) for soft, label in zip(self._soft, labels, strict=True))
         self._draw(
             *map(ctypes.c_int64, (steps, replicas, size)), self._states.ctypes.data_as(ctypes.c_void_p),
             *map(_pointer, (self._first, self._cumulative)), ctypes.c_int64(len(parts)), _array(self._tables),
@@ -64,7 +63,7 @@ def can_draw(tables: Sequence[Tensor]) -> bool:
 
 @cache
 def _library() -> ctypes.CDLL:
-    return build(resources.files("anchoring.native").joinpath("draws.cpp").read_text("utf-8"))
+    return build(shipped("draws.cpp"))
 
 
 def _state(generator: np.random.Generator) -> list[int]:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from anchoring.native import emission
-from anchoring.native.build import build
+from anchoring.native.build import build, shipped
 from anchoring.native.expressions import Unsupported
 from anchoring.native.fusion import fuse
 from anchoring.native.operators import KNOWN, lower
 from anchoring.native.program import Program
-from anchoring.native.steps import given_to, header, used_by
+from anchoring.native.steps import given_to, used_by
 from anchoring.native.trace import trace
 
 
@@ -48,7 +48,7 @@ def compile_function(
     constants, members = emission.declare(b for b in program.buffers if b in used)
     given, taken = given_to(program, used, 2)
     text = TEMPLATE.format(
-        name=" ".join(name.split()), header=header(), constants=constants, members=members, given=taken,
+        name=" ".join(name.split()), header=shipped("vectors.h"), constants=constants, members=members, given=taken,
         body=emission.emit(statements), input=buffer.name, size=len(parameters),
         leave="".join(f"    out[r * {len(results)} + {i}] = s.{b.name}[0];\n" for i, b in enumerate(results)),
     )  # fmt: skip

@@ -5,14 +5,13 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from anchoring.native import emission
-from anchoring.native.build import build
+from anchoring.native.build import build, shipped
 from anchoring.native.expressions import Buffer, Index, Unsupported, Value
 from anchoring.native.fusion import fuse
 from anchoring.native.operators import KINDS, KNOWN, lower
@@ -127,14 +126,10 @@ def write(step: Step, state: Sequence[Tensor], batch: Sequence[Tensor], controls
             begin += f"      memcpy(s.{name}, {pointer} + t * {size}, sizeof(float) * {size});\n"
     given, taken = given_to(program, used, len(examples))
     text = TEMPLATE.format(
-        name=" ".join(name.split()), header=header(), constants=constants, members=members, given=taken,
+        name=" ".join(name.split()), header=shipped("vectors.h"), constants=constants, members=members, given=taken,
         body=emission.emit(statements), enter=enter, leave=leave, begin=begin, end=end,
     )  # fmt: skip
     return Source(text, given)
-
-
-def header() -> str:
-    return resources.files("anchoring.native").joinpath("vectors.h").read_text("utf-8")
 
 
 def used_by(statements: Sequence[Statement]) -> set[Buffer]:

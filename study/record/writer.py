@@ -30,6 +30,9 @@ LONGEST_NAME = 90  # characters, to which a number is added
 class TakenError(InputError):
     """There is a study of that name."""
 
+    def __init__(self, path: Path):
+        super().__init__(f"{path}: found an existing study, expected a new name (--name)")
+
 
 @dataclass(frozen=True)
 class Writer:
@@ -56,7 +59,7 @@ class Writer:
         except OSError as error:
             shutil.rmtree(partial.path, ignore_errors=True)
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # another process has made it meanwhile
-                raise TakenError(f"{path}: found an existing study, expected a new name (--name)") from None
+                raise TakenError(path) from None
             raise InputError(f"{path}: cannot be made ({error.strerror}), expected a writable folder (--out)") from None
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
@@ -125,5 +128,5 @@ def new_path(out: Path, name: str, stem: str, taken: Collection[str] = ()) -> Pa
 
     path = out / name if name else next(filter(free, (out / f"{plain_name(stem)}-{number:03d}" for number in count(1))))
     if not free(path):
-        raise InputError(f"{path}: found an existing study, expected a new name (--name)")
+        raise TakenError(path)
     return path

@@ -62,7 +62,7 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
         suppress(GaveUpError),
         recorder,
         interruptible(search.interrupt),
-        _minutes_recorded(folder, clock),
+        _minutes_recorded(folder, used, clock),
         _without_tunes_files(folder.path / "ray"),
     ):
         tune.run(
@@ -93,11 +93,10 @@ def _without_tunes_files(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _minutes_recorded(folder: StudyFolder, clock: Clock) -> Iterator[None]:
-    """Record, on leaving, how long the search took."""
-    before = minutes_used(folder)
+def _minutes_recorded(folder: StudyFolder, used: float, clock: Clock) -> Iterator[None]:
+    """Record, on leaving, how long this search took besides those that `used` minutes before."""
     try:
         yield
     finally:
         with suppress(OSError):  # what else cannot be written is said
-            record_minutes(folder, before + clock() / 60)
+            record_minutes(folder, used + clock() / 60)
