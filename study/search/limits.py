@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 from ray.tune import Callback
+from ray.util.placement_group import placement_group_table
 
 from study import surroundings
 from study.watch.screen import console
@@ -65,7 +66,7 @@ class TimeLimit(Callback):
 
 
 class Waiting(Callback):
-    """Says that no trial can begin because a cluster's CPUs are taken, and gives up when the minutes are over."""
+    """Says that no trial can begin because others took a cluster's CPUs, and gives up when the minutes are over."""
 
     def __init__(self, clock: Clock, is_over: Callable[[], bool], give_up: Callable[[], None]):
         self._clock = clock
@@ -77,12 +78,22 @@ class Waiting(Callback):
         now = self._clock()
         if any(trial.status == "RUNNING" for trial in reversed(trials)) or not trials:
             self._since, self._next = now, now + STARTS_IN
-        elif now >= self._next and ray.available_resources().get("CPU", 0) < 1:
+        elif now >= self._next and not has_a_cpu():
             self._next = now + SAY_EVERY
             taken = f"the cluster's {ray.cluster_resources().get('CPU', 0):.0f} are all in use"
             console.print(f"waiting for a free CPU since {now - self._since:.0f} s: {taken}", highlight=False)
             if self._is_over():
                 self._give_up()
+
+
+def has_a_cpu() -> bool:
+    """Whether a worker of this process has a CPU, be it still starting.
+
+    Tune reserves each CPU as a placement group, whose identifier ends with that of the job which made it.
+    """
+    job = ray.get_runtime_context().get_job_id()
+    groups = placement_group_table().values()
+    return any(g["state"] == "CREATED" and g["placement_group_id"].endswith(job) for g in groups)
 
 
 def limit_memory(gib: float | None, workers: int | None) -> None:

@@ -51,11 +51,16 @@ class OptunaSearch(Searcher):
         self._is_over = is_over
 
     def suggest(self, trial_id: str) -> Any:
-        if self._is_over() and not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        if self._is_over() and not self._has_to_run():
             return Searcher.FINISHED
         trial = TrialRecord(self._study.ask(self._space.distributions), self._goal)
         self.running[trial_id] = trial
         return {"trial": trial.number, "parameters": trial.optuna_trial.params}
+
+    def _has_to_run(self) -> bool:
+        """Whether a trial runs although the minutes are over: one that was interrupted, or a study's first."""
+        trials = self._study.get_trials(deepcopy=False)
+        return not trials or any(trial.state is TrialState.WAITING for trial in trials)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if not error:  # `Reports.on_trial_error` ends a failed trial, with the reason
