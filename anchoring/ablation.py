@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal, cast
 
@@ -39,6 +39,11 @@ class Ablation(Config):
     """
 
     layer: str = "encoder"
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """All layers that it acts on."""
+        return (self.layer,)
 
     @property
     def kind(self) -> str:
@@ -137,7 +142,17 @@ class Prune(_OfWeights):
         return prune(model, self.layer, self.dims)
 
 
-class _OfActivations(Ablation):
+class _InLayers(Ablation):
+    """Acts on activations: of one `layer`, or of all `layers`, such as the states of a residual stream."""
+
+    layers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return self.layers or (self.layer,)
+
+
+class _OfActivations(_InLayers):
     """Acts on the part of an activation that lies along some dims, or along a direction instead.
 
     The alignment of an activation is the share of its length that lies along the dims, or its cosine with the
@@ -189,7 +204,7 @@ class Suppress(_OfActivations):
     def edits(self, model: nn.Module, target: Target | None = None) -> Edits:
         gate = partial(falloff, start=self.start, amount=self.amount, power=self.power)
         signed = self.direction is not None
-        return {self.layer: lambda z: suppress(z, self.basis(z), gate, signed)}
+        return dict.fromkeys(self.places, lambda z: suppress(z, self.basis(z), gate, signed))
 
 
 class Repel(_OfActivations):
@@ -219,11 +234,14 @@ class Repel(_OfActivations):
     def edits(self, model: nn.Module, target: Target | None = None) -> Edits:
         bend = Bend(self.mapping, self.start, self.end)
         signed = self.direction is not None
-        return {self.layer: lambda z: repel(z, self.basis(z), bend, signed)}
+        return dict.fromkeys(self.places, lambda z: repel(z, self.basis(z), bend, signed))
 
 
-class Leace(Ablation):
-    """Erases, at run time, what a linear probe could read of the concept in any dims: see `anchoring.erasure.leace`."""
+class Leace(_InLayers):
+    """Erases, at run time, what a linear probe could read of the concept in any dims: see `anchoring.erasure.leace`.
+
+    Of several layers, each is fitted to its activations after those before it have been erased.
+    """
 
     def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
         if not concept:
@@ -231,7 +249,10 @@ class Leace(Ablation):
 
     def edits(self, model: nn.Module, target: Target | None = None) -> Edits:
         assert target is not None  # `check` has seen to it
-        return {self.layer: leace(model, self.layer, target)}
+        edits: dict[str, Callable[[Tensor], Tensor]] = {}
+        for layer in self.places:
+            edits[layer] = leace(model, layer, target, dict(edits))
+        return edits
 
 
 ABLATIONS: tuple[type[Ablation], ...] = (Ablate, Prune, Suppress, Repel, Leace)

@@ -141,9 +141,12 @@ class AnchoredExperiment(Authored):
             for label_name in term.labels or {}:
                 expect_one_of(setting.labels, label_name, f"regularizers.{name}.labels")
         ablation = setting.ablation
-        expect_one_of(layers, ablation.layer, "ablation.layer")
         concept = self.target(setting) is not None
-        _at("ablation", partial(ablation.check, layers[ablation.layer], places, concept))
+        for layer in ablation.places:
+            expect_one_of(
+                layers, layer, "ablation.layer" if ablation.places == (ablation.layer,) else "ablation.layers"
+            )
+            _at("ablation", partial(ablation.check, layers[layer], places, concept))
         file, columns = setting.schedule.file, {column.name: column for column in setting.schedule.properties}
         if "lr" not in columns:
             raise InputError(f"{file}: found no column lr, expected one, for the learning rate")

@@ -186,11 +186,11 @@ class Replicas(nn.Module):
 
     def finite(self) -> Tensor:
         """Which replicas' parameters are all finite: [R]."""
-        return torch.stack([p.isfinite().flatten(1).all(1) for p in self.parameters()]).all(0)
+        return torch.stack([p.isfinite().reshape(len(p), -1).all(1) for p in self.parameters()]).all(0)
 
     def flat(self) -> Tensor:
         """All parameters of each replica in a row: [R, P]."""
-        return torch.cat([p.detach().flatten(1) for p in self.stacked.parameters()], 1)
+        return torch.cat([p.detach().reshape(len(p), -1) for p in self.stacked.parameters()], 1)
 
     @torch.no_grad()
     def set_flat(self, rows: Tensor) -> None:

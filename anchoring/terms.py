@@ -5,6 +5,7 @@ Each formula is the paper's (arXiv 2512.12469), unless the term says otherwise.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pydantic import BeforeValidator, Field, Strict, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from anchoring.fields import Config, Dims, Point, Real, check_dims
+from anchoring.fields import Config, Dims, Point, Positive, Real, check_dims
 from anchoring.layers import Edits, emptied
 
 
@@ -48,6 +49,8 @@ class Term(Config):
         labels: if the term is for labelled samples, a table of labels and their affinities.
         when: whether it acts in training, in validation or in both. Its loss in validation is measured at the rungs, on
             the experiment's validation data.
+        temperature: a sample with activations at several positions costs the mean of their losses. With a temperature
+            it costs their smooth minimum, `pooled`, which is low if the loss is low at one position.
 
     Examples:
         >>> class Sparse(Term):
@@ -62,6 +65,7 @@ class Term(Config):
     layers: Annotated[dict[str, Real], Field(min_length=1), BeforeValidator(_factors)] = {"encoder": 1.0}
     labels: Annotated[dict[str, Real], Field(min_length=1)] | None = None
     when: Literal["training", "validation", "both"] = "training"
+    temperature: Positive | None = None
 
     @abstractmethod
     def per_sample(self, z: Tensor) -> Tensor:
@@ -71,7 +75,7 @@ class Term(Config):
             z: a layer's activations, [B, ...].
 
         Returns:
-            The losses, [B].
+            The losses, [B]; or [B, ...] if a sample has activations at several positions, as in a sequence.
         """
 
     def check(self, width: int) -> None:
@@ -93,7 +97,10 @@ class Term(Config):
         Returns:
             The loss, a scalar.
         """
-        losses = [self.mean(self.per_sample(seen.layers[name]), seen) * scale for name, scale in self.layers.items()]
+        losses = [
+            self.mean(pooled(self.per_sample(seen.layers[name]), self.temperature), seen) * scale
+            for name, scale in self.layers.items()
+        ]
         return sum(losses[1:], losses[0])
 
     def mean(self, losses: Tensor, seen: Seen) -> Tensor:
@@ -166,6 +173,23 @@ class AngularAnchor(Term):
 
     def per_sample(self, z: Tensor) -> Tensor:
         return 1 - _cosine(z, self.point)
+
+
+class Align(Term):
+    """`1 - z_dim / ||z||`: draws activations towards an axis, as AngularAnchor does, in a layer of any width.
+
+    Examples:
+        >>> Align(dim=1).per_sample(torch.tensor([[0.0, 3.0], [1.0, 0.0], [0.0, -1.0]]))
+        tensor([0., 1., 2.])
+    """
+
+    dim: Annotated[int, Strict(), Field(ge=0)] = 0
+
+    def check(self, width: int) -> None:
+        check_dims((self.dim,), width, "dim")
+
+    def per_sample(self, z: Tensor) -> Tensor:
+        return 1 - z[..., self.dim] / z.norm(dim=-1).clamp(min=1e-8)
 
 
 class AntiAnchor(Term):
@@ -294,8 +318,28 @@ class Fallback(Term):
         return self.mean(seen.task(answers), seen) * scale
 
 
-TERMS: tuple[type[Term], ...] = (Anchor, AngularAnchor, AntiAnchor, Fallback, Pin, Separate, Subspace, Unitarity)
+TERMS: tuple[type[Term], ...] = (Align, Anchor, AngularAnchor, AntiAnchor, Fallback, Pin, Separate, Subspace, Unitarity)
 """The terms that every experiment offers."""
+
+
+def pooled(losses: Tensor, temperature: float | None = None) -> Tensor:
+    """One loss of each sample, [B], from its losses at all positions, [B, ...].
+
+    It is their mean, or with a temperature t the smooth minimum `-t log mean exp(-x / t)`, which is mellowmax (Asadi
+    and Littman 2017, arXiv 1612.05628) with the sign reversed. It lies between the minimum, which it approaches for a
+    low temperature, and the mean, for a high one.
+
+    Examples:
+        >>> losses = torch.tensor([[0.0, 1.0]])
+        >>> pooled(losses), pooled(losses, temperature=0.01)
+        (tensor([0.5000]), tensor([0.0069]))
+    """
+    if losses.dim() < 2:
+        return losses
+    losses = losses.flatten(1)
+    if temperature is None:
+        return losses.mean(1)
+    return temperature * (math.log(losses.shape[1]) - (-losses / temperature).logsumexp(1))
 
 
 def check_direction(point: tuple[float, ...], width: int) -> None:

@@ -8,16 +8,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from torch import nn
 from torch.testing import assert_close
 
 from anchoring.ablation import ABLATIONS, Ablate, Leace, Prune, Repel, Suppress, around, prune
 from anchoring.alignment import Bend, alignment, falloff, repel, suppress
+from anchoring.erasure import Target
+from anchoring.errors import InputError
 from anchoring.layers import Edited, activations
 from anchoring.replicas import Replicas, initialised
 from anchoring.setting import Setting
 from excolor import colors
 from excolor.examination import hue_target
 from excolor.models import ModelConfig
+from tests.anchoring.blobs import DOCUMENT, blobs
 
 X = colors.rgb_centres(6)
 PLANE = torch.eye(4, dtype=torch.float64)[:2]
@@ -292,6 +296,63 @@ def test_tables_name_their_kind_and_ablate_is_the_usual_one() -> None:
 def test_wrong_tables(table: Any, message: Any) -> None:
     with pytest.raises(ValidationError, match=message):
         ablation_of(**table)
+
+
+class Stream(nn.Module):
+    """A sequence of states [B, 3, 4], and a second one, to which the first and the input are added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = nn.ModuleList([nn.Identity(), nn.Identity()])
+        self.add = nn.Linear(4, 4)
+
+    def forward(self, x: Any) -> Any:
+        h = self.state[0](x)
+        return self.state[1](h + self.add(x).tanh() + x.mean(1, keepdim=True))
+
+
+STATES = ("state.0", "state.1")
+SEQUENCES = torch.randn(200, 3, 4, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("ablation", [Suppress(dims=(0,), layers=STATES), Repel(dims=(0,), layers=STATES)])
+def test_one_ablation_can_act_on_all_states_of_a_sequence(ablation: Any) -> None:
+    stream = initialised(Stream, 0)
+    before, after = activations(stream, SEQUENCES), removed(ablation, stream).activations(SEQUENCES)
+    first_only = removed(ablation.model_copy(update={"layers": STATES[:1]}), stream).activations(SEQUENCES)
+    for state in STATES:
+        assert before[state][..., 0].abs().min() > 0
+        assert after[state][..., 0].abs().max() < 1e-6
+    assert first_only["state.1"][..., 0].abs().max() > 0.1  # it comes back
+
+
+@pytest.mark.parametrize("by_position", [False, True])
+def test_leace_of_all_states_leaves_no_linear_trace_in_any(by_position: Any) -> None:
+    stream = initialised(Stream, 0)
+    concept = SEQUENCES[:, :1, :2] if not by_position else SEQUENCES[..., :2]
+    values = concept[:, 0] if not by_position else concept
+    edits = Leace(layers=STATES).edits(stream, Target(SEQUENCES, values))
+    concept = (concept - concept.mean((0, 1))).expand(-1, 3, -1)
+
+    def trace(z: Any) -> Any:
+        return torch.einsum("bpk,bpt->kt", z - z.mean((0, 1)), concept).div(600).abs().max()
+
+    with torch.no_grad():
+        before, after = activations(stream, SEQUENCES), activations(stream, SEQUENCES, edits)
+        alone = activations(stream, SEQUENCES, Leace(layer="state.0").edits(stream, Target(SEQUENCES, values)))
+    assert all(trace(before[state]) > 0.1 for state in STATES)
+    assert all(trace(after[state]) < 1e-5 for state in STATES)
+    assert trace(alone["state.1"]) > 0.1  # it comes back
+
+
+def test_every_layer_of_an_ablation_is_looked_at() -> None:
+    document = {**DOCUMENT, "ablation": {"kind": "suppress", "layers": ["encoder", "latent"], "dims": [0]}}
+    with pytest.raises(InputError, match=r"ablation\.layers: found 'latent', expected one of input"):
+        blobs.setting(document)
+    document["ablation"]["layers"] = ["encoder", "head"]
+    document["ablation"]["dims"] = [3]
+    with pytest.raises(InputError, match=r"ablation\.dims: found \[3\], expected distinct dimensions from 0 to 2"):
+        blobs.setting(document)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ from tests.anchoring.blobs import DOCUMENT, changed
 
 ANCHOR = DOCUMENT["regularizers"]["anchor"]
 WRONG = [
-    ({"regularizers": {"a": {"term": "Foo"}}}, "s.toml: regularizers.a.term: found 'Foo', expected one of Anchor, "),
-    ({"regularizers": {"a": {}}}, "s.toml: regularizers.a.term: found nothing, expected one of Anchor, AngularAnchor"),
+    ({"regularizers": {"a": {"term": "Foo"}}}, "s.toml: regularizers.a.term: found 'Foo', expected one of Align, "),
+    (
+        {"regularizers": {"a": {}}},
+        "s.toml: regularizers.a.term: found nothing, expected one of Align, Anchor, AngularAnchor",
+    ),
     ({"regularizers": {"a": {"term": ["Anchor"]}}}, "s.toml: regularizers.a.term: found ['Anchor'], expected one of"),
     ({"regularizers": {"a": "Anchor"}}, "s.toml: regularizers.a: found 'Anchor', expected a table"),
     ({"regularizers": 3}, "s.toml: regularizers: found 3, expected a table of terms"),

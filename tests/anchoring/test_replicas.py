@@ -259,3 +259,14 @@ def test_finite_says_which_replicas_are() -> None:
     with torch.no_grad():
         replicas.stacked[2].bias[1, 0] = torch.inf
     assert replicas.finite().tolist() == [True, False, True]
+
+
+def test_a_model_may_have_parameters_of_any_shape() -> None:
+    replicas = Replicas(Plain, [0, 1, 2])
+    assert replicas.flat().shape == (3, 1 + 12 + 4)
+    again = Replicas(Plain, [3, 4, 5])
+    again.set_flat(replicas.flat())
+    assert all(torch.equal(a, b) for a, b in zip(replicas.parameters(), again.parameters(), strict=True))
+    with torch.no_grad():
+        again.stacked.scale[1] = torch.nan
+    assert again.finite().tolist() == [True, False, True]

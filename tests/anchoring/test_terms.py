@@ -6,7 +6,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anchoring.terms import Anchor, AngularAnchor, AntiAnchor, Fallback, Seen, Separate, Subspace, Term, Unitarity
+from anchoring.terms import (
+    Align,
+    Anchor,
+    AngularAnchor,
+    AntiAnchor,
+    Fallback,
+    Seen,
+    Separate,
+    Subspace,
+    Term,
+    Unitarity,
+    pooled,
+)
 
 seeds = st.integers(0, 2**31)
 shapes = st.tuples(st.integers(1, 7), st.integers(3, 5))
@@ -21,7 +33,7 @@ def seen(layers: Any, labels: Any = None) -> Any:
     return Seen(layers, labels or {}, lambda edits: layers, lambda output: output)
 
 
-def plain(term: Term, z: list[list[float]], i: int) -> float:
+def plain(term: Term, z: list[list[float]], i: int) -> float:  # noqa: PLR0911
     """A term's loss of sample i, in plain Python from the formula."""
     x = z[i]
     norm = lambda v: math.sqrt(sum(c * c for c in v))  # noqa: E731
@@ -33,6 +45,8 @@ def plain(term: Term, z: list[list[float]], i: int) -> float:
             if isinstance(term, AngularAnchor):
                 return 1 - cosine
             return (cosine + 1) / 2 if term.full else max(cosine, 0)
+        case Align():
+            return 1 - x[term.dim] / norm(x)
         case Subspace():
             return sum(c**2 for d, c in enumerate(x) if (d in term.dims) == term.invert)
         case Unitarity():
@@ -53,6 +67,7 @@ def plain(term: Term, z: list[list[float]], i: int) -> float:
 @pytest.mark.parametrize(
     "make",
     [
+        lambda width: Align(dim=width - 1),
         lambda width: Anchor(point=tuple(range(width))),
         lambda width: AngularAnchor(point=(1.0,) * width),
         lambda width: AntiAnchor(point=(1.0, *range(1, width))),
@@ -102,6 +117,54 @@ def test_a_batch_without_labels_costs_nothing() -> None:
     assert Unitarity(labels={"red": 1.0}).total(seen({"encoder": z}, {"red": torch.zeros(5)})) == 0
 
 
+temperatures = st.floats(0.01, 100)
+
+
+@given(st.lists(st.floats(-2, 2), min_size=1, max_size=6), temperatures)
+def test_pooling_is_the_negative_mellowmax(losses: Any, t: Any) -> None:
+    x = torch.tensor([losses], dtype=torch.float64)
+    low = min(losses)
+    expected = low - t * math.log(sum(math.exp((low - loss) / t) for loss in losses) / len(losses))
+    assert pooled(x, t).item() == pytest.approx(expected, abs=1e-9)
+    assert pooled(x.float(), t).item() == pytest.approx(expected, abs=1e-4)
+    assert low - 1e-9 <= pooled(x, t).item() <= pooled(x).item() + 1e-9
+
+
+@given(st.lists(st.floats(-2, 2), min_size=2, max_size=6))
+def test_pooling_goes_from_the_minimum_to_the_mean(losses: Any) -> None:
+    x = torch.tensor([losses], dtype=torch.float64)
+    assert pooled(x, 1e-4).item() == pytest.approx(min(losses), abs=1e-3)
+    assert pooled(x, 1e4).item() == pytest.approx(x.mean().item(), abs=1e-3)
+
+
+def test_pooling_has_the_gradient_of_a_softmax_over_positions() -> None:
+    x = latents((3, 4), 0).requires_grad_()
+    pooled(x, 0.3).sum().backward()
+    assert torch.allclose(x.grad, (-x / 0.3).softmax(1))
+    assert torch.autograd.gradcheck(lambda x: pooled(x, 0.3), x)
+
+
+@given(shapes, seeds, temperatures)
+@settings(max_examples=25)
+def test_a_sequence_costs_what_its_positions_cost_pooled(shape: Any, seed: Any, t: Any) -> None:
+    z = torch.stack([latents(shape, seed + position) for position in range(3)], 1)  # [B, 3, K]
+    labels = {"red": (torch.arange(shape[0]) % 2 == 0).double()}
+    for term in (
+        Align(labels={"red": 1.0}),
+        Align(labels={"red": 1.0}, temperature=t),
+        Subspace(dims=(0,), invert=True),
+    ):
+        each = torch.stack([term.per_sample(z[:, position]) for position in range(3)], 1)
+        of_samples = each.mean(1) if term.temperature is None else -t * (-each / t).exp().mean(1).log()
+        expected = term.mean(of_samples, seen({}, labels))
+        assert term.total(seen({"encoder": z}, labels)).item() == pytest.approx(expected.item(), rel=1e-6, abs=1e-9)
+
+
+def test_a_sample_at_one_position_costs_the_same_at_any_temperature() -> None:
+    z = latents((5, 3), 0)
+    assert Align(temperature=0.1).total(seen({"encoder": z})) == Align().total(seen({"encoder": z}))
+
+
 def test_layers_have_factors() -> None:
     z = {"encoder": torch.full((4, 2), 2.0), "bottleneck": torch.full((4, 2), 0.5)}
     term = Unitarity(layers={"encoder": 0.5, "bottleneck": 2.0})
@@ -120,6 +183,7 @@ def test_layers_have_factors() -> None:
             AntiAnchor(point=(1, 1, 0)),
         ),
         *(
+            Align(dim=2),
             Subspace(),
             Unitarity(),
             Separate(power=4),
@@ -142,6 +206,7 @@ def test_gradients(term: Any) -> None:
         (Separate(channels=(4,)), "channels: found .4., expected distinct dimensions from 0 to 3"),
         (AngularAnchor(point=(0, 0, 0, 0)), "expected a direction, which"),
         (Subspace(dims=(0, 1, 2, 3)), "dims: found all 4 dimensions, expected fewer"),
+        (Align(dim=4), "dim: found .4., expected distinct dimensions from 0 to 3"),
         (Subspace(dims=(0, 4)), "dims: found .0, 4., expected distinct dimensions from 0 to 3"),
         (Subspace(dims=(1, 1)), "dims: found .1, 1., expected distinct"),
         (Fallback(dims=(4,)), "dims: found .4., expected distinct dimensions from 0 to 3"),

@@ -34,7 +34,7 @@ EDITS = {
     "toml: an unknown key": ("hue.toml", "bottleneck = 4", "bottlneck = 4", "model.bottlneck: unknown key, expected one of kind, bottleneck"),
     "toml: an unknown table": ("hue.toml", "[ablation]", "[ablatoin]", "ablatoin: unknown key, expected one of title, schedule, data, labels, regularizers"),
     "toml: no TOML": ("hue.toml", "[model]", "[model", "hue.toml: not valid TOML"),
-    "toml: an unknown term": ("hue.toml", '"Unitarity"', '"Unitary"', "norm.term: found 'Unitary', expected one of Anchor"),
+    "toml: an unknown term": ("hue.toml", '"Unitarity"', '"Unitary"', "norm.term: found 'Unitary', expected one of Align"),
     "toml: no term": ("hue.toml", 'term = "Separate"', "", "regularizers.separate.term: found nothing"),
     "toml: dims outside": ("hue.toml", "dims = [0, 1]\nlabels", "dims = [0, 4]\nlabels", "planar.dims: found [0, 4]"),
     "toml: ablated dims outside": ("hue.toml", 'layer = "encoder"\ndims = [0, 1]', "dims = [7]", "ablation.dims: found [7]"),
