@@ -143,7 +143,7 @@ class Prune(_OfWeights):
 
 
 class _InLayers(Ablation):
-    """Acts on activations: of one `layer`, or of all `layers`, such as the states of a residual stream."""
+    """Acts on the activations of one `layer`, or of several `layers`, such as the states of a residual stream."""
 
     layers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
@@ -240,7 +240,7 @@ class Repel(_OfActivations):
 class Leace(_InLayers):
     """Erases, at run time, what a linear probe could read of the concept in any dims: see `anchoring.erasure.leace`.
 
-    Of several layers, each is fitted to its activations after those before it have been erased.
+    If there are several layers, each is fitted after those before it have been erased.
     """
 
     def check(self, width: int, around: Mapping[str, Any], concept: bool) -> None:
