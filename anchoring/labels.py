@@ -16,17 +16,21 @@ class Label(Config):
         of: the attribute that the probability depends on: a key of `Data.attributes`.
         power: how sharply the probability falls as the attribute does.
         scale: the probability where the attribute is 1.
+        invert: use 1 minus the attribute instead: the label is for samples that have little of it.
         soft: use the probability itself as the label, instead of tossing a coin.
         noise: the probability that a label is wrong: missing where it should be, or present where it should not.
 
     Examples:
         >>> Label(of="redness", power=2, scale=0.5).probability(torch.tensor([0.0, 0.5, 1.0]))
         tensor([0.0000, 0.1250, 0.5000])
+        >>> Label(of="redness", invert=True).probability(torch.tensor([0.0, 0.2, 1.0]))
+        tensor([1.0000, 0.8000, 0.0000])
     """
 
     of: str
     power: Positive = 1
     scale: Share = 1
+    invert: bool = False
     soft: bool = False
     noise: Share = 0
 
@@ -42,5 +46,6 @@ class Label(Config):
         Returns:
             Probabilities in [0, 1], of the same shape.
         """
-        p = self.scale * attribute.clamp(0, 1).pow(self.power)
+        attribute = attribute.clamp(0, 1)
+        p = self.scale * (1 - attribute if self.invert else attribute).pow(self.power)
         return p * (1 - self.noise) + (1 - p) * self.noise

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -101,7 +101,7 @@ class Term(Config):
             self.mean(pooled(self.per_sample(seen.layers[name]), self.temperature), seen) * scale
             for name, scale in self.layers.items()
         ]
-        return sum(losses[1:], losses[0])
+        return _sum(losses)
 
     def mean(self, losses: Tensor, seen: Seen) -> Tensor:
         """The mean of the samples' losses, a scalar.
@@ -119,7 +119,7 @@ class Term(Config):
         if self.labels is None:
             return losses.mean()
         terms = [seen.labels[name] if scale == 1 else seen.labels[name] * scale for name, scale in self.labels.items()]
-        weights = sum(terms[1:], terms[0]).clamp(0, 1)
+        weights = _sum(terms).clamp(0, 1)
         return (weights * losses).sum() / (weights.sum() + 1e-8)
 
 
@@ -156,6 +156,56 @@ class Pin(Term):
 
     def per_sample(self, z: Tensor) -> Tensor:
         return (z[..., self.dim] - self.at).square()
+
+
+class Poles(Term):
+    """`(z_dim - at)^2`, with a value `at` for each label: teaches one dimension a quantity from labels of its two ends.
+
+    It is the mean over all labels of all samples. A sample that carries either of two labels, with probability p or
+    1 - p, is drawn to the place between their values that divides them as p does. So a dimension learns a quantity
+    that no label states. It is not in the paper.
+
+    Examples:
+        >>> seen = Seen(
+        ...     {"encoder": torch.tensor([[1.0], [0.0]])},
+        ...     {"light": torch.tensor([1.0, 0.0]), "dark": torch.tensor([0.0, 1.0])},
+        ...     rerun=lambda edits: {},
+        ...     task=lambda y: y,
+        ... )
+        >>> Poles(dim=0, at={"light": 1.0, "dark": -1.0}).total(seen)
+        tensor(0.5000)
+    """
+
+    dim: Annotated[int, Strict(), Field(ge=0)] = 0
+    at: Annotated[dict[str, Real], Field(min_length=2)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _its_labels_are_those_of_its_values(cls, table: Any) -> Any:
+        if isinstance(table, Mapping) and isinstance(table.get("at"), Mapping):
+            return {"labels": dict.fromkeys(table["at"], 1.0), **table}
+        return table
+
+    @model_validator(mode="after")
+    def _it_has_no_other_labels(self) -> Poles:
+        if self.labels != dict.fromkeys(self.at, 1.0):
+            raise ValueError(f"labels: found {self.labels}, expected none: the labels of Poles are the keys of `at`")
+        return self
+
+    def check(self, width: int) -> None:
+        check_dims((self.dim,), width, "dim")
+
+    def per_sample(self, z: Tensor) -> Tensor:
+        raise TypeError("Poles needs labels, not activations alone: call total")
+
+    def total(self, seen: Seen) -> Tensor:
+        count = _sum([seen.labels[name].sum() for name in self.at]) + 1e-8
+        losses = []
+        for layer, scale in self.layers.items():
+            z = seen.layers[layer][..., self.dim]
+            drawn = {name: pooled((z - value).square(), self.temperature) for name, value in self.at.items()}
+            losses.append(_sum([(seen.labels[name] * loss).sum() for name, loss in drawn.items()]) / count * scale)
+        return _sum(losses)
 
 
 class AngularAnchor(Term):
@@ -318,7 +368,10 @@ class Fallback(Term):
         return self.mean(seen.task(answers), seen) * scale
 
 
-TERMS: tuple[type[Term], ...] = (Align, Anchor, AngularAnchor, AntiAnchor, Fallback, Pin, Separate, Subspace, Unitarity)
+TERMS: tuple[type[Term], ...] = (
+    *(Align, Anchor, AngularAnchor, AntiAnchor, Fallback),
+    *(Pin, Poles, Separate, Subspace, Unitarity),
+)
 """The terms that every experiment offers."""
 
 
@@ -365,6 +418,10 @@ def check_point(point: tuple[float, ...], width: int) -> None:
     """
     if len(point) != width:
         raise ValueError(f"point: found {len(point)} coordinates, expected {width}, one for each dimension")
+
+
+def _sum(parts: Sequence[Tensor]) -> Tensor:
+    return sum(parts[1:], parts[0])
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:

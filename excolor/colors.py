@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -139,8 +140,7 @@ def hue_blind(rgb: Tensor) -> Tensor:
         >>> hue_blind(torch.tensor([1.0, 0.0, 0.0]))
         tensor([0.5000, 0.5000, 0.5000])
     """
-    midpoint = (rgb.amax(-1, keepdim=True) + rgb.amin(-1, keepdim=True)) / 2
-    return midpoint.expand_as(rgb)
+    return lightness(rgb).unsqueeze(-1).expand_as(rgb)
 
 
 def validation_grid(n: int = 8) -> Tensor:
@@ -185,6 +185,18 @@ def desaturation(rgb: Tensor) -> Tensor:
         tensor([1., 0.])
     """
     return 1 - vibrancy(rgb)
+
+
+def lightness(rgb: Tensor) -> Tensor:
+    """`V (1 - S/2)`, the midpoint of the largest and the smallest channel: RGB [..., 3] to [...].
+
+    It is 1/2 for every pure hue.
+
+    Examples:
+        >>> lightness(torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]))
+        tensor([0.5000, 1.0000])
+    """
+    return (rgb.amax(-1) + rgb.amin(-1)) / 2
 
 
 def redness(rgb: Tensor) -> Tensor:
@@ -248,6 +260,84 @@ def yellowness(rgb: Tensor) -> Tensor:
     return blueness(1 - rgb)
 
 
+def similarity(rgb: Tensor, hue: float) -> Tensor:
+    """How similar colours look to a pure hue, by the paper (arXiv 2512.12469): RGB [..., 3] to [...].
+
+    With d the angle to the hue, `c = max(0, 1 - d/90 degrees)` and `w = (S V + 1)/2`, it is `(w c + 1 - w) S V`.
+
+    Args:
+        rgb: colours.
+        hue: the pure hue, in [0, 1): 0 is red, 1/3 green.
+
+    Examples:
+        >>> similarity(torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.5, 0.0, 0.0], [1.0, 1.0, 1.0]]), hue=0)
+        tensor([1.0000, 0.3333, 0.5000, 0.0000])
+    """
+    vivid = vibrancy(rgb)
+    turn = (hue_of(rgb) - hue + 0.5) % 1 - 0.5
+    near = (1 - 4 * turn.abs()).clamp(min=0)
+    pure = (vivid + 1) / 2
+    return (pure * near + 1 - pure) * vivid
+
+
+def hue_of(rgb: Tensor) -> Tensor:
+    """HSV's H in [0, 1): RGB [..., 3] to [...]. It is 0 for grays.
+
+    Examples:
+        >>> hue_of(torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]))
+        tensor([0.1667, 0.6667])
+    """
+    r, g, b = rgb.unbind(-1)
+    top, spread = rgb.amax(-1), vibrancy(rgb).clamp(min=1e-12)
+    sixth = torch.where(top == r, (g - b) / spread, torch.where(top == g, 2 + (b - r) / spread, 4 + (r - g) / spread))
+    return sixth / 6 % 1
+
+
+CORNERS = {"red": (0,), "yellow": (0, 1), "green": (1,), "cyan": (1, 2), "blue": (2,), "magenta": (0, 2)}
+"""The six hues at the corners of the RGB cube, and the channels that make them up."""
+
+
+def excess(rgb: Tensor, corner: str) -> Tensor:
+    """How much of a hue a colour contains: RGB [..., 3] to [...].
+
+    It is the smallest channel that makes up the hue minus the largest other channel, or 0 if that is negative.
+
+    Args:
+        rgb: colours.
+        corner: one of `CORNERS`.
+
+    Examples:
+        >>> excess(torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, 1.0]]), "red")
+        tensor([0.5000, 0.0000])
+    """
+    return _surplus(rgb, corner).clamp(min=0)
+
+
+def deficit(rgb: Tensor, corner: str) -> Tensor:
+    """What a colour lacks before it contains any of a hue, as `excess` counts it: RGB [..., 3] to [...].
+
+    Examples:
+        >>> deficit(torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, 1.0]]), "red")
+        tensor([0., 1.])
+    """
+    return (-_surplus(rgb, corner)).clamp(min=0)
+
+
+def mean_of(rgb: Tensor, channels: Sequence[int]) -> Tensor:
+    """The mean of some channels: RGB [..., 3] to [...].
+
+    Examples:
+        >>> mean_of(torch.tensor([1.0, 0.5, 0.0]), (0, 1))
+        tensor(0.7500)
+    """
+    return rgb[..., list(channels)].mean(-1)
+
+
+def _surplus(rgb: Tensor, corner: str) -> Tensor:
+    others = [channel for channel in range(3) if channel not in CORNERS[corner]]
+    return rgb[..., list(CORNERS[corner])].amin(-1) - rgb[..., others].amax(-1)
+
+
 ATTRIBUTES: dict[str, Callable[[Tensor], Tensor]] = {
     "redness": redness,
     "greenness": greenness,
@@ -257,5 +347,9 @@ ATTRIBUTES: dict[str, Callable[[Tensor], Tensor]] = {
     "yellowness": yellowness,
     "vibrancy": vibrancy,
     "desaturation": desaturation,
+    "lightness": lightness,
+    **{f"{name}_excess": partial(excess, corner=name) for name in CORNERS},
+    **{f"{name}_deficit": partial(deficit, corner=name) for name in CORNERS},
+    **{f"{name}_light": partial(mean_of, channels=CORNERS[name]) for name in ("yellow", "cyan", "magenta")},
 }
 """The attributes that labels may be given for: functions from RGB [..., 3] to [...] in [0, 1]."""

@@ -50,8 +50,7 @@ def amount(rgb: Tensor, concept: Concept) -> Tensor:
     """
     if concept == "hue":
         return colors.vibrancy(rgb)
-    made_of = _CORNERS[concept] > 0.5
-    return (rgb[..., made_of].amin(-1) - rgb[..., ~made_of].amax(-1)).clamp(min=0)
+    return colors.excess(rgb, concept)
 
 
 def oracle(rgb: Tensor, concept: Concept) -> Tensor:
@@ -71,6 +70,16 @@ def oracle(rgb: Tensor, concept: Concept) -> Tensor:
     if concept == "hue":
         return colors.hue_blind(rgb)
     return rgb + amount(rgb, concept).unsqueeze(-1) * (0.5 - _CORNERS[concept].to(rgb))
+
+
+def hue_of_concept(concept: Concept) -> float:
+    """Where one of the six hues is on the circle of hues, in [0, 1).
+
+    Examples:
+        >>> round(hue_of_concept("green"), 3)
+        0.333
+    """
+    return (CONCEPTS.index(concept) - 1) / 6
 
 
 def blindness_of(concept: Concept) -> str:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
 
 from excolor import colors
-from excolor.concepts import Concept, blindness_of, oracle
+from excolor.concepts import Concept, blindness_of, hue_of_concept, oracle
 from study.experiment import Metric
 
 Outputs = Callable[[Tensor], Tensor]
@@ -38,6 +38,7 @@ class Answers:
     a_grays: Tensor
     corners: Tensor
     a_corners: Tensor
+    a_pure: Tensor
 
 
 Computed = tuple[Metric, Callable[[Answers], Tensor]]
@@ -51,7 +52,7 @@ def measures(concept: Concept) -> dict[str, Computed]:
         Each metric, by name, with the function that computes it. The objective comes first.
 
     Examples:
-        >>> list(measures("red"))
+        >>> list(measures("red"))[:5]
         ['isolation', 'utility', 'red_blindness', 'gray_collateral', 'lightness_kept']
     """
 
@@ -107,6 +108,15 @@ def measures(concept: Concept) -> dict[str, Computed]:
                 ),
                 lambda at: hue_residual(at.y_hues, at.a_hues),
             ),
+            "lightness_spread": (
+                Metric(
+                    "how much lighter the lightest pure hue is than the darkest after ablation",
+                    ideal=0.0,
+                    higher_is_better=False,
+                    diverged=1.0,
+                ),
+                lambda at: lightness_spread(at.a_pure),
+            ),
             "vibrancy_r2": (
                 Metric(
                     "r² of ablated error and vibrancy^2.3, the paper's score: to compare, not to choose by",
@@ -116,7 +126,22 @@ def measures(concept: Concept) -> dict[str, Computed]:
                 lambda at: vibrancy_r2(at.a_corners, at.corners),
             ),
         }
+    else:
+        for name, power in (("similarity_r2", 2), ("similarity3_r2", 3)):
+            table[name] = (
+                Metric(
+                    f"r² of ablated error and similarity to {concept}^{power}, the paper's score: to compare, not to "
+                    "choose by",
+                    ideal=None,
+                    not_an_objective="it does not ask how large the errors are, nor what is answered instead",
+                ),
+                partial(_similarity_r2, concept=concept, power=power),
+            )
     return table
+
+
+def _similarity_r2(at: Answers, concept: Concept, power: int) -> Tensor:
+    return similarity_r2(at.a_corners, at.corners, concept, power)
 
 
 LABELLED = Metric(
@@ -261,10 +286,52 @@ def vibrancy_r2(ablated: Tensor, x: Tensor) -> Tensor:
     return _r2((ablated - x).square().mean(-1), colors.vibrancy(x).pow(2.3))
 
 
+def similarity_r2(ablated: Tensor, x: Tensor, concept: Concept, power: int = 2) -> Tensor:
+    """The paper's score for red: r² between each colour's ablated squared error and a power of similarity to the hue.
+
+    It is for comparison with the literature, as `vibrancy_r2` is.
+
+    Args:
+        ablated: the ablated model's outputs, [..., N, 3].
+        x: the colours, [N, 3].
+        concept: one of the six hues of `CONCEPTS`.
+        power: the paper has 2 and 3.
+
+    Returns:
+        r², [...].
+
+    Examples:
+        >>> x = colors.rgb_cube(8).colors
+        >>> round(similarity_r2(oracle(x, "red"), x, "red").item(), 3)
+        0.0
+    """
+    return _r2((ablated - x).square().mean(-1), colors.similarity(x, hue_of_concept(concept)).pow(power))
+
+
+def lightness_spread(ablated: Tensor) -> Tensor:
+    """The difference of the largest and the smallest mean channel of the answers to pure hues.
+
+    The oracle answers all of them with the same gray: 0. The mean of the channels as gray differs by 1/3.
+
+    Args:
+        ablated: the ablated model's outputs for `colors.pure_hues`, [..., N, 3].
+
+    Returns:
+        The difference, [...].
+
+    Examples:
+        >>> lightness_spread(colors.pure_hues(36))
+        tensor(0.3333)
+    """
+    lightness = ablated.mean(-1)
+    return lightness.amax(-1) - lightness.amin(-1)
+
+
 def evaluate(intact: Outputs, ablated: Outputs, concept: Concept = "hue") -> Mapping[str, Tensor]:
     """Compute the `measures` of one replica.
 
-    They are measured on 16^3 RGB cell centres, or on grids of their own: HSV cells, the gray axis, the paper's grid.
+    They are measured on 16^3 RGB cell centres, or on grids of their own: HSV cells, the gray axis, the paper's grid,
+    pure hues.
 
     Args:
         intact: the model, a function from colours [N, 3] to outputs [N, 3].
@@ -279,21 +346,22 @@ def evaluate(intact: Outputs, ablated: Outputs, concept: Concept = "hue") -> Map
         >>> ideal["isolation"], ideal["gray_collateral"]
         (tensor(1.), tensor(0.))
     """
-    x, hues, grays, corners = grids = _grids()
+    x, hues, grays, corners, _ = grids = _grids()
     everything = torch.cat([grid.reshape(-1, 3) for grid in grids])
     sizes = [grid.numel() // 3 for grid in grids]
-    y, y_hues, y_grays, _ = intact(everything).split(sizes)
-    a, a_hues, a_grays, a_corners = ablated(everything).split(sizes)
+    y, y_hues, y_grays, _, _ = intact(everything).split(sizes)
+    a, a_hues, a_grays, a_corners, a_pure = ablated(everything).split(sizes)
     y_hues, a_hues = (answers.unflatten(0, hues.shape[:3]) for answers in (y_hues, a_hues))
-    at = Answers(x, y, a, oracle(x, concept), y_hues, a_hues, grays, y_grays, a_grays, corners, a_corners)
+    at = Answers(x, y, a, oracle(x, concept), y_hues, a_hues, grays, y_grays, a_grays, corners, a_corners, a_pure)
     return {name: compute(at) for name, (_, compute) in measures(concept).items()}
 
 
 @cache
-def _grids() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Cell centres [4096, 3], an HSV grid [24, 6, 6, 3], the gray axis [64, 3] and the 8^3 corners [512, 3]."""
+def _grids() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Cell centres [4096, 3], an HSV grid [24, 6, 6, 3], grays [64, 3], 8^3 corners [512, 3], pure hues [36, 3]."""
     grays = colors.cell_centres(64).unsqueeze(-1).expand(-1, 3)
-    return colors.rgb_centres(16), colors.hsv_centres(24, 6, 6), grays, colors.rgb_cube(8).colors
+    corners, pure = colors.rgb_cube(8).colors, colors.pure_hues(36)
+    return colors.rgb_centres(16), colors.hsv_centres(24, 6, 6), grays, corners, pure
 
 
 def _mse(a: Tensor, b: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from anchoring.terms import Separate, Term
 from excolor import colors
 from excolor.colors import ATTRIBUTES, Cube
 from excolor.concepts import Concept, oracle
+from excolor.published import PUBLISHED
 
 if TYPE_CHECKING:
     from anchoring.training import Rung
@@ -174,26 +175,37 @@ def named_colors(model: Replicas, removed: Mapping[str, Outputs], replica: int) 
     return figure
 
 
-REPORTED = {"min": 0.616, "mean": 0.825, "sd": 0.053, "max": 0.912}  # by the paper, of vibrancy_r2 over 60 seeds
+def reproduction(scores: Mapping[str, Tensor]) -> Figure:
+    """The published score of every replica of published settings, each above what was published of 60 replicas.
 
-
-def reproduction(vibrancy_r2: Tensor) -> Figure:
-    """A histogram of vibrancy_r2 of our replicas of hue deletion, below the statistics of the paper's 60 replicas."""
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
-    strip, axis = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3))
-    axis.hist(vibrancy_r2.numpy(), bins=np.arange(0.5, 1.0, 0.025).tolist(), color=PALETTE[0])
-    moments = vibrancy_r2.min(), vibrancy_r2.mean(), vibrancy_r2.std(), vibrancy_r2.max()
-    ours = dict(zip(REPORTED, map(float, moments), strict=True))
-    rows = {"reproduced": (ours, PALETTE[0]), "paper": (REPORTED, PALETTE[1])}
-    for y, (found, color) in enumerate(rows.values()):
-        center, spread = found["mean"], found["sd"]
-        strip.plot([found["min"], found["max"]], [y, y], color=color, linewidth=1)
-        strip.plot([center - spread, center + spread], [y, y], color=color, linewidth=5)
-        strip.plot(center, y, "o", color="white", markeredgecolor=color)
-    strip.set_yticks(range(2), [f"{name}: {of['mean']:.3f} ± {of['sd']:.3f}" for name, (of, _) in rows.items()])
-    strip.set(ylim=(-0.6, 1.6), title="minimum, mean ± sd and maximum")
-    axis.set(xlabel="vibrancy_r2", ylabel=f"replicas (of {len(vibrancy_r2)})", xlim=(0.5, 0.95))
-    _plain(strip)
+    Args:
+        scores: by the names of settings in `excolor.published.PUBLISHED`, [R] each.
+    """
+    figure = Figure(figsize=(8, 0.9 + 0.9 * len(scores)), layout="constrained")
+    axis = figure.subplots()
+    jitter = np.random.default_rng(0)
+    for y, (name, found) in enumerate(scores.items()):
+        told = PUBLISHED[name]
+        ours = (found.min().item(), found.mean().item(), found.std().item(), found.max().item())
+        axis.scatter(
+            found, y - 0.32 + jitter.uniform(-0.09, 0.09, len(found)), s=9, color=PALETTE[0], alpha=0.5, linewidth=0
+        )
+        rows = (
+            (y - 0.1, ours, PALETTE[0], "here"),
+            (y + 0.15, (told.least, told.mean, told.sd, told.most), PALETTE[1], "published"),
+        )
+        for place, (least, mean, sd, most), color, label in rows:
+            axis.plot([least, most], [place, place], color=color, linewidth=1)
+            axis.plot([mean - sd, mean + sd], [place, place], color=color, linewidth=5, label=label if y == 0 else None)
+            axis.plot(mean, place, "o", color="white", markeredgecolor=color)
+            axis.text(1.06, place, f"{mean:.3f} ± {sd:.3f}", color=color, va="center")
+    labels = [f"{name}\n({PUBLISHED[name].number}, {PUBLISHED[name].score})" for name in scores]
+    axis.set_yticks(range(len(scores)), labels)
+    axis.set(
+        xlabel="the published score; a dot is a replica, the bars are minimum, mean ± sd and maximum", xlim=(0, 1.04)
+    )
+    axis.set(ylim=(len(scores) - 0.6, -0.6))
+    axis.legend(frameon=False, loc="upper left")
     _plain(axis)
     return figure
 

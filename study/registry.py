@@ -144,6 +144,11 @@ def shipped(experiment: Experiment | None = None) -> list[Path]:
     return [Path(folder) for each in experiments if (folder := getattr(each, "spaces", None))]
 
 
+def renamed() -> dict[str, str]:
+    """The names that fixed settings of installed experiments have now, by those that they had."""
+    return {old: now for name in names() for old, now in getattr(named(name).load(), "renamed", {}).items()}
+
+
 def from_file(file: str | Path) -> Source:
     """The experiment in a file that the user names. The file is executed.
 

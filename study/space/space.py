@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,11 +241,22 @@ class _Text:
 
 
 def located(path: Path) -> Path:
-    """The file of a space: the path itself or, if that is a bare name, the file of the space with this name."""
-    if path.suffix or len(path.parts) != 1 or path.exists():
+    """The file of a space: the path itself or, if that is a bare name, the file of the space with this name.
+
+    An old name of a fixed setting is answered by the file that it has now, with a warning.
+    """
+    bare = not path.suffix and len(path.parts) == 1
+    if path.exists() or not (bare or path.suffix == ".toml"):
         return path
-    folders = [Path("search_spaces"), *registry.shipped()]
-    return next((file for folder in folders if (file := folder / f"{path}.toml").is_file()), path)
+    folders = [Path("search_spaces"), *registry.shipped()] if bare else [path.parent]
+    now = registry.renamed().get(path.stem, path.stem)
+    for name in (path.stem, now):
+        for folder in folders:
+            if (file := folder / f"{name}.toml").is_file():
+                if name != path.stem:
+                    warnings.warn(f"{path}: is called {now} now; 0.4 will not know {path.stem}", FutureWarning, 4)
+                return file
+    return path
 
 
 def _toml_texts(document: Document, file: Path) -> Iterator[_Text]:

@@ -12,6 +12,8 @@ from anchoring.terms import (
     AngularAnchor,
     AntiAnchor,
     Fallback,
+    Pin,
+    Poles,
     Seen,
     Separate,
     Subspace,
@@ -198,9 +200,34 @@ def test_gradients(term: Any) -> None:
     assert torch.autograd.gradcheck(term.per_sample, z)
 
 
+@given(seeds, st.floats(0.05, 0.95))
+@settings(max_examples=25)
+def test_poles_teach_the_probability_of_their_labels(seed: Any, p: Any) -> None:
+    """Where the loss is least, samples that carry `light` with probability p lie p of the way from dark to light."""
+    light = (torch.rand(64, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) < p).double()
+    term = Poles(dim=2, at={"light": 3.0, "dark": -1.0})
+    z = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    activations = torch.stack([z, z, z, z]).expand(64, 4)
+    loss = term.total(seen({"encoder": activations}, {"light": light, "dark": 1 - light}))
+    (slope,) = torch.autograd.grad(loss, z)
+    least = z - slope / 2  # of a parabola whose second derivative is 2
+    assert least.item() == pytest.approx(-1 + 4 * light.mean().item())
+    assert term.total(seen({"encoder": activations}, {"light": 0 * light, "dark": 0 * light})) == 0
+
+
+def test_poles_of_labels_as_many_are_two_pins() -> None:
+    z, light = latents((8, 4), 0), torch.tensor([1.0, 0, 1, 0, 1, 0, 1, 0], dtype=torch.float64)
+    samples = seen({"encoder": z}, {"light": light, "dark": 1 - light})
+    pins = [Pin(dim=1, at=at, labels={name: 1.0}).total(samples) for name, at in (("light", 1.0), ("dark", -1.0))]
+    assert Poles(dim=1, at={"light": 1.0, "dark": -1.0}).total(samples).item() == pytest.approx(sum(pins).item() / 2)
+    with pytest.raises(ValueError, match=r"labels: found .* expected none"):
+        Poles(at={"light": 1.0, "dark": -1.0}, labels={"light": 1.0})
+
+
 @pytest.mark.parametrize(
     ("term", "message"),
     [
+        (Poles(dim=4, at={"light": 1.0, "dark": 0.0}), "dim: found .4., expected distinct dimensions from 0 to 3"),
         (Anchor(point=(1, 0)), "point: found 2 coordinates, expected 4"),
         (AntiAnchor(point=(1, 0)), "point: found 2 coordinates, expected 4"),
         (Separate(channels=(4,)), "channels: found .4., expected distinct dimensions from 0 to 3"),

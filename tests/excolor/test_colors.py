@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from matplotlib import colors as mpl
 
 from excolor import colors
+from excolor.concepts import CONCEPTS, hue_of_concept
 
 with warnings.catch_warnings():  # it warns of packages that are missing and not needed here
     warnings.simplefilter("ignore")
@@ -27,6 +28,18 @@ def test_hsv_to_rgb_is_colorsys(h: Any, s: Any, v: Any) -> None:
 def test_hsv_to_rgb_is_colour_sciences(h: Any, s: Any, v: Any) -> None:
     ours = colors.hsv_to_rgb(torch.tensor([h, s, v], dtype=torch.float64))
     assert ours.tolist() == pytest.approx(colour.HSV_to_RGB([h, s, v]).tolist(), abs=1e-6)
+
+
+@given(unit, unit, unit)
+def test_similarity_is_the_papers(r: Any, g: Any, b: Any) -> None:
+    """Its text is of HSV: with d the angle to red, c = max(0, 1 - d/90) and w = (s v + 1)/2, it is (w c + 1 - w) s v."""
+    h, s, v = colorsys.rgb_to_hsv(r, g, b)
+    for k, corner in enumerate(CONCEPTS[1:]):
+        degrees = min(abs(360 * h - 60 * k), 360 - abs(360 * h - 60 * k))
+        c, w = max(0, 1 - degrees / 90), (s * v + 1) / 2
+        found = colors.similarity(torch.tensor([r, g, b], dtype=torch.float64), hue_of_concept(corner)).item()
+        assert found == pytest.approx((w * c + 1 - w) * s * v, abs=1e-6)
+        assert colors.similarity(colors.named()[corner], hue_of_concept(corner)).item() == pytest.approx(1, abs=1e-6)
 
 
 def test_named_colors_are_twelve_hues_and_five_grays() -> None:

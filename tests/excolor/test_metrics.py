@@ -81,9 +81,11 @@ def test_every_concept_is_measured_by_its_own_oracle(concept: Any) -> None:
         return blind(x, concept)
 
     result = evaluate(identity, answer, concept)
-    hues_own = {"hue_residual", "vibrancy_r2"} if concept == "hue" else set()
+    own = (
+        {"hue_residual", "lightness_spread", "vibrancy_r2"} if concept == "hue" else {"similarity_r2", "similarity3_r2"}
+    )
     generic = {"isolation", "utility", f"{concept}_blindness", "gray_collateral", "lightness_kept"}
-    assert set(result) == generic | hues_own
+    assert set(result) == generic | own
     assert [result[name].item() for name in ("isolation", "utility", f"{concept}_blindness")] == [1, 1, 1]
     assert result["gray_collateral"].item() == pytest.approx(0, abs=1e-6)
     assert result["lightness_kept"].item() == pytest.approx(1)
@@ -107,7 +109,7 @@ def test_a_diverged_replica_counts_as_a_useless_model(concept: Any) -> None:
     """A model that answers everything with one gray, intact or ablated, is no worse by any metric."""
     useless = evaluate(constant, constant, concept)
     for name, (metric, _) in metrics.measures(concept).items():
-        if metric.diverged is None or name in ("hue_residual", "gray_collateral"):
+        if metric.diverged is None or name in ("hue_residual", "lightness_spread", "gray_collateral"):
             continue  # a constant is ideal by these, so they are never read alone
         assert metric.diverged <= max(useless[name].item(), 0), name
         assert metric.higher_is_better
@@ -137,6 +139,7 @@ def test_perfect_isolation() -> None:
         "hue_residual": pytest.approx(0, abs=1e-6),
         "gray_collateral": pytest.approx(0, abs=1e-6),
         "lightness_kept": pytest.approx(1),
+        "lightness_spread": pytest.approx(0, abs=1e-6),
         "vibrancy_r2": pytest.approx(0.942, abs=5e-4),
     }
 
@@ -170,6 +173,24 @@ def test_vibrancy_r2_likes_rotated_hues_too() -> None:
         assert metrics.blindness(output, corners, colors.hue_blind(corners)).item() == pytest.approx(
             blindness, abs=1e-6
         )
+
+
+@pytest.mark.parametrize("power", [2, 3])
+def test_similarity_r2_does_not_ask_what_is_answered_instead(power: Any) -> None:
+    """A model that harms colours as their similarity to red says is perfect by it, however much else it loses."""
+    corners = colors.rgb_cube(8).colors
+    harm = colors.similarity(corners, 0).pow(power / 2)
+    for size in (0.1, 10):
+        answers = corners + size * harm.unsqueeze(-1)
+        assert metrics.similarity_r2(answers, corners, "red", power).item() == pytest.approx(1, abs=1e-4)
+    assert metrics.similarity_r2(corners, corners, "red", power) == 0
+    assert metrics.blindness(answers, corners, blind(corners, "red")) < 0
+
+
+def test_lightness_spread_of_answers_to_pure_hues() -> None:
+    pure = colors.pure_hues(36)
+    assert metrics.lightness_spread(colors.hue_blind(pure)) == 0
+    assert metrics.lightness_spread(gray(pure.mean(-1))).item() == pytest.approx(1 / 3, abs=1e-6)
 
 
 def test_r2_is_the_squared_correlation() -> None:

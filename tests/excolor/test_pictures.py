@@ -94,13 +94,10 @@ def test_latents_are_drawn_in_their_colours() -> None:
 
 
 def test_reproduction_draws_both_distributions() -> None:
-    values = torch.linspace(0.7, 0.9, 60)
-    strip, bars = pictures.reproduction(values).axes
-    assert sum(bar.get_height() for bar in bars.patches) == 60  # type: ignore[attr-defined]
-    assert [label.get_text() for label in strip.get_yticklabels()] == [
-        "reproduced: 0.800 ± 0.059",
-        "paper: 0.825 ± 0.053",
-    ]
+    (axis,) = pictures.reproduction({"hue-deletion": torch.linspace(0.7, 0.9, 60)}).axes
+    assert len(np.asarray(axis.collections[0].get_offsets())) == 60
+    assert [text.get_text() for text in axis.texts] == ["0.800 ± 0.059", "0.825 ± 0.053"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["hue-deletion\n(2.7.1, vibrancy_r2)"]
 
 
 @pytest.mark.parametrize(("bottleneck", "dims", "planes"), [(2, (0, 1), 1), (3, (2, 0), 2), (6, (4, 5), 3)])

@@ -10,6 +10,7 @@ from anchoring import InputError
 from study.space.document import write_setting
 from study.space.space import Space
 
+ROOT = Path(__file__).parents[3]
 TOML = """
 schedule = "s.csv"
 [model]
@@ -171,3 +172,16 @@ def test_wrong_spaces_are_located(space: Any, change: Any, message: Any) -> None
         space(TOML.replace(*change), CSV.replace(*change))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("form", ["{}", "search_spaces/{}.toml"])
+def test_the_old_name_of_a_fixed_setting_is_answered_with_a_hint(form: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(ROOT)
+    old = form.format("seed")
+    with pytest.warns(FutureWarning, match=f"{old}: is called subspace-ablation now"):
+        assert Space.read(old).file.name == "subspace-ablation.toml"
+    with pytest.raises(InputError, match="no such file"):
+        Space.read(old.replace("seed", "sead"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(FutureWarning):  # one of the shipped ones, wherever it is asked for
+        Space.read("seed")
