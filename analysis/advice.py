@@ -43,7 +43,7 @@ def choose(folder: StudyFolder, ranked: pd.DataFrame | None) -> Choice:
         folder: the study.
         ranked: its confirmed settings by `study.evidence.ranking.ranking`, or None.
     """
-    favourite = int(folder.best().trial.iloc[0])
+    favourite = int(folder.leading().trial.iloc[0])
     if ranked is None:
         return Choice(favourite, trials_named(tied_with_best(folder)))
     trials = ranked[ranked.trial.notna()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import tomllib
 
 import pandas as pd
@@ -34,7 +35,7 @@ def answer(folder: StudyFolder) -> str:
     if measured:
         sentences.append("Its " + " and its ".join(f"{plain(name)} is {means[name]:.3f}" for name in measured) + ".")
     if goal.constraints:
-        sentences.append(f"The search required {listed(goal.constraints)}.")
+        sentences.append(f"The search required {listed(goal.constraints)}. {_kept(ranked, goal.margin)}")
     sentences.append(_ties(ranked, seeds))
     sentences.append(_safest(ranked, seeds, folder))
     compared = []
@@ -50,6 +51,18 @@ def answer(folder: StudyFolder) -> str:
         compared.append(_optimism(best, folder))
     paragraphs = [" ".join(filter(None, part)) for part in (sentences, compared)]
     return html.escape("\n\n".join(filter(None, paragraphs)), quote=False)
+
+
+def _kept(ranked: pd.DataFrame, wanted: float) -> str:
+    """How the trials keep the constraints on these seeds."""
+    top, trials = ranked.iloc[0], ranked[ranked.trial.notna()]
+    apart = "" if math.isnan(top.margin) else f", {abs(top.margin):.1f} bands of seed noise from '{top.binds}'"
+    more = f" (asked for: {wanted:g})" * bool(wanted)
+    broken = trials.setting[~trials.feasible].tolist()
+    if not top.feasible:
+        return f"**On these seeds no confirmed setting does**{apart}{more}."
+    text = f"On these seeds {_called(top)} does{apart}{more}."
+    return text + (f" **{sentence(listed(broken))} {'do' if len(broken) > 1 else 'does'} not.**" if broken else "")
 
 
 def _ties(ranked: pd.DataFrame, seeds: pd.Series) -> str:

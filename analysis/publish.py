@@ -36,7 +36,7 @@ def publish(folder: StudyFolder, to: Path = PUBLISHED) -> StudyFolder:
     Raises:
         InputError: the folder exists, or no trial is complete.
     """
-    chosen = folder.confirmation().trial.dropna().unique().tolist() or folder.best().trial.tolist()
+    chosen = folder.confirmation().trial.dropna().unique().tolist() or folder.leading().trial.tolist()
     if not chosen:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to publish")
     writer = Writer.create(to / folder.name, folder.space, _anonymous(folder.manifest()))

@@ -16,7 +16,7 @@ def best(folder: StudyFolder, n: int = 5) -> pd.DataFrame:
     """The n best complete trials: a row per metric (mean ± sd) and parameter, a column per trial."""
     metric = folder.goal.objectives[0]
     table = {}
-    for _, row in folder.best(n).iterrows():
+    for _, row in folder.leading(n).iterrows():
         measured = [name for name in folder.metrics if f"{name}.mean" in row]
         means = {name: (row[f"{name}.mean"], row[f"{name}.sd"]) for name in measured}
         column = {name: f"{format_figure(mean)} ± {format_figure(sd, mean)}" for name, (mean, sd) in means.items()}

@@ -16,6 +16,7 @@ from study.record.folder import reference_files as references_of
 from study.record.trial_state import TrialState
 from study.space.space import Space
 from study.watch.live import format_figure
+from study.watch.summary import none_keeps
 
 _AGGREGATES = {
     1: {"mean": "mean", "p10": "10th percentile", "min": "worst seed", "lcb": "lower bound of the mean"},
@@ -79,7 +80,7 @@ def favourite(folder: StudyFolder) -> str:
     Raises:
         ValueError: no trial is complete.
     """
-    trials, best = folder.trials(), folder.best()
+    trials, best = folder.trials(), folder.leading()
     if best.empty:
         raise ValueError(f"{folder.path}: no trial is complete, so there is no answer")
     top = best.iloc[0]
@@ -113,6 +114,8 @@ def favourite(folder: StudyFolder) -> str:
         else f"No other complete trial is as good (paired t-tests of {metric} over {these}, p < 0.05)."
     )
     ahead = "." if len(folder.confirmation()) else f": `study confirm {html.escape(name_of(folder))}` measures that."
+    if "binds" in top:
+        return f"**{sentence(none_keeps(folder))}.** Of {of} ({states_of}), {figures.replace('**', '')}"
     return (
         f"**The search's favourite of {of} ({states_of}){by} is trial {top.trial}: {figures} {tied} It was chosen on "
         f"the very seeds that these figures come from. Expect it to do somewhat worse on new seeds{ahead}"
@@ -164,7 +167,7 @@ def provenance(folder: StudyFolder) -> str:
 def tied_with_best(folder: StudyFolder, level: float = 0.05) -> list[int]:
     """The complete trials that tie with the best: no more of their replicas failed, and their mean objective is not
     significantly worse by a two-sided paired t-test over the same seeds."""
-    order = folder.best(len(folder.trials())).trial.tolist()
+    order = folder.leading(len(folder.trials())).trial.tolist()
     final = folder.final()
     final = final[final.trial.isin(order)]
     final = final.assign(score=folder.goal.scores(final), failed=folder.goal.failed(final))

@@ -19,7 +19,7 @@ from study.record import lock
 from study.record.budget import minutes_used
 from study.record.folder import StudyFolder
 from study.record.loading import load
-from study.record.manifest import create_anew, expect_same_experiment, expect_same_search
+from study.record.manifest import compared_spaces, create_anew, expect_same_experiment, expect_same_search
 from study.record.mirror import fetch, names, working_folder
 from study.record.writer import new_path
 from study.search.compiling import decide_compiled
@@ -80,6 +80,7 @@ def run(
     if not wanted.distributions:
         raise InputError(f"{space}: found no range, expected one to search (`study train` trains a fixed setting)")
     plan = plan.but(objectives=Goal.of(plan, wanted.metrics()).objectives)
+    compared_spaces(wanted, plan)  # raises InputError if a constraint refers to a setting that does not fit
     sampler(plan, 0)  # raises InputError if it cannot do what is asked
     if wanted.source.file:
         rehearse(wanted)
@@ -189,8 +190,8 @@ def confirm(
         raise InputError(f"--seeds: found {seeds}, expected 2 to {SEEDS_APART // 2:,}")
     folder = _open(study, experiment)
     _ = folder.experiment  # raises InputError if it is not here
-    if folder.best().empty:
-        raise InputError(f"{folder.path}: found no {folder.goal.answer}, expected at least one to confirm")
+    if folder.leading().empty:
+        raise InputError(f"{folder.path}: found no complete trial, expected at least one to confirm")
     if examine:
         expect_examination(folder.experiment)
     chosen = confirmation.candidates(folder, top, seeds, None if against is None else [Path(file) for file in against])
@@ -204,7 +205,7 @@ def confirm(
             if leave_one_out:
                 for trial in ranking(folder.confirmation(), folder).trial.dropna().head(1):
                     without = confirmation.leave_one_out(folder, int(trial))
-                    train_again(folder, without, seeds, "leave-one-out.parquet")
+                    train_again(folder, without, plan.held_out_seeds(seeds), "leave-one-out.parquet")
                     console.print(summary.worths(folder))
             report.enter_context(writing(folder))
     return folder

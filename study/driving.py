@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,8 +52,6 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
     from study.cluster.connect import cluster
 
     interrupted: KeyboardInterrupt | None = None
-    past, best = len(folder.trials()), folder.best()
-    row = {str(key): value for key, value in best.iloc[0].items()} if len(best) else None
     budget = f"{plan.minutes:g} minutes" if plan.trials is None else f"{plan.trials} trials"
     try:
         # the report is written while Ray ends
@@ -62,42 +61,62 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
 
             manifest = folder.manifest()
             Writer(folder.path).write_manifest({**manifest, "cluster": where})
+            folder = with_references(folder, plan)
+            past, best = len(folder.trials()), folder.best()
+            row = {str(key): value for key, value in best.iloc[0].items()} if len(best) else None
             at_once = plan.at_once or f"on {where['cpus']} CPUs of {where['nodes']} nodes, as many"
             title = f"{folder.path}: {budget} of {manifest['space']}, {plan.seeds} seeds each, {at_once} at a time"
             try:
                 with StudyView(console, title, plan, folder.goal, past, row, minutes_used(folder)) as view:
                     run(plan, folder, [view, *listeners])
-                if plan.confirm and not folder.best().empty:
+                if plan.confirm and not folder.leading().empty:
                     confirm_on(folder, candidates(folder, plan.confirm, HELD_OUT), HELD_OUT)
             except KeyboardInterrupt as ending:
                 interrupted = ending
                 console.print("interrupted: once more (Ctrl-C) leaves at once")
-            if not folder.best().empty:
+            if not folder.leading().empty:
                 if not isinstance(interrupted, Terminated):  # a report takes longer than a scheduler waits
                     report.enter_context(writing(folder))
                 console.print(summary.best_settings(folder))
+                if folder.best().empty:
+                    console.print(summary.none_keeps(folder), highlight=False, markup=False)
     except KeyboardInterrupt as ending:
         interrupted = ending
     if interrupted:
         kept = f"interrupted after {len(folder.trials())} trials, which are kept"
         raise FailedError(f"{folder.path}: {kept}; `study resume {folder.quoted}` goes on")
-    if folder.best().empty:
-        raise FailedError(f"{folder.path}: found no {folder.goal.answer}; `study show {folder.quoted} TRIAL` says why")
+    if folder.leading().empty:
+        raise FailedError(f"{folder.path}: found no complete trial; `study show {folder.quoted} TRIAL` says why")
+
+
+def with_references(folder: StudyFolder, plan: Plan) -> StudyFolder:
+    """Train the settings that relative constraints refer to on the seeds of the search, unless that was done before.
+
+    Returns the study, whose goal knows them.
+    """
+    from study.evidence.confirmation import compared_with
+
+    missing = folder.goal.compared_with.keys() - folder.goal.references.keys()
+    if missing:
+        train_again(folder, compared_with(folder, len(plan.replica_seeds)), plan.replica_seeds, "references.parquet")
+        folder = replace(folder)  # which reads its goal anew
+    return folder
 
 
 def confirm_on(folder: StudyFolder, chosen: list[Candidate], seeds: int, examine: bool = False) -> None:
     """Train settings on held-out seeds, on the Ray at hand, and print how they did."""
-    train_again(folder, chosen, seeds, "confirmation.parquet", examine)
+    train_again(folder, chosen, folder.plan().held_out_seeds(seeds), "confirmation.parquet", examine)
     console.print(summary.confirmed(folder))
 
 
-def train_again(folder: StudyFolder, chosen: list[Candidate], seeds: int, file: str, examine: bool = False) -> None:
-    """Train settings on held-out seeds into one of the folder's files."""
+def train_again(
+    folder: StudyFolder, chosen: list[Candidate], seeds: list[int], file: str, examine: bool = False
+) -> None:
+    """Train settings on seeds into one of the folder's files."""
     from study.evidence.confirmation import confirm
 
-    held_out = folder.plan().held_out_seeds(seeds)
-    with console.progress(f"training {len(chosen)} settings on {seeds} held-out seeds", unit="parts") as update:
-        confirm(chosen, folder, held_out, lambda done, of: update(completed=done, total=of), examine, file)
+    with console.progress(f"training {len(chosen)} settings on {len(seeds)} seeds", unit="parts") as update:
+        confirm(chosen, folder, seeds, lambda done, of: update(completed=done, total=of), examine, file)
 
 
 @contextmanager

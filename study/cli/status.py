@@ -27,6 +27,7 @@ def status(study: StudyName, as_json: Json = False, out: Out = "runs") -> None:
 def _table(now: Status, folder: StudyFolder) -> Table:
     from study.evidence.ranking import mean_in_words
     from study.watch.live import best_text, clock
+    from study.watch.summary import none_keeps
 
     table = Table(box=None, show_header=False, padding=(0, 1))
     left = "" if now.seconds_left is None else f", about {clock(now.seconds_left)} left"
@@ -35,7 +36,8 @@ def _table(now: Status, folder: StudyFolder) -> Table:
     ended = sum(now.trials.values())
     done = f"{ended} trials" if now.planned is None else f"{ended}/{now.planned} trials"
     table.add_row("trials", ": ".join([done, *([_listed(counts)] if any(counts.values()) else [])]))
-    table.add_row("best", "none is complete yet" if now.best is None else best_text(now.best, folder.goal))
+    none = "none is complete yet" if now.nearest is None else escape(none_keeps(folder))
+    table.add_row("best", none if now.best is None else best_text(now.best, folder.goal))
     if now.confirmation is None:
         table.add_row("confirmed", "no")
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 from torch import nn
 
 from anchoring.errors import FailedError, InputError
-from study.experiment import Rung
+from study.experiment import Document, Rung
 from study.record.folder import StudyFolder, reference_files
 from study.record.writer import Writer
 from study.search.compiling import kinds_of, worth_compiling
@@ -22,7 +22,7 @@ from study.search.goal import Goal
 from study.search.limits import Clock, limit_memory
 from study.search.trial import Reached
 from study.space.document import without_term
-from study.space.space import Space
+from study.space.space import Space, concept_of
 from study.surroundings import alone
 
 AT_ONCE = 16  # replicas in a task; small tasks spread evenly over workers
@@ -34,15 +34,13 @@ class Candidate:
 
     name: str
     space: Space
-    parameters: dict[str, Any]
+    document: Document
     trial: int | None = None
     compiled: bool = False
-    without: str = ""
 
     @property
     def setting(self) -> Any:
-        document = self.space.document(self.parameters)
-        return self.space.validate(without_term(document, self.without) if self.without else document)
+        return self.space.validate(self.document)
 
 
 def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path] | None = None) -> list[Candidate]:
@@ -60,11 +58,11 @@ def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path
     """
     plan = folder.plan()
     best = [
-        Candidate(f"trial {trial}", folder.space, folder.parameters(trial), trial, bool(plan.compiled))
-        for trial in folder.best(top).trial.tolist()
+        Candidate(f"trial {trial}", folder.space, folder.document(trial), trial, bool(plan.compiled))
+        for trial in folder.leading(top).trial.tolist()
     ]
     made = {kind for c in best if c.compiled for kind in kinds_of(c.space, c.setting) or ()}
-    concept = _concept(folder.space)
+    concept = concept_of(folder.space)
     others: list[Candidate] = []
     for file in reference_files(folder.space) if against is None else against:
         if file.stem in [other.name for other in others]:
@@ -72,7 +70,7 @@ def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path
         space = Space.read(file, plan.steps, folder.source)
         if space.distributions:
             raise InputError(f"{file}: found ranges, expected a fixed setting to compare with (--against)")
-        if (other := _concept(space)) != concept:
+        if (other := concept_of(space)) != concept:
             raise InputError(f"{file}: found the concept {other}, expected the study's, {concept} (--against)")
         try:
             Goal.of(plan, space.metrics())
@@ -80,21 +78,40 @@ def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path
             raise InputError(f"{file}: cannot be compared with the study (--against): {error}") from None
         kinds = kinds_of(space, space.setting()) or set()
         pays = worth_compiling(space, plan.but(trials=1, seeds=seeds)) or kinds <= made
-        others.append(Candidate(file.stem, space, {}, compiled=bool(plan.compiled and pays)))
+        others.append(Candidate(file.stem, space, space.document(), compiled=bool(plan.compiled and pays)))
+    others += compared_with(folder, seeds, {other.name for other in others})
     if not best + others:
         raise InputError(f"{folder.path}: found nothing to confirm, expected --top 1 or more, or --against SETTING")
     return best + others
 
 
-def _concept(space: Space) -> Any:
-    """The concept that a space's settings isolate, if they name it."""
-    return getattr(space.setting(next(space.corners())), "concept", None)
+def compared_with(folder: StudyFolder, seeds: int, but: Collection[str] = ()) -> list[Candidate]:
+    """The settings that the study's relative constraints refer to, as they were when it began.
+
+    Args:
+        folder: the study.
+        seeds: how many seeds they will be trained on, from which follows whether compiling pays.
+        but: the names of those that are not needed.
+    """
+    plan, kept = folder.plan(), []
+    for name in folder.goal.compared_with:
+        if name not in but:
+            space = Space.parse(folder.path / "references" / f"{name}.toml", None, folder.source)
+            pays = bool(plan.compiled) and worth_compiling(space, plan.but(trials=1, seeds=seeds))
+            kept.append(Candidate(name, space, space.document(), compiled=pays))
+    return kept
 
 
 def leave_one_out(folder: StudyFolder, trial: int) -> list[Candidate]:
     """The settings that show what each term of a trial is worth: the trial as it was, and without each of its terms."""
-    whole = Candidate(f"trial {trial}", folder.space, folder.parameters(trial), trial, bool(folder.plan().compiled))
-    return [whole, *(replace(whole, name=f"without {t}", without=t, compiled=False) for t in _trained(whole))]
+    whole = Candidate(f"trial {trial}", folder.space, folder.document(trial), trial, bool(folder.plan().compiled))
+    return [
+        whole,
+        *(
+            replace(whole, name=f"without {term}", document=without_term(whole.document, term), compiled=False)
+            for term in _trained(whole)
+        ),
+    ]
 
 
 def _trained(whole: Candidate) -> list[str]:

@@ -64,6 +64,8 @@ def ranking(confirmed: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
     - `searched`, `optimism`: the value that the search measured, and by how much it is better than `value`.
     - `over_reference`: the chance that a replica does better than a replica of the `reference` (Agarwal et al. 2021),
       with an interval. The column is missing if there is no reference.
+    - `feasible`, `binds`, `margin`: whether it keeps the constraints on these seeds, the one that it keeps least, and
+      by how many bands. The columns are missing if there are no constraints. What breaks one ranks last.
     - `tied`: whether the setting ties with the best. The interval of their mean difference, seed by seed, contains 0,
       and no larger share of its replicas failed: one bad seed widens the interval, and must not make a tie.
 
@@ -94,6 +96,7 @@ def ranking(confirmed: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
         1    usual    0.6      0.33       NaN            0.50  False
     """
     goal = folder.goal
+    held = goal.beside(confirmed)
     sign, usual = goal.sign, reference(confirmed, folder)
     searched = folder.trials().set_index("trial")["value"]
     scores = _scores(confirmed, goal)
@@ -114,9 +117,16 @@ def ranking(confirmed: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
         row["optimism"] = sign * (row["searched"] - row["value"])
         if usual is not None:
             row |= _over(own, scores[usual].to_numpy())
+        if goal.constraints:
+            margins = held.margins(rows)
+            row["feasible"] = all(broken <= 0 for broken in held.violations(rows).values())
+            row["binds"] = min(margins, key=lambda name: math.inf if math.isnan(margins[name]) else margins[name])
+            row["margin"] = margins[row["binds"]]
         table.append(row)
     ranked = pd.DataFrame(table)
-    ranked = ranked.sort_values(["value", "mean"], ascending=sign < 0, kind="stable", ignore_index=True)
+    order = ["feasible"] * bool(goal.constraints) + ["value", "mean"]
+    ascending = [False] * bool(goal.constraints) + [sign < 0] * 2
+    ranked = ranked.sort_values(order, ascending=ascending, kind="stable", ignore_index=True)
     best = scores[ranked.setting[0]]
     equal = [_tied((best - scores[name]).dropna().to_numpy()) for name in ranked.setting]
     ranked["tied"] = np.array(equal) & (ranked.failures <= ranked.failures[0])

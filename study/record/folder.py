@@ -107,7 +107,9 @@ class StudyFolder:
     def goal(self) -> Goal:
         """The study's objectives and constraints."""
         manifest = self.manifest()
-        return Goal(self.metrics, tuple(manifest["objectives"]), manifest["aggregate"], tuple(manifest["constraints"]))
+        objectives, constraints = tuple(manifest["objectives"]), tuple(manifest["constraints"])
+        goal = Goal(self.metrics, objectives, manifest["aggregate"], constraints, manifest.get("margin", 0.0))
+        return goal.beside(self._held_out("references.parquet"))
 
     def plan(self) -> Plan:
         """What the study was asked when it was started, or last continued."""
@@ -211,6 +213,13 @@ class StudyFolder:
             return trials.head(0)
         answers = trials[(trials.state == TrialState.COMPLETE) & trials.feasible]
         return answers.sort_values("value", ascending=self.goal.sign < 0, kind="stable").head(n)
+
+    def leading(self, n: int = 1) -> pd.DataFrame:
+        """The trials of `best` or, if no complete trial keeps the constraints, the `nearest` ones."""
+        from study.evidence.nearest import nearest
+
+        best = self.best(n)
+        return nearest(self).head(n) if best.empty else best
 
     def answer(self) -> pd.Series:
         """The study's answer: the trial that is best on held-out seeds.

@@ -22,7 +22,7 @@ from study.record.writer import TakenError, Writer, new_path
 from study.registry import DEFAULT
 from study.search.goal import Goal
 from study.search.plan import MAY_CHANGE, Plan
-from study.space.space import Space
+from study.space.space import Space, concept_of
 
 
 def create(space: Space, plan: Plan, path: Path) -> StudyFolder:
@@ -39,7 +39,23 @@ def create(space: Space, plan: Plan, path: Path) -> StudyFolder:
         "metrics": recorded(metrics),
         "references": [file.stem for file in reference_files(space)],
     }
-    return StudyFolder(Writer.create(path, space, manifest).path, space.source if space.source.file else None)
+    written = Writer.create(path, space, manifest, compared_spaces(space, plan))
+    return StudyFolder(written.path, space.source if space.source.file else None)
+
+
+def compared_spaces(space: Space, plan: Plan) -> list[Space]:
+    """The fixed settings that a plan's relative constraints refer to. Raises InputError if one cannot be compared."""
+    concept, found = concept_of(space), []
+    for reference in Goal.of(plan, space.metrics()).compared_with.values():
+        where = f"--constraint: {reference}"
+        other = Space.read(reference, plan.steps, space.source)
+        if other.distributions:
+            raise InputError(f"{where}: found ranges, expected a fixed setting to compare with")
+        if concept_of(other) != concept:
+            raise InputError(f"{where}: found the concept {concept_of(other)}, expected the study's, {concept}")
+        Goal.of(plan, other.metrics())  # raises InputError if what is bounded is not measured there
+        found.append(other)
+    return found
 
 
 def create_anew(space: Space, plan: Plan, out: Path, name: str, elsewhere: Collection[str]) -> StudyFolder:

@@ -60,6 +60,7 @@ class _Manifest(BaseModel):
     objectives: list[str] = Field(min_length=1)
     aggregate: Aggregate
     constraints: list[str]
+    margin: float = Field(0, ge=0)
     format: int = Field(1, ge=1, le=FORMAT)  # version 0.1 wrote no `format`, `experiment` or `metrics`: format 1
     experiment: _Experiment | None = None
     metrics: dict[str, dict[str, Any]] | None = None

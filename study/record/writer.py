@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anchoring.errors import InputError
+from study.space.document import write_setting
 from study.space.space import Space
 
 LONGEST_NAME = 90  # characters, to which a number is added
@@ -41,8 +42,8 @@ class Writer:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, space: Space, manifest: Mapping[str, Any]) -> Writer:
-        """Make the folder and write the space and the manifest.
+    def create(cls, path: Path, space: Space, manifest: Mapping[str, Any], references: Sequence[Space] = ()) -> Writer:
+        """Make the folder and write the space, the manifest, and the fixed settings that constraints refer to.
 
         Raises TakenError if the folder exists, InputError if it cannot be made.
         """
@@ -55,6 +56,8 @@ class Writer:
             for name, content in files.items():
                 partial.write(name, content)
             partial.write_manifest(manifest)
+            for reference in references:
+                write_setting(reference.document(), partial.path / "references", reference.file.stem)
             return cls(partial.path.rename(path))
         except OSError as error:
             shutil.rmtree(partial.path, ignore_errors=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from anchoring.errors import InputError
 from study.experiment import Metric
+from study.search.constraints import Constraint
 from study.search.plan import Aggregate, Plan
 
 
@@ -28,8 +30,10 @@ class Goal:
         aggregate: `mean`; `p10`, the 10th percentile, or `min`, the worst replica, both for settings to rely on; or
             `lcb`, the lower end of the mean's one-sided 95% confidence interval, mean - 1.645 sd / sqrt(replicas). If
             smaller values are better, these are the 90th percentile, the largest value and the upper end.
-        constraints: bounds on the mean of a metric, such as "utility >= 0.99". A trial that breaks one is no
-            answer.
+        constraints: bounds, such as "utility >= 0.99", as `study.search.constraints.Constraint` reads them. A trial
+            that breaks one is no answer.
+        margin: the margin that an answer keeps from every bound, in bands.
+        references: rows of the settings that relative constraints refer to, with a column `seed`, by their names.
 
     Raises:
         InputError: if an objective or a constraint names no metric, or one that cannot be optimized.
@@ -47,6 +51,8 @@ class Goal:
     objectives: tuple[str, ...] = ()
     aggregate: Aggregate = "mean"
     constraints: tuple[str, ...] = ()
+    margin: float = 0.0
+    references: Mapping[str, pd.DataFrame] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "objectives", tuple(self.objectives) or tuple(self.metrics)[:1])
@@ -57,13 +63,34 @@ class Goal:
             raise InputError(f"--objective: found {found}, expected another metric first")
         if len(set(self.objectives)) < len(self.objectives):
             raise InputError(f"--objective: found {', '.join(self.objectives)}, expected distinct metrics")
-        for text in self.constraints:
-            self._check(_parse(text)[0], "--constraint")
+        for constraint in self.bounds:
+            self._check(constraint.metric, "--constraint")
 
     @classmethod
     def of(cls, plan: Plan, metrics: Mapping[str, Metric]) -> Goal:
         """What a plan is after, among the metrics that an experiment declares. Raises InputError if they lack it."""
-        return cls(metrics, plan.objectives, plan.aggregate, plan.constraints)
+        return cls(metrics, plan.objectives, plan.aggregate, plan.constraints, plan.margin)
+
+    @cached_property
+    def bounds(self) -> list[Constraint]:
+        """The constraints, as they were read."""
+        return [Constraint.parse(text) for text in self.constraints]
+
+    @property
+    def compared_with(self) -> dict[str, str]:
+        """The fixed settings that relative constraints refer to, by name: each as the user wrote it."""
+        return {bound.beside: bound.reference for bound in self.bounds if bound.reference}
+
+    def beside(self, rows: pd.DataFrame) -> Goal:
+        """The goal with its references as they were measured on other seeds.
+
+        Args:
+            rows: rows with columns `setting`, `seed`, `diverged` and each metric, perhaps of other settings, too.
+        """
+        if not self.compared_with:
+            return self
+        known = {name: rows[rows.setting == name] for name in self.compared_with}
+        return replace(self, references={name: part for name, part in known.items() if len(part)})
 
     @property
     def first(self) -> Metric:
@@ -116,18 +143,42 @@ class Goal:
         return than is None or self.sign * value > self.sign * than
 
     def violations(self, replicas: pd.DataFrame) -> dict[str, float]:
-        """How far the replicas' mean is beyond each constraint's bound, by constraint.
+        """How far replicas are beyond each constraint's bound, or short of the margin from it, by constraint.
+
+        Args:
+            replicas: the rows of a trial's replicas, with columns `diverged` and each metric; relative constraints need
+                the column `seed`, too.
 
         Returns:
-            Numbers as Optuna expects them: 0 or less if the constraint is kept, infinity if there is no mean.
+            Numbers as Optuna expects them: 0 or less if the constraint is kept, infinity if nothing was measured.
         """
         broken = {}
-        for text in self.constraints:
-            name, at_least, limit = _parse(text)
-            mean = float(counted(replicas, name, self.metrics[name]).mean())
-            violation = limit - mean if at_least else mean - limit
-            broken[text] = math.inf if math.isnan(violation) else violation
+        for bound in self.bounds:
+            values = self._bounded(bound, replicas)
+            wanted = self.margin * bound.band(values) if self.margin else 0.0
+            broken[bound.text] = math.inf if math.isnan(wanted) else wanted - bound.distance(values)
         return broken
+
+    def margins(self, replicas: pd.DataFrame) -> dict[str, float]:
+        """How far replicas are inside each constraint's bound, in bands, by constraint; negative if it is broken.
+
+        A band is what seeds alone make of the bounded statistic: two of its standard errors over these replicas. A
+        single replica has none, and its margins are NaN.
+        """
+        return {bound.text: float(bound.margin(self._bounded(bound, replicas))) for bound in self.bounds}
+
+    def bands(self, replicas: pd.DataFrame) -> dict[str, float]:
+        """What seeds alone make of each constraint's statistic over so many replicas, in the metric's units."""
+        return {bound.text: bound.band(self._bounded(bound, replicas)) for bound in self.bounds}
+
+    def _bounded(self, bound: Constraint, replicas: pd.DataFrame) -> np.ndarray:
+        """The numbers that a constraint bounds."""
+        name, metric = bound.metric, self.metrics[bound.metric]
+        if not bound.reference:
+            return counted(replicas, name, metric).to_numpy()
+        if (reference := self.references.get(bound.beside)) is None:
+            return np.array([])
+        return _by_seed(replicas, name, metric).sub(_by_seed(reference, name, metric)).dropna().to_numpy()
 
     def _check(self, name: str, where: str) -> None:
         usable = [known for known, metric in self.metrics.items() if not (metric.not_an_objective or metric.examined)]
@@ -158,6 +209,12 @@ def counted(replicas: pd.DataFrame, name: str, metric: Metric) -> pd.Series:
     return replicas[name].where(~replicas["diverged"].astype(bool), metric.diverged)
 
 
+def _by_seed(rows: pd.DataFrame, name: str, metric: Metric) -> pd.Series:
+    """`counted`, indexed by seed."""
+    values = counted(rows, name, metric)
+    return values.set_axis(rows.seed.loc[values.index])
+
+
 def _aggregate(values: pd.Series, aggregate: Aggregate, more_is_better: bool) -> float:
     sign = 1 if more_is_better else -1
     values = values * sign
@@ -173,10 +230,3 @@ def _aggregate(values: pd.Series, aggregate: Aggregate, more_is_better: bool) ->
             sd = float(values.std()) if len(values) > 1 else 0.0
             result = float(values.mean()) - 1.645 * sd / math.sqrt(len(values))
     return float(result) * sign
-
-
-def _parse(text: str) -> tuple[str, bool, float]:
-    match = re.fullmatch(r"\s*(\w[\w. @-]*?)\s*(>=|<=)\s*(-?\d+(?:\.\d*)?|-?\.\d+)\s*", text)
-    if not match:
-        raise InputError(f"--constraint: found {text!r}, expected a metric, >= or <=, and a number: 'utility >= 0.99'")
-    return match[1], match[2] == ">=", float(match[3])

@@ -55,9 +55,9 @@ class DriversJournal(JournalFileBackend):
         super().append_logs(entries)
 
 
-def storage(folder: Path) -> JournalStorage:
+def storage(folder: Path, kind: type[JournalStorage] = JournalStorage) -> JournalStorage:
     """The folder's journal; a new one if there is none. Raises InputError if it is damaged."""
-    return _storage(folder, JournalFileBackend)
+    return _storage(folder, JournalFileBackend, kind)
 
 
 def search(folder: Path, sampler: optuna.samplers.BaseSampler, directions: Sequence[Any]) -> optuna.Study:
@@ -90,10 +90,12 @@ def read(folder: Path) -> optuna.Study:
     raise InputError(f"{folder}: {NAME} is empty, expected a search (`study resume` repairs it)")
 
 
-def _storage(folder: Path, kind: type[JournalFileBackend]) -> JournalStorage:
+def _storage(
+    folder: Path, backend: type[JournalFileBackend], kind: type[JournalStorage] = JournalStorage
+) -> JournalStorage:
     path = folder.resolve() / NAME  # Optuna's lock is a symbolic link to this path
     try:
-        return JournalStorage(kind(str(path)))
+        return kind(backend(str(path)))
     except ValueError as error:
         raise InputError(
             f"{path}: damaged: {error}, expected an Optuna journal (remove it, then `study resume` makes a new one)"

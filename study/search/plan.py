@@ -88,8 +88,16 @@ class Plan(BaseModel):
         Aggregate, _option("A trial's value, over its replicas; lcb: the mean's lower confidence bound.")
     ] = "mean"
     constraints: Annotated[
-        tuple[str, ...], _option("What an answer must keep, such as 'utility >= 0.99'; there may be several.")
+        tuple[str, ...],
+        _option(
+            "What an answer must keep; there may be several. 'utility >= 0.99' bounds the mean, 'p10 utility >= 0.99' "
+            "the 10th percentile, 'every utility >= 0.99' each replica, and 'relative utility >= -0.01 of REFERENCE' "
+            "the mean difference from a fixed setting on the same seeds."
+        ),
     ] = ()
+    margin: Annotated[
+        float, _option("How far an answer stays from each constraint's bound, in bands of seed noise.", ge=0, le=1000)
+    ] = 0.0
     sampler: Annotated[SamplerName, _option("What proposes settings.")] = "tpe"
     scheduler: Annotated[SchedulerName, _option("What stops hopeless trials early.")] = "asha"
     audit: Annotated[
@@ -118,6 +126,8 @@ class Plan(BaseModel):
             super().__init__(**options)
         except ValidationError as error:
             raise InputError(f"--{first_problem(error)}") from None
+        if self.margin and self.seeds < 2:
+            raise InputError(f"--margin: found {self.margin:g} with 1 seed, expected --seeds 2 or more, to know a band")
 
     @classmethod
     def of_manifest(cls, manifest: Mapping[str, Any], where: str) -> Self:

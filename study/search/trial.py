@@ -180,6 +180,7 @@ class TrialRecord:
                 "diverged": int(final["diverged"].sum()),
                 "value": values[self.goal.objectives[0]],
                 "feasible": all(violation <= 0 for violation in self.goal.violations(final).values()),
+                **{f"margin.{constraint}": margin for constraint, margin in self.goal.margins(final).items()},
                 **({f"value.{name}": value for name, value in values.items()} if len(values) > 1 else {}),
                 **summarise(final),
             }

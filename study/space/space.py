@@ -240,6 +240,11 @@ class _Text:
             self.node[self.key] = Slot(self.text, self.sign)
 
 
+def concept_of(space: Space) -> Any:
+    """The concept that a space's settings isolate, if they name it."""
+    return getattr(space.setting(next(space.corners())), "concept", None)
+
+
 def located(path: Path) -> Path:
     """The file of a space: the path itself or, if that is a bare name, the file of the space with this name.
 

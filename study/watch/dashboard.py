@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial
 
 from study.record.folder import StudyFolder
 from study.record.mirror import url_of
@@ -13,6 +17,19 @@ from study.search import journal
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+class _ShowsConstraints(JournalStorage):
+    """A journal whose trials have their constraints where optuna-dashboard looks for them: in a list, as before
+    Optuna 5."""
+
+    def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:
+        trials = super().get_all_trials(study_id, deepcopy, states)
+        for trial in trials:
+            if "constraints" not in trial.system_attrs and (broken := trial.constraints):
+                finite = [min(violation, sys.float_info.max) for violation in broken.values()]  # JSON has no infinity
+                trial.system_attrs["constraints"] = finite
+        return trials
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -34,7 +51,7 @@ def server(folder: StudyFolder, port: int) -> WSGIServer:
     """
     from optuna_dashboard import wsgi
 
-    app = _guarded(wsgi(journal.storage(folder.path)), notes=url_of(folder.path.parent) is None)
+    app = _guarded(wsgi(journal.storage(folder.path, _ShowsConstraints)), notes=url_of(folder.path.parent) is None)
     return make_server("127.0.0.1", port, app, server_class=_Server, handler_class=_Quiet)
 
 

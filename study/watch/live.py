@@ -53,6 +53,7 @@ class StudyView:
         self._started: set[int] = set()
         self._start = time.monotonic()
         self._states: Counter[str] = Counter()
+        self._broken = 0  # complete trials that break a constraint
         self._best_row = best
         self._shown = ExitStack()
 
@@ -78,6 +79,8 @@ class StudyView:
         self._states[row["state"]] += 1
         if row["state"] == TrialState.FAILED:
             self._screen.print(Text(f"trial {row['trial']} failed: {row['reason']}", style="logging.level.error"))
+        if row["state"] == TrialState.COMPLETE and not row["feasible"]:
+            self._broken += 1
         if row["state"] == TrialState.COMPLETE and row["feasible"] and self._is_best(row):
             self._best_row = row
             if not self._screen.is_live:
@@ -102,8 +105,13 @@ class StudyView:
         elapsed = time.monotonic() - self._start
         _, seconds = self._left(elapsed)
         left = "" if math.isnan(seconds) else f", about {clock(seconds)} left"
-        best = f"; best so far: {best_text(self._best_row, self._goal)}" if self._best_row else ""
+        best = f"; {self._best()}" if self._best() else ""
         return f"{self._counts()} after {clock(elapsed)}{left}{best}"
+
+    def _best(self) -> str:
+        if self._best_row:
+            return f"best so far: {best_text(self._best_row, self._goal)}"
+        return "none keeps the constraints so far" if self._broken else ""
 
     def _left(self, elapsed: float) -> tuple[float, float]:
         """The share that is done and the seconds left, by the trials or by the minutes, whichever end comes first."""
@@ -130,9 +138,10 @@ class StudyView:
             *(f"[{STYLES[state]}]{self._states[state]} {state.shown}[/]" for state in TrialState),
         )
         lines: list[RenderableType] = [Text(self._title, style="bold"), bar, counts]
+        if self._best():
+            lines.append(Text(self._best(), style="bold"))
         if self._best_row:
-            text = Text(f"best so far: {best_text(self._best_row, self._goal)}", style="bold")
-            lines += [text, _parameters(self._best_row)]
+            lines.append(_parameters(self._best_row))
         return Group(*lines)
 
 

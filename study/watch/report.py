@@ -51,8 +51,8 @@ def write_report(
         InputError: if no trial is complete, or there is no such notebook.
         FailedError: if executing the notebook fails.
     """
-    if folder.best().empty:
-        raise InputError(f"{folder.path}: found no {folder.goal.answer}, expected at least one to report on")
+    if folder.leading().empty:
+        raise InputError(f"{folder.path}: found no complete trial, expected at least one to report on")
     name, content = _find(notebook)
     # readers of the page can do nothing about warnings; small matrices are fastest on one thread
     kernel = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}

@@ -37,6 +37,7 @@ class Status:
         planned: how many trials were asked for. None if only minutes were.
         seconds_left: an estimate while the study runs. None if there is nothing to estimate it from.
         best: the best trial's row of trials.parquet.
+        nearest: if no complete trial keeps the constraints, the row of that which misses least.
         confirmation: the ranking of confirmed settings, if the best trial is among them.
         report: the file of the report, if there is one.
         next: the command to run next.
@@ -49,6 +50,7 @@ class Status:
     planned: int | None
     seconds_left: float | None
     best: dict[str, Any] | None
+    nearest: dict[str, Any] | None
     confirmation: pd.DataFrame | None
     report: Path | None
     next: str
@@ -67,8 +69,10 @@ def status(folder: StudyFolder, now: float | None = None) -> Status:
     elif unfinished or (plan.trials is not None and len(trials) < plan.trials and minutes_left(folder, plan) != 0):
         state = "interrupted"
     best = folder.best()
+    nearest = folder.leading() if best.empty else best.head(0)
     confirmation = folder.confirmation()
-    confirmed = len(best) and confirmation.trial.eq(best.trial.item()).fillna(False).any()
+    leading = nearest if best.empty else best
+    confirmed = len(leading) and confirmation.trial.eq(leading.trial.item()).fillna(False).any()
     report = folder.path / "report.html"
     return Status(
         study=folder.path,
@@ -78,9 +82,10 @@ def status(folder: StudyFolder, now: float | None = None) -> Status:
         planned=plan.trials,
         seconds_left=_seconds_left(folder, plan, in_optuna, now) if state == "running" else None,
         best=best.to_dict("records")[0] if len(best) else None,  # type: ignore[arg-type]
+        nearest=nearest.to_dict("records")[0] if len(nearest) else None,  # type: ignore[arg-type]
         confirmation=ranking(confirmation, folder) if confirmed else None,
         report=report if report.is_file() else None,
-        next=_next(folder, state, best, bool(confirmed)),
+        next=_next(folder, state, leading, bool(confirmed)),
     )
 
 
@@ -114,13 +119,13 @@ def _seconds_left(
     return max(0.0, min(left)) if left else None
 
 
-def _next(folder: StudyFolder, state: StudyState, best: pd.DataFrame, confirmed: bool) -> str:
+def _next(folder: StudyFolder, state: StudyState, leading: pd.DataFrame, confirmed: bool) -> str:
     """The command to run next."""
     path = folder.quoted
     if state == "running":
         return f"study dashboard {path}"
     if state == "interrupted":
         return f"study resume {path}"
-    if best.empty:
+    if leading.empty:
         return f"study show {path} 0"
     return f"study report {path} --open" if confirmed else f"study confirm {path}"

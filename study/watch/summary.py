@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping
 
@@ -23,9 +24,10 @@ ENOUGH = 10  # complete trials needed to say which parameters matter
 
 
 def best_settings(folder: StudyFolder, n: int = 3) -> Table:
-    """The n best settings side by side: the objective, two more metrics, and the parameters by importance."""
-    best = folder.best(n)
-    title = f"The best {'setting' if len(best) == 1 else f'{len(best)} settings'} of {escape(folder.name)}"
+    """The n leading settings side by side: the objective, two more metrics, and the parameters by importance."""
+    best = folder.leading(n)
+    which = "best" if "binds" not in best else "nearest"
+    title = f"The {which} {'setting' if len(best) == 1 else f'{len(best)} settings'} of {escape(folder.name)}"
     table = Table(title=title, title_justify="left")
     table.add_column("", overflow="fold")
     table.add_column("importance", justify="right", min_width=10)
@@ -37,6 +39,9 @@ def best_settings(folder: StudyFolder, n: int = 3) -> Table:
         spread = zip(best[f"{name}.mean"], best[f"{name}.sd"], strict=True)
         table.add_row(name, "", *(f"{format_figure(mean)} ± {format_figure(sd)}" for mean, sd in spread))
     table.add_row("worst seed", "", *(format_figure(value) for value in _worst(folder, best)), end_section=True)
+    if "binds" in best:
+        table.add_row("misses", "", *map(escape, best.binds))
+        table.add_row("by", "", *(missed_text(row) for _, row in best.iterrows()), end_section=True)
     weights = importances(folder)
     for name in weights or folder.space.distributions:
         values = [format_value(value) for value in best[f"param.{name}"].tolist()]
@@ -44,6 +49,21 @@ def best_settings(folder: StudyFolder, n: int = 3) -> Table:
     share = "a parameter's share of what separates good complete trials from the rest (PED-ANOVA)"
     table.caption = "importance: " + (share if weights else f"unknown, with fewer than {ENOUGH} complete trials")
     return table
+
+
+def none_keeps(folder: StudyFolder) -> str:
+    """A sentence: no complete trial keeps the constraints, and the nearest one misses which, by how much."""
+    row = folder.leading().iloc[0]
+    value = f"{folder.goal.objectives[0]} {format_figure(row['value'])}"
+    return (
+        f"no complete trial keeps the constraints; trial {row.trial}, with {value}, comes nearest: it misses "
+        f"'{row.binds}' by {missed_text(row)}"
+    )
+
+
+def missed_text(row: pd.Series) -> str:
+    """By how much a row of `nearest` misses the constraint that binds."""
+    return f"{row.missed:.2g}" + ("" if math.isnan(row.bands) else f" ({row.bands:.2g} bands)")
 
 
 def _worst(folder: StudyFolder, best: pd.DataFrame) -> list[float]:
@@ -74,7 +94,8 @@ def confirmed(folder: StudyFolder) -> Table:
     rows = folder.confirmation()
     metric = folder.goal.objectives[0]
     table = Table(title=f"Confirmed: {metric} on {rows.seed.nunique()} held-out seeds", title_justify="left")
-    for column in ("", "mean [95%]", "p10", "worst", "failed", "search", "wins"):
+    constrained = bool(folder.goal.constraints)
+    for column in ("", "mean [95%]", "p10", "worst", "failed", "search", "wins", *(["margin"] * constrained)):
         table.add_column(column, justify="right" if column else "left", overflow="fold")
     usual, failure = reference(rows, folder), folder.goal.first.failure
     for place, row in ranking(rows, folder).iterrows():
@@ -86,13 +107,16 @@ def confirmed(folder: StudyFolder) -> Table:
             f"{row.failures:.0%}",
             f"{row.searched:.3f}" if pd.notna(row.searched) else "",
             f"{row.over_reference:.0%}" if usual and row.setting != usual else "",
+            *([f"{row.margin:+.1f}"] if constrained else []),
             style="bold" if place == 0 else None,
         )
     worse = "below" if folder.goal.first.higher_is_better else "above"
     failed = "that diverged" if failure is None else f"with {metric} {worse} {failure:g}"
     wins = f"; wins: the chance that a replica does better than a replica of {usual}" if usual else ""
+    kept = "; margin: from the constraint it keeps least, in bands of seed noise; negative if broken" * constrained
     table.caption = (
         f"=: tied with the best, seed by seed; failed: seeds {failed}; search: the value that the search measured{wins}"
+        f"{kept}"
     )
     return table
 

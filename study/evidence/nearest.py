@@ -1,0 +1,45 @@
+"""Which trials come nearest to keeping the constraints, and which constraint binds, if no trial keeps them all."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from study.record.folder import StudyFolder
+from study.record.trial_state import TrialState
+
+
+def nearest(folder: StudyFolder) -> pd.DataFrame:
+    """The complete trials that break a constraint, that which misses least first.
+
+    Constraints have different units. What a trial misses of each is compared in that constraint's bands: the median of
+    the complete trials' bands, so that a trial with little noise is not called far away. Where bands are unknown or 0,
+    misses are compared as they are.
+
+    Args:
+        folder: the study.
+
+    Returns:
+        Rows of `StudyFolder.trials`, with the columns `binds`, the constraint that is missed most; `missed`, by how
+        much, in the metric's units; and `bands`, the same in bands.
+
+    Examples:
+        >>> import study
+        >>> nearest(study.load("analysis/published/hue")).empty  # its constraint was kept
+        True
+    """
+    trials = folder.trials()
+    if "value" not in trials or not folder.goal.constraints:
+        return trials.head(0)
+    final = dict(list(folder.final().groupby("trial")))
+    table = []
+    for _, row in trials[(trials.state == TrialState.COMPLETE) & ~trials.feasible].iterrows():
+        missed, bands = folder.goal.violations(final[row.trial]), folder.goal.bands(final[row.trial])
+        table += [{"trial": row.trial, "binds": name, "missed": missed[name], "band": bands[name]} for name in missed]
+    if not table:
+        return trials.head(0)
+    misses = pd.DataFrame(table)
+    usual = misses.groupby("binds").band.transform("median")
+    misses["bands"] = misses.missed / usual.where(usual > 0, 1.0)
+    most = misses.sort_values("bands", ascending=False, kind="stable").drop_duplicates("trial")
+    order = most.sort_values("bands", kind="stable")[["trial", "binds", "missed", "bands"]]
+    return order.merge(trials, on="trial")
