@@ -13,6 +13,7 @@ from analysis.effects import unit
 from analysis.responses import Responses
 from analysis.words import count, listed, name_of, tied_with_best, trials_named
 from study import StudyFolder
+from study.evidence.leading import leading
 from study.record.trial_state import TrialState
 from study.watch.live import format_value
 
@@ -43,7 +44,7 @@ def choose(folder: StudyFolder, ranked: pd.DataFrame | None) -> Choice:
         folder: the study.
         ranked: its confirmed settings by `study.evidence.ranking.ranking`, or None.
     """
-    favourite = int(folder.leading().trial.iloc[0])
+    favourite = int(leading(folder).trial.iloc[0])
     if ranked is None:
         return Choice(favourite, trials_named(tied_with_best(folder)))
     trials = ranked[ranked.trial.notna()]

@@ -1,8 +1,8 @@
 """Write a study in a compact form that can be committed: `python -m analysis.publish runs/hue-open`.
 
 The form has what a reader needs: the space, the manifest, the trials, all replicas at all rungs in one file, the
-confirmation, and the models and settings of the confirmed trials. No number is rounded, and `study.load` reads it.
-Optuna's journal, which is ten times as large, is left out, like the files of Ray and W&B.
+confirmation and what was trained before it, and the models and settings of the confirmed trials. No number is rounded,
+and `study.load` reads it. Optuna's journal, which is ten times as large, is left out, like the files of Ray and W&B.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 import study
 from anchoring import InputError
 from study import StudyFolder
+from study.evidence.leading import leading
 from study.record.writer import Writer
 from study.space.document import write_setting
 
@@ -36,18 +38,23 @@ def publish(folder: StudyFolder, to: Path = PUBLISHED) -> StudyFolder:
     Raises:
         InputError: the folder exists, or no trial is complete.
     """
-    chosen = folder.confirmation().trial.dropna().unique().tolist() or folder.leading().trial.tolist()
+    chosen = folder.confirmation().trial.dropna().unique().tolist() or leading(folder, 1).trial.tolist()
     if not chosen:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to publish")
     writer = Writer.create(to / folder.name, folder.space, _anonymous(folder.manifest()))
     compact = StudyFolder(writer.path, folder.given)
     (compact.path / "replicas.parquet").rmdir()
+    if folder.goal.compared_with:
+        (compact.path / "references").mkdir()
     replicas = folder.replicas().sort_values(["trial", "step", "seed"], ignore_index=True)
     tables = {"trials": folder.trials(), "replicas": replicas}
-    tables |= {"confirmation": folder.confirmation(), "leave-one-out": folder.leave_one_out()}
+    others = [file for file in sorted(folder.path.glob("*.parquet")) if file.stem not in tables]
+    tables |= {file.stem: pd.read_parquet(file) for file in others}
     for name, frame in tables.items():
         if len(frame):
             writer.write(f"{name}.parquet", compressed(pa.Table.from_pandas(frame, preserve_index=False)))
+    for file in [*folder.path.glob("points.csv"), *folder.path.glob("references/*")]:
+        writer.write(str(file.relative_to(folder.path)), file.read_bytes())
     for trial in chosen:
         writer.add_model(trial, (folder.path / "models" / f"{trial:05d}.safetensors").read_bytes())
         title = f"Trial {trial} of {folder.name}"

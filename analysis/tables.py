@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.words import aggregate, parts, percentile
 from study import StudyFolder
+from study.evidence.leading import leading
 from study.watch.live import format_figure, format_value
 
 
@@ -16,7 +17,7 @@ def best(folder: StudyFolder, n: int = 5) -> pd.DataFrame:
     """The n best complete trials: a row per metric (mean ± sd) and parameter, a column per trial."""
     metric = folder.goal.objectives[0]
     table = {}
-    for _, row in folder.leading(n).iterrows():
+    for _, row in leading(folder, n).iterrows():
         measured = [name for name in folder.metrics if f"{name}.mean" in row]
         means = {name: (row[f"{name}.mean"], row[f"{name}.sd"]) for name in measured}
         column = {name: f"{format_figure(mean)} ± {format_figure(sd, mean)}" for name, (mean, sd) in means.items()}

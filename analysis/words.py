@@ -11,6 +11,7 @@ from scipy import stats
 
 from analysis.publish import PUBLISHED
 from study import StudyFolder
+from study.evidence.leading import leading
 from study.experiment import Setting
 from study.record.folder import reference_files as references_of
 from study.record.trial_state import TrialState
@@ -80,7 +81,7 @@ def favourite(folder: StudyFolder) -> str:
     Raises:
         ValueError: no trial is complete.
     """
-    trials, best = folder.trials(), folder.leading()
+    trials, best = folder.trials(), leading(folder)
     if best.empty:
         raise ValueError(f"{folder.path}: no trial is complete, so there is no answer")
     top = best.iloc[0]
@@ -167,7 +168,7 @@ def provenance(folder: StudyFolder) -> str:
 def tied_with_best(folder: StudyFolder, level: float = 0.05) -> list[int]:
     """The complete trials that tie with the best: no more of their replicas failed, and their mean objective is not
     significantly worse by a two-sided paired t-test over the same seeds."""
-    order = folder.leading(len(folder.trials())).trial.tolist()
+    order = leading(folder, len(folder.trials())).trial.tolist()
     final = folder.final()
     final = final[final.trial.isin(order)]
     final = final.assign(score=folder.goal.scores(final), failed=folder.goal.failed(final))

@@ -28,11 +28,13 @@ __all__ = [
     "report",
     "resume",
     "run",
+    "survey",
+    "survey_points",
     "train",
 ]
 
 _HOMES = {
-    "api": ("confirm", "report", "resume", "run", "train"),
+    "api": ("confirm", "report", "resume", "run", "survey", "survey_points", "train"),
     "record.folder": ("StudyFolder",),
     "record.loading": ("load",),
     "search.plan": ("Plan",),

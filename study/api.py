@@ -14,19 +14,39 @@ from typing import Any
 
 from anchoring.errors import FailedError, InputError
 from study.driving import confirm_on, drive, mirrored, train_again, writing
+from study.evidence.leading import leading
 from study.evidence.ranking import ranking
 from study.record import lock
 from study.record.budget import minutes_used
 from study.record.folder import StudyFolder
 from study.record.loading import load
-from study.record.manifest import compared_spaces, create_anew, expect_same_experiment, expect_same_search
+from study.record.manifest import (
+    Listed,
+    compared_spaces,
+    create_anew,
+    expect_same_experiment,
+    expect_same_search,
+    grow_list,
+)
 from study.record.mirror import fetch, names, working_folder
 from study.record.writer import new_path
+from study.search import points
 from study.search.compiling import decide_compiled
 from study.search.examination import expect_examination
 from study.search.goal import Goal
 from study.search.interrupt import interruptible, interrupts_restored
-from study.search.plan import HELD_OUT, MAY_CHANGE, SEEDS_APART, TRAINED_ONCE, Plan, parameters, with_options
+from study.search.plan import (
+    ALWAYS_SURVEYED,
+    HELD_OUT,
+    MAY_CHANGE,
+    MOST_HELD_OUT,
+    SURVEY,
+    SURVEYED,
+    TRAINED_ONCE,
+    Plan,
+    parameters,
+    with_options,
+)
 from study.search.rehearsal import rehearse
 from study.search.samplers import sampler
 from study.search.single import keep, train_once
@@ -72,13 +92,108 @@ def run(
         found.answer()  # the best confirmed setting
         ```
     """
-    from study.cluster.connect import expect_start, joined
-
     plan = Plan(**options)
-    place = working_folder(out)
+    wanted = _searchable(space, plan, experiment)
+    if (size := points.settings_in(wanted)) and (plan.trials is None or plan.trials >= size):
+        console.print(f"{wanted.file}: the space has {size} settings, and each is trained to the end", highlight=False)
+        every = points.GRID, points.grid(wanted, plan.seed)
+        return _begin(wanted, plan.but(trials=size, scheduler="none"), name, out, experiment, changed_experiment, every)
+    return _begin(wanted, plan, name, out, experiment, changed_experiment)
+
+
+@with_options(parameters(SURVEYED, **SURVEY))
+def survey(
+    space: str | Path,
+    *,
+    listed: str | Path | None = None,
+    name: str = "",
+    out: str | Path = "runs",
+    experiment: str | Path | None = None,
+    changed_experiment: bool = False,
+    **options: Any,
+) -> StudyFolder:
+    """Map a space: train a list of settings that is fixed beforehand, stop none, and promote the best to more seeds.
+
+    Args:
+        space: a search space: its TOML file, or the name of a shipped one.
+        listed: a CSV of settings, as `study survey --plan` writes it. By default the settings are points of a scrambled
+            Sobol' sequence (`survey_points`).
+        name: the study's name; by default the space's, numbered.
+        out: the folder of studies, or a URL such as s3://bucket/prefix.
+        experiment: a Python file that holds the experiment, if it is not installed. It is executed.
+        changed_experiment: go on although the experiment's code has changed since the study began.
+        options: the fields of `study.Plan` that matter to a survey.
+
+    Returns:
+        The study, to be read. `resume` goes on with it.
+
+    Raises:
+        InputError: if what is asked cannot be done, before anything is written.
+        FailedError: if the survey is interrupted, finds no answer, or cannot be written.
+
+    Example:
+        ```python
+        import study
+
+        study.survey("search_spaces/mine.toml", trials=64, seeds=4, promote=["16:8", "4:64"])
+        ```
+    """
+    plan = Plan(**SURVEY | options | ALWAYS_SURVEYED)
+    wanted = _searchable(space, plan, experiment)
+    if listed is None:
+        origin, settings = points.SOBOL, points.sobol(wanted, plan.trials or 0, plan.seed)
+    else:
+        origin, settings = points.LISTED, points.read(Path(listed).expanduser(), wanted)
+        plan = plan.but(trials=len(settings))
+    return _begin(wanted, plan, name, out, experiment, changed_experiment, (origin, settings))
+
+
+def survey_points(
+    space: str | Path, trials: int = SURVEY["trials"], seed: int = 0, experiment: str | Path | None = None
+) -> str:
+    """The settings that `survey` would train, as CSV: a column for each parameter, a row for each setting.
+
+    Args:
+        space: a search space: its TOML file, or the name of a shipped one.
+        trials: how many settings.
+        seed: fixes the sequence.
+        experiment: a Python file that holds the experiment, if it is not installed. It is executed.
+
+    Returns:
+        The CSV's text.
+
+    Raises:
+        InputError: if the space cannot be read, or has no ranges.
+
+    Examples:
+        >>> survey_points("search_spaces/deletion.toml", trials=2).count(chr(10))  # a header and two settings
+        3
+    """
+    plan = Plan(trials=trials, seed=seed)
+    wanted = _searchable(space, plan, experiment)
+    return points.as_csv(points.sobol(wanted, trials, seed), wanted)
+
+
+def _searchable(space: str | Path, plan: Plan, experiment: str | Path | None) -> Space:
     wanted = Space.read(space, plan.steps, experiment)
     if not wanted.distributions:
         raise InputError(f"{space}: found no range, expected one to search (`study train` trains a fixed setting)")
+    return wanted
+
+
+def _begin(
+    wanted: Space,
+    plan: Plan,
+    name: str,
+    out: str | Path,
+    experiment: str | Path | None,
+    changed_experiment: bool,
+    listed: Listed = None,
+) -> StudyFolder:
+    """Begin a study, or go on with the one of this name, and drive it to its end."""
+    from study.cluster.connect import expect_start, joined
+
+    place = working_folder(out)
     plan = plan.but(objectives=Goal.of(plan, wanted.metrics()).objectives)
     compared_spaces(wanted, plan)  # raises InputError if a constraint refers to a setting that does not fit
     sampler(plan, 0)  # raises InputError if it cannot do what is asked
@@ -92,6 +207,7 @@ def run(
         if known:
             folder = load(place / name, experiment and wanted.source)
             expect_same_search(folder, wanted, plan)
+            grow_list(folder, plan, listed)
             more = plan.minutes and minutes_used(folder) + plan.minutes
             plan = plan.but(compiled=bool(folder.plan().compiled), minutes=more)
         else:
@@ -99,7 +215,7 @@ def run(
             new_path(place, name, wanted.file.stem, elsewhere)  # raises InputError if the name cannot be used
         expect_start(plan)
         if not known:
-            folder = create_anew(wanted, plan, place, name, elsewhere)
+            folder = create_anew(wanted, plan, place, name, elsewhere, listed)
         drive(folder, plan, known, changed_experiment)
     return folder
 
@@ -142,6 +258,7 @@ def resume(
     plan = Plan(**dict(kept) | {"address": options.get("address")} | budget)
     _ = folder.experiment  # raises InputError if it is not here
     folder.space.check()
+    grow_list(folder, plan)
     with joined(plan.address, folder.source.packages()):
         drive(folder, plan, True, changed_experiment)
     return folder
@@ -186,11 +303,11 @@ def confirm(
 
     if top < 0:
         raise InputError(f"--top: found {top}, expected 0 or more")
-    if not 2 <= seeds <= SEEDS_APART // 2:
-        raise InputError(f"--seeds: found {seeds}, expected 2 to {SEEDS_APART // 2:,}")
+    if not 2 <= seeds <= MOST_HELD_OUT:
+        raise InputError(f"--seeds: found {seeds}, expected 2 to {MOST_HELD_OUT:,}")
     folder = _open(study, experiment)
     _ = folder.experiment  # raises InputError if it is not here
-    if folder.leading().empty:
+    if leading(folder).empty:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to confirm")
     if examine:
         expect_examination(folder.experiment)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anchoring.errors import FailedError
+from study.evidence.leading import leading
 from study.record import lock
 from study.record.budget import minutes_used
 from study.record.folder import StudyFolder
@@ -18,7 +19,7 @@ from study.record.mirror import Mirror, url_of
 from study.record.recorder import Listener
 from study.record.writer import Writer
 from study.search.interrupt import Terminated, interruptible, interrupts_restored
-from study.search.plan import HELD_OUT, Plan
+from study.search.plan import Plan
 from study.watch import summary
 from study.watch.live import StudyView
 from study.watch.screen import console
@@ -26,6 +27,8 @@ from study.watch.tensorboard import Curves
 from study.watch.tracking import Tracker
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from study.evidence.confirmation import Candidate
 
 
@@ -56,7 +59,6 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
     try:
         # the report is written while Ray ends
         with ExitStack() as report, cluster(plan.workers, plan.address, preload=folder.source.modules) as where:
-            from study.evidence.confirmation import candidates
             from study.search.run import run  # Ray Tune, which is imported while the workers import PyTorch
 
             manifest = folder.manifest()
@@ -69,12 +71,12 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
             try:
                 with StudyView(console, title, plan, folder.goal, past, row, minutes_used(folder)) as view:
                     run(plan, folder, [view, *listeners])
-                if plan.confirm and not folder.leading().empty:
-                    confirm_on(folder, candidates(folder, plan.confirm, HELD_OUT), HELD_OUT)
+                if plan.rounds and not leading(folder).empty:
+                    promote_on(folder, plan)
             except KeyboardInterrupt as ending:
                 interrupted = ending
                 console.print("interrupted: once more (Ctrl-C) leaves at once")
-            if not folder.leading().empty:
+            if not leading(folder).empty:
                 if not isinstance(interrupted, Terminated):  # a report takes longer than a scheduler waits
                     report.enter_context(writing(folder))
                 console.print(summary.best_settings(folder))
@@ -85,7 +87,7 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
     if interrupted:
         kept = f"interrupted after {len(folder.trials())} trials, which are kept"
         raise FailedError(f"{folder.path}: {kept}; `study resume {folder.quoted}` goes on")
-    if folder.leading().empty:
+    if leading(folder).empty:
         raise FailedError(f"{folder.path}: found no complete trial; `study show {folder.quoted} TRIAL` says why")
 
 
@@ -101,6 +103,28 @@ def with_references(folder: StudyFolder, plan: Plan) -> StudyFolder:
         train_again(folder, compared_with(folder, len(plan.replica_seeds)), plan.replica_seeds, "references.parquet")
         folder = replace(folder)  # which reads its goal anew
     return folder
+
+
+def promote_on(folder: StudyFolder, plan: Plan) -> None:
+    """Train a study's best on the seeds of each round, and of its confirmation, on the Ray at hand.
+
+    A round of the same trials on the same seeds is not repeated.
+    """
+    from study.evidence.confirmation import candidates, promoted
+
+    *before, (top, held_out) = plan.rounds
+    for stale in [file for file in folder.path.glob("round-*.parquet") if int(file.stem[6:]) > len(before)]:
+        stale.unlink()
+    for number, (most, n) in enumerate(before, start=1):
+        seeds, chosen = plan.round_seeds(number, n), promoted(folder, number, most)
+        if not _is_of(folder.round(number), chosen, seeds):
+            train_again(folder, chosen, seeds, f"round-{number}.parquet")
+    confirm_on(folder, candidates(folder, top, held_out), held_out)
+
+
+def _is_of(rows: pd.DataFrame, chosen: list[Candidate], seeds: list[int]) -> bool:
+    """Whether rows are of these settings on these seeds."""
+    return set(rows.setting) == {candidate.name for candidate in chosen} and set(rows.seed) == set(seeds)
 
 
 def confirm_on(folder: StudyFolder, chosen: list[Candidate], seeds: int, examine: bool = False) -> None:

@@ -19,7 +19,7 @@ from study.cli.options import (
     plan_options,
     print_standing,
 )
-from study.search.plan import HELD_OUT
+from study.search.plan import HELD_OUT, MOST_HELD_OUT
 
 
 @app.command(epilog="Example: study confirm mine-001 --top 5 --seeds 64 --against search_spaces/plain.toml")
@@ -28,7 +28,9 @@ def confirm(
     study: StudyName,
     *,
     top: Annotated[int, typer.Option(min=0, help="How many of the best settings.")] = 3,
-    seeds: Annotated[int, typer.Option(min=2, max=50_000, help="How many seeds that no search has seen.")] = HELD_OUT,
+    seeds: Annotated[
+        int, typer.Option(min=2, max=MOST_HELD_OUT, help="How many seeds that no search has seen.")
+    ] = HELD_OUT,
     against: Annotated[
         list[Path] | None,
         typer.Option(help="A fixed setting to compare with; by default the references of the experiment."),

@@ -28,9 +28,11 @@ FLAGS = {"objectives": "--objective", "constraints": "--constraint", "compiled":
 """Options that are not called as their field of the plan is."""
 
 
-def plan_options(names: Iterable[str] = Plan.model_fields, as_before: bool = False) -> Callable[[F], F]:
+def plan_options(
+    names: Iterable[str] = Plan.model_fields, as_before: bool = False, **defaults: Any
+) -> Callable[[F], F]:
     """Give a command that takes `**options` the plan's options of these names; with `as_before` none has a default."""
-    return with_options([_as_option(parameter, as_before) for parameter in parameters(names, as_before)])
+    return with_options([_as_option(parameter, as_before) for parameter in parameters(names, as_before, **defaults)])
 
 
 def _as_option(parameter: Parameter, as_before: bool) -> Parameter:
@@ -40,12 +42,12 @@ def _as_option(parameter: Parameter, as_before: bool) -> Parameter:
     bounds = {"min" if side == "ge" else "max": getattr(bound, side) for bound in field.metadata
               for side in ("ge", "le") if hasattr(bound, side)}  # fmt: skip
     kept = as_before and parameter.name != "address"
-    shown = "as before" if kept else field.json_schema_extra["by_default"] or True
-    several = field.default == () and not as_before
+    own = parameter.default != field.default and not as_before
+    shown = "as before" if kept else own or field.json_schema_extra["by_default"] or True
+    if isinstance(field.default, tuple):
+        kind = list[str] | None if as_before else list[str]
     return parameter.replace(
-        annotation=Annotated[
-            list[str] if several else kind, typer.Option(*flags, help=field.description, show_default=shown, **bounds)
-        ]
+        annotation=Annotated[kind, typer.Option(*flags, help=field.description, show_default=shown, **bounds)]
     )
 
 

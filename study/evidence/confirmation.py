@@ -13,6 +13,8 @@ from ray.exceptions import RayError
 from torch import nn
 
 from anchoring.errors import FailedError, InputError
+from study.evidence.leading import leading
+from study.evidence.rounds import standing
 from study.experiment import Document, Rung
 from study.record.folder import StudyFolder, reference_files
 from study.record.writer import Writer
@@ -56,11 +58,7 @@ def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path
         InputError: if there are none, or a setting to compare with has ranges, has another concept, or lacks the
             study's metrics.
     """
-    plan = folder.plan()
-    best = [
-        Candidate(f"trial {trial}", folder.space, folder.document(trial), trial, bool(plan.compiled))
-        for trial in folder.leading(top).trial.tolist()
-    ]
+    plan, best = folder.plan(), [_of_trial(folder, trial) for trial in _distinct(folder, leading(folder), top)]
     made = {kind for c in best if c.compiled for kind in kinds_of(c.space, c.setting) or ()}
     concept = concept_of(folder.space)
     others: list[Candidate] = []
@@ -85,6 +83,30 @@ def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path
     return best + others
 
 
+def promoted(folder: StudyFolder, number: int, most: int) -> list[Candidate]:
+    """The settings of a round of promotion: the best trials by the rounds before, and what constraints refer to."""
+    trials = _distinct(folder, standing(folder, number), most)
+    return [
+        *(_of_trial(folder, trial) for trial in trials),
+        *compared_with(folder, folder.plan().rounds[number - 1][1]),
+    ]
+
+
+def _of_trial(folder: StudyFolder, trial: int) -> Candidate:
+    return Candidate(f"trial {trial}", folder.space, folder.document(trial), trial, bool(folder.plan().compiled))
+
+
+def _distinct(folder: StudyFolder, order: pd.DataFrame, most: int) -> list[int]:
+    """The first trials that differ in a parameter. Samplers repeat themselves in small spaces."""
+    known: list[dict[str, Any]] = []
+    trials: list[int] = []
+    for trial in order.trial.tolist():
+        if len(trials) < most and (values := folder.parameters(trial)) not in known:
+            known.append(values)
+            trials.append(trial)
+    return trials
+
+
 def compared_with(folder: StudyFolder, seeds: int, but: Collection[str] = ()) -> list[Candidate]:
     """The settings that the study's relative constraints refer to, as they were when it began.
 
@@ -104,7 +126,7 @@ def compared_with(folder: StudyFolder, seeds: int, but: Collection[str] = ()) ->
 
 def leave_one_out(folder: StudyFolder, trial: int) -> list[Candidate]:
     """The settings that show what each term of a trial is worth: the trial as it was, and without each of its terms."""
-    whole = Candidate(f"trial {trial}", folder.space, folder.document(trial), trial, bool(folder.plan().compiled))
+    whole = _of_trial(folder, trial)
     return [
         whole,
         *(

@@ -24,7 +24,7 @@ def nearest(folder: StudyFolder) -> pd.DataFrame:
 
     Examples:
         >>> import study
-        >>> nearest(study.load("analysis/published/hue")).empty  # its constraint was kept
+        >>> nearest(study.load("analysis/published/digits")).empty  # all its complete trials keep the constraints
         True
     """
     trials = folder.trials()

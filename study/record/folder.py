@@ -146,7 +146,8 @@ class StudyFolder:
         """A row for each trial that has ended.
 
         Columns: trial, state, steps, seconds, audited, diverged, reason, value, feasible, `param.<name>` for each
-        parameter, and `<metric>.mean`, `.sd`, `.p10` and `.min`, taken over the replicas.
+        parameter, `dose.<property>` and `centroid.<property>` for each column of the dopesheet but the learning rate
+        (`study.space.doses`), `margin.<constraint>`, and `<metric>.mean`, `.sd`, `.p10` and `.min` over the replicas.
         """
         path = self.path / "trials.parquet"
         if not path.is_file():
@@ -183,6 +184,20 @@ class StudyFolder:
         """
         return self._held_out("confirmation.parquet")
 
+    def rounds(self) -> pd.DataFrame:
+        """A row for each setting and seed of each round of promotion before the confirmation. Empty if there was none.
+
+        The columns are those of `confirmation`, and `round`, from 1 on.
+        """
+        parts = [self.round(1).assign(round=1)]
+        while len(parts[-1]):
+            parts.append(self.round(number := len(parts) + 1).assign(round=number))
+        return pd.concat(parts[:-1] or parts, ignore_index=True)
+
+    def round(self, number: int) -> pd.DataFrame:
+        """The rows of one of `rounds`, without its number. Empty if there is no such round."""
+        return self._held_out(f"round-{number}.parquet")
+
     def leave_one_out(self) -> pd.DataFrame:
         """The best setting as it is, and without each of its regularizers, on held-out seeds. Empty if not measured.
 
@@ -213,13 +228,6 @@ class StudyFolder:
             return trials.head(0)
         answers = trials[(trials.state == TrialState.COMPLETE) & trials.feasible]
         return answers.sort_values("value", ascending=self.goal.sign < 0, kind="stable").head(n)
-
-    def leading(self, n: int = 1) -> pd.DataFrame:
-        """The trials of `best` or, if no complete trial keeps the constraints, the `nearest` ones."""
-        from study.evidence.nearest import nearest
-
-        best = self.best(n)
-        return nearest(self).head(n) if best.empty else best
 
     def answer(self) -> pd.Series:
         """The study's answer: the trial that is best on held-out seeds.

@@ -20,13 +20,20 @@ from study.record.folder import StudyFolder, recorded, reference_files
 from study.record.untrusted import FORMAT
 from study.record.writer import TakenError, Writer, new_path
 from study.registry import DEFAULT
+from study.search import points
 from study.search.goal import Goal
 from study.search.plan import MAY_CHANGE, Plan
 from study.space.space import Space, concept_of
 
+Listed = tuple[str, list[points.Point]] | None
+"""Where a list of settings comes from, and the settings."""
 
-def create(space: Space, plan: Plan, path: Path) -> StudyFolder:
-    """Make the folder of a new study. Raises InputError if it exists, cannot be made, or the plan has a wrong goal."""
+
+def create(space: Space, plan: Plan, path: Path, listed: Listed = None) -> StudyFolder:
+    """Make the folder of a new study, perhaps with a list of settings to try first.
+
+    Raises InputError if it exists, cannot be made, or the plan has a wrong goal.
+    """
     metrics = space.metrics()
     plan = plan.but(objectives=Goal.of(plan, metrics).objectives)
     manifest = {
@@ -39,7 +46,11 @@ def create(space: Space, plan: Plan, path: Path) -> StudyFolder:
         "metrics": recorded(metrics),
         "references": [file.stem for file in reference_files(space)],
     }
-    written = Writer.create(path, space, manifest, compared_spaces(space, plan))
+    more = {}
+    if listed:
+        manifest["listed"], settings = listed
+        more[points.NAME] = points.as_csv(settings, space)
+    written = Writer.create(path, space, manifest, compared_spaces(space, plan), more)
     return StudyFolder(written.path, space.source if space.source.file else None)
 
 
@@ -58,7 +69,9 @@ def compared_spaces(space: Space, plan: Plan) -> list[Space]:
     return found
 
 
-def create_anew(space: Space, plan: Plan, out: Path, name: str, elsewhere: Collection[str]) -> StudyFolder:
+def create_anew(
+    space: Space, plan: Plan, out: Path, name: str, elsewhere: Collection[str], listed: Listed = None
+) -> StudyFolder:
     """Make the folder of a new study, of a name or, without one, of the first that is free.
 
     Several processes may do so at once. Raises InputError if the name is in use or the folder cannot be made.
@@ -66,7 +79,7 @@ def create_anew(space: Space, plan: Plan, out: Path, name: str, elsewhere: Colle
     while True:
         path = new_path(out, name, space.file.stem, elsewhere)
         with suppress(TakenError):
-            return create(space, plan, path)
+            return create(space, plan, path, listed)
 
 
 def expect_same_search(folder: StudyFolder, space: Space, plan: Plan) -> None:
@@ -124,6 +137,26 @@ def expect_same_experiment(folder: StudyFolder, changed: bool = False) -> None:
         raise InputError(f"{folder.path}: {found}, expected {expected} (--changed-experiment accepts the new code)")
     history = [*manifest.get("history", []), {"started": manifest["started"], "experiment": before}]
     _write(folder, {**manifest, "experiment": source.record, "history": history})
+
+
+def grow_list(folder: StudyFolder, plan: Plan, listed: Listed = None) -> None:
+    """Make a study's list of settings as long as a plan asks for.
+
+    Args:
+        folder: the study.
+        plan: the plan with which it goes on.
+        listed: the list that a command made for that plan, if it made one.
+
+    Raises:
+        InputError: if the study has another list, or its list cannot grow.
+    """
+    file, origin = folder.path / points.NAME, folder.manifest().get("listed")
+    known = points.read(file, folder.space) if origin else []
+    if listed and (listed[0] != origin or listed[1][: len(known)] != known[: len(listed[1])]):
+        raise InputError(f"{folder.path}: found a study with another list of settings, expected a new name (--name)")
+    longer = points.grown(known, str(origin), plan, folder.space)
+    if len(longer) > len(known):
+        Writer(folder.path).write(points.NAME, points.as_csv(longer, folder.space).encode())
 
 
 def _write(folder: StudyFolder, manifest: dict[str, Any]) -> None:

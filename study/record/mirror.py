@@ -21,7 +21,7 @@ from study.record.writer import Writer
 from study.search.trial import Report, Row
 
 TABLES = TRIALS, JOURNAL = "trials.parquet", "optuna.journal"
-FOLDERS = ("models", "replicas.parquet")
+FOLDERS = ("models", "references", "replicas.parquet")
 EVERY = 5  # seconds between uploads, at least
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from anchoring.dopesheet import Dopesheet
 from anchoring.errors import InputError
 from study.record.folder import StudyFolder
 from study.record.tables import replicas_of, trials_table
@@ -19,6 +21,7 @@ from study.record.untrusted import expect_plain_state
 from study.record.writer import Writer
 from study.search.searcher import requeue
 from study.search.trial import ENDED, Report, Row, TrialRecord
+from study.space.doses import dose_columns
 
 
 def clean(folder: StudyFolder) -> None:
@@ -77,7 +80,7 @@ def _fail_if_cut_short(study: optuna.Study, folder: StudyFolder) -> None:
 
 def _finish(asked: optuna.Trial, row: Row, study: optuna.Study, folder: StudyFolder) -> None:
     """Finish a trial in Optuna as its row of trials.parquet and its replicas say."""
-    reports = _reports(folder, asked.number, TrialState(row["state"]), row["seconds"], row["reason"])
+    reports = _reports(folder, asked.number, asked.params, TrialState(row["state"]), row["seconds"], row["reason"])
     exempted = sum(report.step <= row["steps"] for report in reports) if row["audited"] else None
     trial = TrialRecord(asked, folder.goal, exempted=exempted)
     for report in reports:
@@ -93,7 +96,7 @@ def _row(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) -> Row:
         step = None if ended["exempted"] is None else int(ended["exempted"])
     except (TypeError, KeyError, ValueError):
         return _row_of_old(known, study, folder)
-    reports = _reports(folder, known.number, state, seconds, reason)
+    reports = _reports(folder, known.number, known.params, state, seconds, reason)
     exempted = None if step is None else sum(report.step <= step for report in reports)
     return TrialRecord(optuna.Trial(study, known._trial_id), folder.goal, reports, exempted).row()
 
@@ -106,20 +109,30 @@ def _row_of_old(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) ->
     if known.state == OptunaState.FAIL and not diverged:
         state = TrialState.FAILED
     seconds = known.duration.total_seconds() if known.duration else 0.0
-    reports = _reports(folder, known.number, state, seconds)
+    reports = _reports(folder, known.number, known.params, state, seconds)
     reported = len(known.intermediate_values)
     exempted = reported if state is TrialState.STOPPED and 0 < reported < len(reports) else None
     return TrialRecord(optuna.Trial(study, known._trial_id), folder.goal, reports, exempted).row()
 
 
 def _reports(
-    folder: StudyFolder, number: int, state: TrialState, seconds: float, reason: str = "its record was lost"
+    folder: StudyFolder,
+    number: int,
+    values: Mapping[str, Any],
+    state: TrialState,
+    seconds: float,
+    reason: str = "its record was lost",
 ) -> list[Report]:
-    """A trial's reports, one for each rung, from its rows of replicas.parquet. Without rows, a report of a failure."""
+    """A trial's reports, one for each rung, from its rows of replicas.parquet. Without rows, a report of a failure.
+
+    `values` are its parameters.
+    """
     rungs = [rows.reset_index(drop=True) for _, rows in replicas_of(folder.path, number).groupby("step")]
     steps = [int(rows["step"][0]) for rows in rungs]
+    schedule = folder.space.document(values)["schedule"]
+    doses = dose_columns(Dopesheet.parse(schedule["rows"], schedule["file"])) if rungs else {}
     reports = [
-        Report(TrialState.STOPPED, step, seconds, rows, {step: folder.goal.values(rows)})
+        Report(TrialState.STOPPED, step, seconds, rows, {step: folder.goal.values(rows)}, doses=doses)
         for step, rows in zip(steps, rungs, strict=True)
     ]
     if state is TrialState.FAILED or not reports:

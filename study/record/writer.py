@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -42,13 +43,21 @@ class Writer:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, space: Space, manifest: Mapping[str, Any], references: Sequence[Space] = ()) -> Writer:
-        """Make the folder and write the space, the manifest, and the fixed settings that constraints refer to.
+    def create(
+        cls,
+        path: Path,
+        space: Space,
+        manifest: Mapping[str, Any],
+        references: Sequence[Space] = (),
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> Writer:
+        """Make the folder and write the space, the manifest, the settings that constraints refer to, and more files.
 
         Raises TakenError if the folder exists, InputError if it cannot be made.
         """
         schedule = Path(space.template["schedule"]["file"])
         files = {"study.toml": space.file.read_bytes(), schedule.name: schedule.read_bytes()}
+        files |= {name: text.encode() for name, text in more.items()}
         partial = cls(path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial"))
         try:
             for results in ("replicas.parquet", "models"):

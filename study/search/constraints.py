@@ -41,7 +41,7 @@ class Constraint:
         >>> constraint = Constraint.parse("every utility >= 0.9")
         >>> constraint.distance(np.array([0.95, 0.92, 0.99]))
         0.02
-        >>> constraint.margin(np.array([0.95, 0.92, 0.99])).round(2)
+        >>> round(constraint.margin(np.array([0.95, 0.92, 0.99])), 2)
         0.28
     """
 
@@ -86,10 +86,10 @@ class Constraint:
         errors = {"every": 1.0, "p10": _P10 / math.sqrt(len(values))}
         return 2 * float(values.std(ddof=1)) * errors.get(self.statistic, 1 / math.sqrt(len(values)))
 
-    def margin(self, values: np.ndarray) -> Any:
+    def margin(self, values: np.ndarray) -> float:
         """The distance in units of the band. NaN if there is a single value."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.float64(self.distance(values)) / self.band(values)
+            return float(np.float64(self.distance(values)) / self.band(values))
 
 
 _STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
@@ -21,21 +22,39 @@ SchedulerName = Literal["asha", "hyperband", "median", "none"]
 
 DEFAULT_TRIALS = 60
 
+ROUNDS_APART = 1000
+"""Distance between the seeds of two rounds of promotion: a round has fewer."""
+
 HELD_OUT = 64
 """Seeds on which a study is confirmed."""
 
 SEEDS_APART = 100_000
 """Distance between the replica seeds of studies with neighbouring `seed`s. A search uses the first half of them, its
-confirmation the second."""
+confirmation the third quarter, and what is trained in between the last."""
+
+MOST_HELD_OUT = SEEDS_APART // 4
 
 MAY_CHANGE = (
     *("trials", "minutes", "cpus", "address", "limit", "memory"),
-    *("confirm", "wandb", "tensorboard"),
+    *("promote", "confirm", "wandb", "tensorboard"),
 )
 """Options that may differ when a study is continued: they say how much is run and where, not what is searched."""
 
 TRAINED_ONCE = ("seeds", "seed", "steps", "rungs", "compiled")
 """Options that matter to a fixed setting, which is trained without a search."""
+
+
+SURVEY: dict[str, Any] = {"trials": 64, "seeds": 4, "promote": ("16:16", "4:64")}
+"""Defaults of a survey where they differ from those of a search."""
+
+ALWAYS_SURVEYED: dict[str, Any] = {"sampler": "qmc", "scheduler": "none"}
+"""Options that a survey does not have: its settings are fixed beforehand, and none is stopped."""
+
+SURVEYED = (
+    *("trials", "seeds", "promote", "cpus", "address", "seed", "steps", "rungs", "objectives", "aggregate"),
+    *("constraints", "margin", "compiled", "limit", "memory", "wandb", "tensorboard"),
+)
+"""Options of a survey."""
 
 
 def _option(description: str, by_default: str = "", **bounds: Any) -> Any:
@@ -103,6 +122,13 @@ class Plan(BaseModel):
     audit: Annotated[
         float, _option("Share of the trials to be stopped that run on, to see what was lost.", ge=0, le=1)
     ] = 0.0
+    promote: Annotated[
+        tuple[str, ...],
+        _option(
+            "TOP:SEEDS trains the best TOP again on fresh seeds. There may be several rounds. Each chooses by all "
+            "seeds so far, and the last is the confirmation, in place of --confirm."
+        ),
+    ] = ()
     confirm: Annotated[
         int, _option(f"How many of the best to train again on {HELD_OUT} held-out seeds; 0 skips it.", ge=0)
     ] = 3
@@ -126,6 +152,10 @@ class Plan(BaseModel):
             super().__init__(**options)
         except ValidationError as error:
             raise InputError(f"--{first_problem(error)}") from None
+        tops = [top for top, _ in self.rounds]
+        if tops != sorted(tops, reverse=True):
+            found = ", ".join(self.promote)
+            raise InputError(f"--promote: found {found}, expected each round to take at most as many as the one before")
         if self.margin and self.seeds < 2:
             raise InputError(f"--margin: found {self.margin:g} with 1 seed, expected --seeds 2 or more, to know a band")
 
@@ -150,6 +180,13 @@ class Plan(BaseModel):
         return type(self)(**dict(self) | {name: value for name, value in options.items() if value is not None})
 
     @property
+    def rounds(self) -> list[tuple[int, int]]:
+        """The rounds after the search, the last being the confirmation: how many of the best, on how many seeds."""
+        if self.promote:
+            return [_round(text) for text in self.promote]
+        return [(self.confirm, HELD_OUT)] if self.confirm else []
+
+    @property
     def replica_seeds(self) -> list[int]:
         """Every trial's replicas have these seeds, so that trials differ by their settings alone."""
         return [self.seed * SEEDS_APART + replica for replica in range(self.seeds)]
@@ -157,6 +194,11 @@ class Plan(BaseModel):
     def held_out_seeds(self, n: int) -> list[int]:
         """Seeds that no search ever sees."""
         return [self.seed * SEEDS_APART + SEEDS_APART // 2 + replica for replica in range(n)]
+
+    def round_seeds(self, number: int, n: int) -> list[int]:
+        """Seeds of a round of promotion before the last, which no search and no confirmation sees."""
+        start = self.seed * SEEDS_APART + MOST_HELD_OUT + SEEDS_APART // 2 + ROUNDS_APART * number
+        return list(range(start, start + n))
 
     @property
     def workers(self) -> int:
@@ -169,6 +211,16 @@ class Plan(BaseModel):
         return self.cpus or None if self.address else self.workers
 
 
+def _round(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,6}):(\d{1,6})", text)
+    top, seeds = map(int, match.groups()) if match else (0, 0)
+    if not (top and 2 <= seeds < ROUNDS_APART):
+        raise InputError(
+            f"--promote: found {text!r}, expected TOP:SEEDS, such as 16:8, with 2 to {ROUNDS_APART - 1} seeds"
+        )
+    return top, seeds
+
+
 def _expect_known(options: Iterable[str], known: Collection[str]) -> None:
     """Raise InputError unless all options are known."""
     for name in options:
@@ -176,17 +228,20 @@ def _expect_known(options: Iterable[str], known: Collection[str]) -> None:
             raise InputError(f"--{name}: unknown option, expected one of {', '.join(known)}")
 
 
-def parameters(names: Iterable[str] = Plan.model_fields, as_before: bool = False) -> list[inspect.Parameter]:
+def parameters(
+    names: Iterable[str] = Plan.model_fields, as_before: bool = False, **defaults: Any
+) -> list[inspect.Parameter]:
     """Options of a plan as keyword arguments of a function, with their types, help and defaults.
 
-    `as_before` makes None the default of all, for a study that goes on with the plan that it has.
+    `as_before` makes None the default of all, for a study that goes on with the plan that it has. `defaults` are others
+    than the plan's own.
     """
     fields = {name: Plan.model_fields[name] for name in names}
     return [
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=None if as_before else field.default,
+            default=None if as_before else defaults.get(name, field.default),
             annotation=Annotated[field.annotation | None if as_before else field.annotation, field],  # type: ignore[operator]
         )
         for name, field in fields.items()

@@ -16,7 +16,7 @@ from study.record.budget import minutes_used, record_minutes
 from study.record.folder import StudyFolder
 from study.record.recorder import Listener, Recorder
 from study.record.recovery import clean, reconcile
-from study.search import journal
+from study.search import journal, points
 from study.search.interrupt import interruptible
 from study.search.limits import Clock, TimeLimit, Waiting
 from study.search.plan import Plan
@@ -39,6 +39,8 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
     clean(folder)
     study = journal.search(folder.path, sampler(plan, len(folder.trials())), folder.goal.directions)
     reconcile(study, folder)
+    if (listed := folder.path / points.NAME).is_file():
+        points.enqueue(study, points.read(listed, folder.space))
     recorder = Recorder(folder.path, journal.of(study), listeners)
     past = len(folder.trials())
     clock, used = Clock(), minutes_used(folder)

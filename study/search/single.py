@@ -19,6 +19,7 @@ from study.search.examination import examined
 from study.search.goal import Goal
 from study.search.plan import Plan
 from study.search.trial import Reached, Report, TrialRecord
+from study.space.doses import dose_columns
 from study.space.space import Space
 from study.surroundings import alone
 from study.watch.screen import Screen
@@ -34,7 +35,7 @@ def train_once(space: Space, plan: Plan, goal: Goal, screen: Screen, examine: bo
 
         def on_rung(rung: Rung, model: nn.Module) -> None:
             reached = Reached.of(rung, model, plan.replica_seeds, experiment, setting)
-            report = Report.of([reached], goal, time.perf_counter() - start)
+            report = Report.of([reached], goal, time.perf_counter() - start, dose_columns(setting.schedule))
             reports.append(report)
             so_far = f"{goal.objectives[0]} {report.values[rung.step][0]:.3f}"
             update(completed=rung.step, description=f"{title}, {so_far}")

@@ -79,6 +79,7 @@ class Report:
         values: the objectives' values at each rung, by step.
         model: a complete trial's weights, as safetensors.
         reason: why a trial failed.
+        doses: the trial's columns `dose.<property>` and `centroid.<property>`.
     """
 
     state: TrialState
@@ -88,14 +89,15 @@ class Report:
     values: dict[int, list[float]] = field(default_factory=dict)
     model: bytes | None = None
     reason: str = ""
+    doses: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, rungs: Sequence[Reached], goal: Goal, seconds: float) -> Report:
+    def of(cls, rungs: Sequence[Reached], goal: Goal, seconds: float, doses: dict[str, float] | None = None) -> Report:
         """The report of one or more rungs, in their order."""
         values = {rung.step: goal.values(pd.DataFrame(rung.columns)) for rung in rungs}
         columns = {name: np.concatenate([rung.columns[name] for rung in rungs]) for name in rungs[0].columns}
         last = rungs[-1]
-        return cls(last.state, last.step, seconds, pd.DataFrame(columns), values, last.model)
+        return cls(last.state, last.step, seconds, pd.DataFrame(columns), values, last.model, doses=doses or {})
 
     @classmethod
     def failed(cls, reason: str, seconds: float = 0.0) -> Report:
@@ -172,6 +174,7 @@ class TrialRecord:
             "value": float("nan"),
             "feasible": True,
             **{f"param.{name}": value for name, value in self.optuna_trial.params.items()},
+            **self.reports[0].doses,
         }
         if reached:
             final = reached[-1].final

@@ -17,6 +17,7 @@ from study.search.limits import limit_memory
 from study.search.plan import Plan
 from study.search.schedulers import decisive
 from study.search.trial import RUNG, SCORE, Reached, Report
+from study.space.doses import dose_columns
 from study.space.space import Space
 from study.surroundings import alone
 
@@ -51,11 +52,13 @@ class _Trial:
         self._start = time.perf_counter()
         self._decisive = decisive(plan.scheduler, plan.rungs)
         self._number = 0
+        self._doses: dict[str, float] = {}
         self._unreported: list[Reached] = []
 
     def train(self, setting: Any) -> None:
         """Train to the end, or until all replicas have diverged."""
         experiment, plan, seeds = self._space.experiment, self._plan, self._plan.replica_seeds
+        self._doses = dose_columns(setting.schedule)
 
         def on_rung(rung: Rung, model: nn.Module) -> None:
             reached = Reached.of(rung, model, seeds, experiment, setting)
@@ -81,7 +84,7 @@ class _Trial:
         self._report(Report.failed(reason, self._seconds), 0.0, self._number + 1, ended=True)
 
     def _report_rungs(self, ended: bool = False) -> None:
-        report, self._unreported = Report.of(self._unreported, self._goal, self._seconds), []
+        report, self._unreported = Report.of(self._unreported, self._goal, self._seconds, self._doses), []
         self._report(report, self._goal.sign * report.values[report.step][0], self._number, ended)
 
     def _report(self, report: Report, score: float, rung: int, ended: bool) -> None:

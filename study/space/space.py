@@ -174,10 +174,10 @@ class Space:
         """Points to check: all lower ends, all upper ends, 10 at random, and every choice."""
         shares = np.random.default_rng(0).random((10, len(self.distributions)))
         for point in ([0.0] * len(self.distributions), [1.0] * len(self.distributions), *shares.tolist()):
-            yield {name: _within(d, share) for (name, d), share in zip(self.distributions.items(), point, strict=True)}
+            yield {name: at(d, share) for (name, d), share in zip(self.distributions.items(), point, strict=True)}
             if not self.distributions:
                 return
-        low = {name: _within(d, 0) for name, d in self.distributions.items()}
+        low = {name: at(d, 0) for name, d in self.distributions.items()}
         for name, distribution in self.distributions.items():
             if isinstance(distribution, CategoricalDistribution):
                 yield from ({**low, name: cast(Value, option)} for option in distribution.choices[1:-1])
@@ -316,13 +316,13 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _within(distribution: BaseDistribution, share: float) -> Value:
+def at(distribution: BaseDistribution, share: float) -> Value:
     """The value of a range at a share of its width in [0, 1]: 0 is the lower end, 1 the upper."""
     if isinstance(distribution, CategoricalDistribution):
         choices = distribution.choices
         return cast(Value, choices[min(int(share * len(choices)), len(choices) - 1)])
     if isinstance(distribution, IntDistribution):
-        return round(distribution.low + share * (distribution.high - distribution.low))
+        return min(distribution.low + int(share * (distribution.high - distribution.low + 1)), distribution.high)
     assert isinstance(distribution, FloatDistribution)
     if distribution.log:
         return min(distribution.low * (distribution.high / distribution.low) ** share, distribution.high)

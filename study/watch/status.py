@@ -12,6 +12,7 @@ import optuna
 import pandas as pd
 from optuna.trial import TrialState as OptunaState
 
+from study.evidence.leading import leading
 from study.evidence.ranking import ranking
 from study.record.budget import minutes_left
 from study.record.folder import StudyFolder
@@ -69,10 +70,10 @@ def status(folder: StudyFolder, now: float | None = None) -> Status:
     elif unfinished or (plan.trials is not None and len(trials) < plan.trials and minutes_left(folder, plan) != 0):
         state = "interrupted"
     best = folder.best()
-    nearest = folder.leading() if best.empty else best.head(0)
+    ahead = leading(folder, 1)
+    nearest = ahead if best.empty else best.head(0)
     confirmation = folder.confirmation()
-    leading = nearest if best.empty else best
-    confirmed = len(leading) and confirmation.trial.eq(leading.trial.item()).fillna(False).any()
+    confirmed = len(ahead) and confirmation.trial.eq(ahead.trial.item()).fillna(False).any()
     report = folder.path / "report.html"
     return Status(
         study=folder.path,
@@ -85,7 +86,7 @@ def status(folder: StudyFolder, now: float | None = None) -> Status:
         nearest=nearest.to_dict("records")[0] if len(nearest) else None,  # type: ignore[arg-type]
         confirmation=ranking(confirmation, folder) if confirmed else None,
         report=report if report.is_file() else None,
-        next=_next(folder, state, leading, bool(confirmed)),
+        next=_next(folder, state, ahead, bool(confirmed)),
     )
 
 
@@ -119,13 +120,13 @@ def _seconds_left(
     return max(0.0, min(left)) if left else None
 
 
-def _next(folder: StudyFolder, state: StudyState, leading: pd.DataFrame, confirmed: bool) -> str:
+def _next(folder: StudyFolder, state: StudyState, ahead: pd.DataFrame, confirmed: bool) -> str:
     """The command to run next."""
     path = folder.quoted
     if state == "running":
         return f"study dashboard {path}"
     if state == "interrupted":
         return f"study resume {path}"
-    if leading.empty:
+    if ahead.empty:
         return f"study show {path} 0"
     return f"study report {path} --open" if confirmed else f"study confirm {path}"

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from anchoring.dopesheet import Dopesheet
+from study.evidence.leading import leading
 from study.evidence.ranking import mean_in_words, ranking, reference
 from study.evidence.ranking import worths as ranked_worths
 from study.experiment import Metric
@@ -25,7 +26,7 @@ ENOUGH = 10  # complete trials needed to say which parameters matter
 
 def best_settings(folder: StudyFolder, n: int = 3) -> Table:
     """The n leading settings side by side: the objective, two more metrics, and the parameters by importance."""
-    best = folder.leading(n)
+    best = leading(folder, n)
     which = "best" if "binds" not in best else "nearest"
     title = f"The {which} {'setting' if len(best) == 1 else f'{len(best)} settings'} of {escape(folder.name)}"
     table = Table(title=title, title_justify="left")
@@ -53,7 +54,7 @@ def best_settings(folder: StudyFolder, n: int = 3) -> Table:
 
 def none_keeps(folder: StudyFolder) -> str:
     """A sentence: no complete trial keeps the constraints, and the nearest one misses which, by how much."""
-    row = folder.leading().iloc[0]
+    row = leading(folder).iloc[0]
     value = f"{folder.goal.objectives[0]} {format_figure(row['value'])}"
     return (
         f"no complete trial keeps the constraints; trial {row.trial}, with {value}, comes nearest: it misses "

@@ -75,7 +75,7 @@ def test_only_options_that_may_change_may_change(hue: StudyFolder) -> None:
 
 def test_a_confirmation_has_seeds_of_its_own(hue: StudyFolder) -> None:
     for seeds in (1, 50_001):
-        with pytest.raises(InputError, match=f"--seeds: found {seeds}, expected 2 to 50,000"):
+        with pytest.raises(InputError, match=f"--seeds: found {seeds}, expected 2 to 25,000"):
             study.confirm(hue, seeds=seeds)
     with pytest.raises(InputError, match="--top: found -1"):
         study.confirm(hue, top=-1)

@@ -23,7 +23,7 @@ from study.search.plan import SEEDS_APART, Plan
 def test_held_out_seeds_are_no_searchs(hue: StudyFolder) -> None:
     plans = [Plan(seed=seed, seeds=50_000) for seed in (0, 1, 2)]
     searched = {seed for plan in plans for seed in (plan.replica_seeds[0], plan.replica_seeds[-1])}
-    held_out = [plan.held_out_seeds(50_000) for plan in plans]
+    held_out = [plan.held_out_seeds(25_000) for plan in plans]
     assert not searched & {seed for seeds in held_out for seed in seeds}
     assert held_out[0][-1] < SEEDS_APART
     assert set(hue.confirmation().seed) == set(hue.plan().held_out_seeds(64))

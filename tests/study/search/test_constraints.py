@@ -14,6 +14,7 @@ from optuna_dashboard._serializer import serialize_frozen_trial
 
 import study
 from anchoring import InputError
+from study.evidence.leading import leading
 from study.evidence.nearest import nearest
 from study.evidence.ranking import ranking
 from study.experiment import Metric
@@ -143,7 +144,7 @@ def test_a_study_answers_although_no_trial_keeps_the_constraints(constrained: An
     assert order.binds.tolist() == [every] * 6
     assert order.set_index("trial").missed.to_dict() == pytest.approx(missed.to_dict(), abs=1e-6)
     assert order.bands.tolist() == pytest.approx((missed.sort_values() / band.median()).tolist(), abs=1e-4)
-    assert folder.leading(2).trial.tolist() == order.trial.tolist()[:2]
+    assert leading(folder, 2).trial.tolist() == order.trial.tolist()[:2]
     trials = folder.trials().set_index("trial")
     usual = folder.goal.references["bowl-slow"].set_index("seed").depth
     ahead = final.set_index(["trial", "seed"]).depth.unstack("trial").sub(usual, axis=0)
@@ -166,7 +167,7 @@ def test_references_are_trained_beside_the_search_and_again_beside_the_confirmat
     assert (folder.path / "references" / "bowl-slow.toml").is_file()
     rows = folder.confirmation()
     ranked = ranking(rows, folder)
-    assert set(ranked.setting) == {*(f"trial {trial}" for trial in folder.leading(2).trial), "bowl-slow"}
+    assert set(ranked.setting) == {*(f"trial {trial}" for trial in leading(folder, 2).trial), "bowl-slow"}
     assert not ranked.feasible.any()
     for _, row in ranked[ranked.trial.notna()].iterrows():
         worst = rows[rows.setting == row.setting].depth
