@@ -96,6 +96,11 @@ def table(frame: pd.DataFrame, caption: str = "") -> None:
     _put(f'<figure class="table">{caption}<div class="scroll">{text}</div></figure>')
 
 
+def markup(text: str) -> None:
+    """Display HTML of our own making."""
+    _put(f'<div class="figure">{text}</div>')
+
+
 def section(part: Section) -> None:
     """Display a section that an experiment adds to the report."""
     if part.title:

@@ -22,6 +22,7 @@ __all__ = [
     "Space",
     "StudyFolder",
     "__version__",
+    "arms",
     "confirm",
     "load",
     "read",
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ("confirm", "report", "resume", "run", "survey", "survey_points", "train"),
+    "api": ("arms", "confirm", "report", "resume", "run", "survey", "survey_points", "train"),
     "record.folder": ("StudyFolder",),
     "record.loading": ("load",),
     "search.plan": ("Plan",),

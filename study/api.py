@@ -37,9 +37,11 @@ from study.search.goal import Goal
 from study.search.interrupt import interruptible, interrupts_restored
 from study.search.plan import (
     ALWAYS_SURVEYED,
+    ARMS,
     HELD_OUT,
     MAY_CHANGE,
     MOST_HELD_OUT,
+    OF_ARMS,
     SURVEY,
     SURVEYED,
     TRAINED_ONCE,
@@ -50,6 +52,7 @@ from study.search.plan import (
 from study.search.rehearsal import rehearse
 from study.search.samplers import sampler
 from study.search.single import keep, train_once
+from study.search.trial import Report
 from study.space.space import Space
 from study.watch import summary
 from study.watch.screen import console
@@ -355,32 +358,107 @@ def train(
         InputError: if the setting has ranges, or something else is wrong with what is asked.
         FailedError: if the training fails.
     """
-    plan = Plan(trials=1, cpus=1, confirm=0, **options)
-    place = working_folder(out)
-    space = Space.read(setting, plan.steps, experiment)
-    if space.distributions:
-        ranges = ", ".join(space.distributions)
-        raise InputError(f"{setting}: found ranges ({ranges}), expected a fixed setting (`study run` searches ranges)")
     if examine:
-        expect_examination(space.experiment)
-    goal = Goal.of(plan, space.metrics())
-    elsewhere = names(place)
-    new_path(place, name, space.file.stem, elsewhere)  # raises InputError if the name cannot be used
-    plan = decide_compiled(plan, space)
-    try:
-        reports = train_once(space, plan, goal, console, examine)
-    except (MemoryError, RuntimeError, ValueError) as error:
-        raise FailedError(f"{setting}: {type(error).__name__}: {error}") from error
+        expect_examination(Space.parse(setting, None, experiment).experiment)
+    plan, space, elsewhere, place = _fixed(setting, Plan(trials=1, cpus=1, confirm=0, **options), name, out, experiment)
+    reports = _train(setting, space, plan, Goal.of(plan, space.metrics()), examine)
     folder = create_anew(space, plan, place, name, elsewhere)
     with mirrored(folder):
         keep(reports, folder)
     return folder
 
 
+def _fixed(
+    setting: str | Path, plan: Plan, name: str, out: str | Path, experiment: str | Path | None
+) -> tuple[Plan, Space, set[str], Path]:
+    """What it takes to train a fixed setting: the plan, decided; the setting; names that are taken; and the place."""
+    place = working_folder(out)
+    space = Space.read(setting, plan.steps, experiment)
+    if space.distributions:
+        ranges = ", ".join(space.distributions)
+        raise InputError(f"{setting}: found ranges ({ranges}), expected a fixed setting (`study run` searches ranges)")
+    Goal.of(plan, space.metrics())  # raises InputError if the plan has a wrong goal
+    elsewhere = names(place)
+    new_path(place, name, space.file.stem, elsewhere)  # raises InputError if the name cannot be used
+    return decide_compiled(plan, space), space, elsewhere, place
+
+
+def _train(setting: str | Path, space: Space, plan: Plan, goal: Goal, examine: bool) -> list[Report]:
+    try:
+        return train_once(space, plan, goal, console, examine)
+    except (MemoryError, RuntimeError, ValueError) as error:
+        raise FailedError(f"{setting}: {type(error).__name__}: {error}") from error
+
+
+@with_options(parameters(OF_ARMS))
+def arms(
+    setting: str | Path,
+    *,
+    arms: str | Path | None = None,
+    simplify: bool = False,
+    name: str = "",
+    out: str | Path = "runs",
+    experiment: str | Path | None = None,
+    **options: Any,
+) -> StudyFolder:
+    """Judge a fixed setting by its arms: the same setting with one named change each, on the same seeds.
+
+    Args:
+        setting: a setting without ranges: its TOML file, or the name of a shipped one.
+        arms: a TOML file of arms (`study.evidence.arms.read_arms`). By default the standard ones: each term left out,
+            each scheduled weight held constant, straight lines, fewer steps, fewer labels.
+        simplify: accept changes one after another while nothing is worse, and confirm what is left on held-out seeds.
+        name: the study's name; by default the setting's, numbered.
+        out: the folder of studies, or a URL such as s3://bucket/prefix.
+        experiment: a Python file that holds the experiment, if it is not installed. It is executed.
+        options: seeds, seed, steps, objectives, constraints and what else of `study.Plan` matters to arms.
+
+    Returns:
+        A study of one trial, the setting as it is, whose `arms()` are the others.
+
+    Raises:
+        InputError: if the setting has ranges, or an arm does not fit it.
+        FailedError: if a training fails.
+
+    Example:
+        ```python
+        import study
+        from study.evidence.verdicts import verdicts
+
+        judged = study.arms("search_spaces/mine.toml", seeds=32)
+        verdicts(judged.arms(), judged.metrics)
+        ```
+    """
+    from study.cluster.connect import joined
+    from study.driving_arms import drive_arms
+    from study.evidence.arms import read_arms, standard
+
+    plan, space, elsewhere, place = _fixed(setting, Plan(**options, **ARMS), name, out, experiment)
+    document = space.document()
+    if arms:
+        changes = read_arms(Path(arms).expanduser(), document)
+    else:
+        changes = standard(document, getattr(space.setting(), "trained", {}))
+    for arm in changes:
+        try:
+            space.validate(arm.change(document))
+        except InputError as error:
+            raise InputError(f"{arms or setting}: {arm.name}: {error}") from None
+    if not changes:
+        raise InputError(f"{setting}: found nothing that the standard arms change, expected --arms FILE.toml")
+    goal = Goal.of(plan, space.metrics())
+    with joined(plan.address, space.source.packages()):
+        reports = _train(setting, space, plan, goal, False)
+        folder = create_anew(space, plan, place, name, elsewhere)
+        keep(reports, folder)
+        drive_arms(folder, plan, changes, simplify)
+    return folder
+
+
 def report(
     study: StudyFolder | str | Path,
     *,
-    notebook: str = "report",
+    notebook: str = "",
     figures: Path | None = None,
     experiment: str | Path | None = None,
 ) -> Path:
@@ -388,7 +466,8 @@ def report(
 
     Args:
         study: the study, its folder, or its URL.
-        notebook: report, early-stopping, controls, experiment, or a notebook's file.
+        notebook: report, map, arms, early-stopping, controls, experiment, or a notebook's file. By default `map` for a
+            survey, `arms` for arms, and else `report`.
         figures: a folder that gets the figures, too, each as SVG and PDF.
         experiment: a Python file that holds the experiment, if it is not installed. It is executed.
 

@@ -136,15 +136,24 @@ def confirm_on(folder: StudyFolder, chosen: list[Candidate], seeds: int, examine
 def train_again(
     folder: StudyFolder, chosen: list[Candidate], seeds: list[int], file: str, examine: bool = False
 ) -> None:
-    """Train settings on seeds into one of the folder's files."""
-    from study.evidence.confirmation import confirm
+    """Train settings on seeds, on the Ray at hand, and write their rows to one of the folder's files."""
+    Writer(folder.path).write(file, train_on(folder, chosen, seeds, examine).to_parquet(index=False))
 
-    with console.progress(f"training {len(chosen)} settings on {len(seeds)} seeds", unit="parts") as update:
-        confirm(chosen, folder, seeds, lambda done, of: update(completed=done, total=of), examine, file)
+
+def train_on(folder: StudyFolder, chosen: list[Candidate], seeds: list[int], examine: bool = False) -> pd.DataFrame:
+    """Train settings on seeds, on the Ray at hand, and return their rows."""
+    from study.evidence.confirmation import trained
+
+    with console.progress(f"training {_count(chosen)} on {len(seeds)} seeds", unit="parts") as update:
+        return trained(chosen, folder, seeds, lambda done, of: update(completed=done, total=of), examine)
+
+
+def _count(chosen: list[Candidate]) -> str:
+    return chosen[0].name if len(chosen) == 1 else f"{len(chosen)} settings"
 
 
 @contextmanager
-def writing(folder: StudyFolder, notebook: str = "report", figures: Path | None = None) -> Iterator[Future[Path]]:
+def writing(folder: StudyFolder, notebook: str = "", figures: Path | None = None) -> Iterator[Future[Path]]:
     """A context in which a study's report, or another notebook's page, is written. Its end says where the page is."""
     from study.watch.report import write_report
 
@@ -152,7 +161,7 @@ def writing(folder: StudyFolder, notebook: str = "report", figures: Path | None 
     with ThreadPoolExecutor(1) as aside:
         page = aside.submit(write_report, folder, notebook, figures)
         yield page
-        with console.progress(f"writing {notebook}"):
+        with console.progress("writing the report"):
             wait([page])
     console.print(f"report: {page.result()}", soft_wrap=True, highlight=False, markup=False)
 

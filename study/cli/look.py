@@ -29,8 +29,12 @@ def report(
     study: StudyName,
     out: Out = "runs",
     notebook: Annotated[
-        str, typer.Option(help="Which: report, early-stopping, controls, experiment, or a notebook's file.")
-    ] = "report",
+        str,
+        typer.Option(
+            help="Which: report, map, arms, early-stopping, controls, experiment, or a notebook's file.",
+            show_default="report; map for a survey, arms for arms",
+        ),
+    ] = "",
     figures: Annotated[
         Path | None, typer.Option(help="A folder that gets the figures, too, each as SVG and PDF.")
     ] = None,

@@ -21,6 +21,9 @@ REFERENCE = "reference"
 
 SHARES = {"half": 0.5, "quarter": 0.25, "twice": 2.0}
 
+SHORTEST = 8
+"""Fewer steps are not halved."""
+
 Change = Callable[[Document], Document]
 
 
@@ -40,8 +43,8 @@ class Arm:
 def standard(document: Document, trained: Mapping[str, Any]) -> list[Arm]:
     """The standard arms of a setting: those of its changes that change something.
 
-    They are: each term left out; each scheduled weight held constant at its peak, at its mean and at its dose; straight
-    lines in place of minimum jerk; half and a quarter of the steps; labels half as frequent.
+    They are: each term left out; each scheduled weight held constant at its peak, at its mean and at its dose; all of
+    them at their doses; straight lines in place of minimum jerk; half and a quarter of the steps; half the labels.
 
     Args:
         document: the setting.
@@ -50,8 +53,11 @@ def standard(document: Document, trained: Mapping[str, Any]) -> list[Arm]:
     scheduled = [name for name in _columns(document) if name != RATE]
     arms = [Arm(f"without {term}", _without(term)) for term in trained]
     arms += [Arm(f"{name} at its {kind}", _held(name, kind)) for name in scheduled for kind in ("peak", "mean", "dose")]
-    arms += [Arm("straight lines", _straight), Arm("half the steps", _steps("half"))]
-    arms += [Arm("a quarter of the steps", _steps("quarter")), Arm("half the labels", _half_the_labels)]
+    arms += [Arm("every weight at its dose", _all([_held(name, "dose") for name in scheduled]))]
+    arms += [Arm("straight lines", _straight)]
+    if len(_sheet(document)) > SHORTEST:
+        arms += [Arm("half the steps", _steps("half")), Arm("a quarter of the steps", _steps("quarter"))]
+    arms += [Arm("half the labels", _half_the_labels)]
     return [arm for arm in arms if arm.change(document) != document]
 
 
@@ -102,7 +108,7 @@ def _changes(table: Mapping[str, Any], document: Document, where: str) -> Iterat
                     raise InputError(f"{here}: found {term!r}, expected one of {terms}")
                 yield _without(term)
         elif key == "steps":
-            if value not in SHARES and not (isinstance(value, int) and value > 1):
+            if str(value) not in SHARES and not (isinstance(value, int) and value > 1):
                 raise InputError(f"{here}: found {value!r}, expected {', '.join(SHARES)} or a number of steps")
             yield _steps(value)
         elif key == "schedule":
@@ -140,7 +146,7 @@ def _set(document: Document, keys: tuple[str, ...], value: Any, where: str) -> I
             yield from _set(document, (*keys, key), of, f"{where}.{key}")
         return
     before = node.get(keys[-1])
-    if value in SHARES and isinstance(before, int | float) and not isinstance(before, bool):
+    if isinstance(value, str) and value in SHARES and isinstance(before, int | float) and not isinstance(before, bool):
         value = before * SHARES[value]
 
     def change(document: Document) -> Document:

@@ -17,7 +17,6 @@ from study.evidence.leading import leading
 from study.evidence.rounds import standing
 from study.experiment import Document, Rung
 from study.record.folder import StudyFolder, reference_files
-from study.record.writer import Writer
 from study.search.compiling import kinds_of, worth_compiling
 from study.search.examination import examined
 from study.search.goal import Goal
@@ -143,23 +142,24 @@ def _trained(whole: Candidate) -> list[str]:
     return list(trained)
 
 
-def confirm(
+def trained(
     chosen: list[Candidate],
     folder: StudyFolder,
     seeds: list[int],
     on_progress: Callable[[int, int], None],
     examine: bool = False,
-    file: str = "confirmation.parquet",
-) -> None:
-    """Train every candidate on the seeds, on the running Ray, and write a table with a row per candidate and seed.
+) -> pd.DataFrame:
+    """Train every candidate on the seeds, on the running Ray.
 
     Args:
         chosen: what to train.
         folder: the study.
-        seeds: the held-out seeds.
+        seeds: the seeds of the replicas.
         on_progress: called with the number of finished tasks and of all tasks.
         examine: whether to measure the metrics of `Experiment.examine` as well.
-        file: the name of the table.
+
+    Returns:
+        A row for each candidate and seed, as in `StudyFolder.confirmation`.
 
     Raises:
         FailedError: if a task fails, or none ends within the plan's `limit`.
@@ -178,10 +178,9 @@ def confirm(
         for part in done:
             failed = failed or _fetch(part, rows)
         if failed:
-            raise FailedError(f"{folder.path}: confirmation failed: {failed}")
+            raise FailedError(f"{folder.path}: training again failed: {failed}")
         on_progress(len(rows), len(waiting))
-    table: pd.DataFrame = pd.concat([rows[part] for part in waiting], ignore_index=True)
-    Writer(folder.path).write(file, table.to_parquet(index=False))
+    return pd.concat([rows[part] for part in waiting], ignore_index=True)
 
 
 def _fetch(part: Any, rows: dict[Any, pd.DataFrame]) -> str:

@@ -29,6 +29,9 @@ from study.space.space import Space
 if TYPE_CHECKING:
     from torch import nn
 
+ARMS = "arms.parquet"
+"""The rows of a study's arms."""
+
 
 @dataclass(frozen=True)
 class StudyFolder:
@@ -204,6 +207,13 @@ class StudyFolder:
         The columns are those of `confirmation`. `study.evidence.ranking.worths` compares the settings.
         """
         return self._held_out("leave-one-out.parquet")
+
+    def arms(self) -> pd.DataFrame:
+        """A row for each arm and seed, the setting as it is (`reference`) first. Empty if the study has no arms.
+
+        The columns are those of `confirmation`. `study.evidence.verdicts.verdicts` judges the arms.
+        """
+        return self._held_out(ARMS)
 
     def _held_out(self, name: str) -> pd.DataFrame:
         path, columns = self.path / name, ("setting", "trial", "seed")

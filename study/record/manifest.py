@@ -152,6 +152,8 @@ def grow_list(folder: StudyFolder, plan: Plan, listed: Listed = None) -> None:
     """
     file, origin = folder.path / points.NAME, folder.manifest().get("listed")
     known = points.read(file, folder.space) if origin else []
+    if not (listed or origin):
+        return
     if listed and (listed[0] != origin or listed[1][: len(known)] != known[: len(listed[1])]):
         raise InputError(f"{folder.path}: found a study with another list of settings, expected a new name (--name)")
     longer = points.grown(known, str(origin), plan, folder.space)

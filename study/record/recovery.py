@@ -129,8 +129,10 @@ def _reports(
     """
     rungs = [rows.reset_index(drop=True) for _, rows in replicas_of(folder.path, number).groupby("step")]
     steps = [int(rows["step"][0]) for rows in rungs]
-    schedule = folder.space.document(values)["schedule"]
-    doses = dose_columns(Dopesheet.parse(schedule["rows"], schedule["file"])) if rungs else {}
+    doses = dict[str, float]()
+    if rungs and values.keys() >= folder.space.distributions.keys():  # a kill may have cut them short
+        schedule = folder.space.document(values)["schedule"]
+        doses = dose_columns(Dopesheet.parse(schedule["rows"], schedule["file"]))
     reports = [
         Report(TrialState.STOPPED, step, seconds, rows, {step: folder.goal.values(rows)}, doses=doses)
         for step, rows in zip(steps, rungs, strict=True)

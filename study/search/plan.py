@@ -50,6 +50,15 @@ SURVEY: dict[str, Any] = {"trials": 64, "seeds": 4, "promote": ("16:16", "4:64")
 ALWAYS_SURVEYED: dict[str, Any] = {"sampler": "qmc", "scheduler": "none"}
 """Options that a survey does not have: its settings are fixed beforehand, and none is stopped."""
 
+ARMS: dict[str, Any] = {"trials": 1, "confirm": 0, "rungs": 1}
+"""What arms are, as a plan: one setting, which is trained here, and its arms on the same seeds."""
+
+OF_ARMS = (
+    *("seeds", "cpus", "address", "seed", "steps", "objectives", "aggregate", "constraints", "compiled", "limit"),
+    *("memory",),
+)
+"""Options of arms."""
+
 SURVEYED = (
     *("trials", "seeds", "promote", "cpus", "address", "seed", "steps", "rungs", "objectives", "aggregate"),
     *("constraints", "margin", "compiled", "limit", "memory", "wandb", "tensorboard"),

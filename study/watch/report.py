@@ -29,11 +29,12 @@ from study.record.folder import StudyFolder
 from study.record.writer import Writer
 from study.registry import GIVEN
 from study.surroundings import socket_folder
+from study.watch.pages import page_of
 
 
 def write_report(
     folder: StudyFolder,
-    notebook: str = "report",
+    notebook: str = "",
     figures: Path | None = None,
     parameters: Mapping[str, Any] = MappingProxyType({}),
 ) -> Path:
@@ -41,7 +42,7 @@ def write_report(
 
     Args:
         folder: the study. The notebook's variable FOLDER is set to its path.
-        notebook: the name of a notebook in analysis/, or a notebook's file.
+        notebook: the name of a notebook in analysis/, or a notebook's file. By default that of `page_of`.
         figures: a folder to which every figure is written, as SVG and as PDF.
         parameters: further variables of the notebook to set, by name.
 
@@ -54,7 +55,7 @@ def write_report(
     """
     if leading(folder).empty:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to report on")
-    name, content = _find(notebook)
+    name, content = _find(notebook or page_of(folder))
     # readers of the page can do nothing about warnings; small matrices are fastest on one thread
     kernel = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
     if folder.given:
@@ -73,7 +74,7 @@ def write_report(
     )
     body, _ = exporter.from_notebook_node(executed)
     page = Template((files("analysis") / "page.html").read_text(encoding="utf-8"))
-    title = html.escape(folder.name if name == "report" else f"{folder.name}: {name}")
+    title = html.escape(folder.name if name == page_of(folder) else f"{folder.name}: {name}")
     return Writer(folder.path).write(f"{name}.html", page.substitute(title=title, body=body).encode())
 
 

@@ -20,6 +20,7 @@ from study.record.lock import is_held
 from study.record.mirror import url_of
 from study.record.trial_state import TrialState
 from study.search.plan import Plan
+from study.watch.pages import page_of
 
 StudyState = Literal["running", "interrupted", "finished"]
 
@@ -74,7 +75,7 @@ def status(folder: StudyFolder, now: float | None = None) -> Status:
     nearest = ahead if best.empty else best.head(0)
     confirmation = folder.confirmation()
     confirmed = len(ahead) and confirmation.trial.eq(ahead.trial.item()).fillna(False).any()
-    report = folder.path / "report.html"
+    report = folder.path / f"{page_of(folder)}.html"
     return Status(
         study=folder.path,
         state=state,

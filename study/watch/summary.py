@@ -16,6 +16,7 @@ from anchoring.dopesheet import Dopesheet
 from study.evidence.leading import leading
 from study.evidence.ranking import mean_in_words, ranking, reference
 from study.evidence.ranking import worths as ranked_worths
+from study.evidence.verdicts import BETTER, WORSE, by_chance, verdicts
 from study.experiment import Metric
 from study.record.folder import StudyFolder
 from study.record.tables import STATISTICS, metric_names, summarise
@@ -134,6 +135,34 @@ def worths(folder: StudyFolder) -> Table:
         table.add_row(escape(row.term), f"{row['mean']:.3f}", worth)
     table.caption = "worth: how much more the whole setting scores, seed by seed"
     return table
+
+
+def arms(folder: StudyFolder, most: int = 3) -> Table:
+    """What each arm changes: the objective and the metrics that it is made of, each with its verdict."""
+    rows, goal = folder.arms(), folder.goal
+    usual = (*goal.objectives, *(bound.metric for bound in goal.bounds))
+    others = [name for name, metric in folder.metrics.items() if not metric.examined]
+    shown = list(dict.fromkeys((*usual, *others)))[:most]
+    judged = verdicts(rows, {name: folder.metrics[name] for name in shown})
+    table = Table(title=f"Arms of {escape(folder.name)} on {rows.seed.nunique()} seeds", title_justify="left")
+    table.add_column("")
+    for name in shown:
+        table.add_column(escape(name), justify="right", overflow="fold")
+    reference = judged.drop_duplicates("metric").reference
+    table.add_row("as it is", *map(format_figure, reference), end_section=True)
+    for arm, of in judged.groupby("arm", sort=False):
+        table.add_row(escape(str(arm)), *(_verdict(row) for _, row in of.iterrows()))
+    chance = by_chance(len(judged), rows.seed.nunique())
+    table.caption = (
+        "differences from the setting as it is, seed by seed, beside their bands of seed noise. By chance "
+        f"{chance:.1f} of {len(judged)} comparisons would exceed theirs."
+    )
+    return table
+
+
+def _verdict(row: pd.Series) -> str:
+    style = {BETTER: "green", WORSE: "logging.level.error"}.get(row.verdict, "dim")
+    return f"[{style}]{row['difference']:+.4f} ± {row.band:.4f} {row.verdict}[/]"
 
 
 def metrics(replicas: pd.DataFrame) -> Table:

@@ -200,7 +200,7 @@ def test_a_setting_that_cannot_be_trained_is_one_line(
     (tmp_path / "subspace-ablation.toml").write_text(toml)
     done = command("confirm", hue.path, "--top", 0, "--against", tmp_path / "subspace-ablation.toml")
     assert done.returncode == 1
-    assert "confirmation failed" in done.stderr
+    assert "training again failed" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

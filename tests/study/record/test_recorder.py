@@ -11,6 +11,7 @@ import pytest
 from optuna.samplers import RandomSampler
 
 import study
+from anchoring.dopesheet import Dopesheet
 from study.record.folder import StudyFolder
 from study.record.recorder import Recorder
 from study.record.recovery import clean, reconcile
@@ -18,6 +19,7 @@ from study.record.trial_state import TrialState
 from study.record.writer import Writer
 from study.search import journal
 from study.search.trial import Reached, Report, TrialRecord
+from study.space.doses import dose_columns
 
 TRIALS, STEPS = 4, (5, 10)
 STATES = (TrialState.COMPLETE, TrialState.STOPPED, TrialState.FAILED, TrialState.DIVERGED)
@@ -27,7 +29,7 @@ class KilledError(BaseException):
     """What a kill is to the process that it ends."""
 
 
-def reports(folder: StudyFolder, number: int) -> list[Report]:
+def reports(folder: StudyFolder, number: int, parameters: dict[str, Any]) -> list[Report]:
     """The reports of a trial, which ends in one of the ways by its number."""
     state, random = STATES[number % len(STATES)], np.random.default_rng(number)
     if state is TrialState.FAILED:
@@ -40,7 +42,8 @@ def reports(folder: StudyFolder, number: int) -> list[Report]:
         }
         columns = {"seed": np.arange(2), "step": np.full(2, step), "diverged": gone, **metrics}
         rungs.append(Reached(state, step, columns, b"weights"))
-    return [Report.of(rungs, folder.goal, 1.5 + number)]
+    schedule = folder.space.document(parameters)["schedule"]
+    return [Report.of(rungs, folder.goal, 1.5 + number, dose_columns(Dopesheet.parse(schedule["rows"])))]
 
 
 def drive(folder: StudyFolder, order: Sequence[int] = range(TRIALS), together: bool = False) -> None:
@@ -55,7 +58,7 @@ def drive(folder: StudyFolder, order: Sequence[int] = range(TRIALS), together: b
             trial = asked[number] if together else TrialRecord(search.ask(folder.space.distributions), folder.goal)
             if not together:
                 recorder.commit()
-            for report in reports(folder, number):
+            for report in reports(folder, number, trial.optuna_trial.params):
                 trial.add(report)
             recorder.record(trial)
             trial.finish(search)

@@ -1,0 +1,89 @@
+"""How arms are driven: trained on common seeds, judged, perhaps simplified, and reported."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pandas as pd
+
+from anchoring.errors import FailedError
+from study.driving import confirm_on, mirrored, train_again, train_on, writing
+from study.evidence.arms import REFERENCE, Arm
+from study.evidence.confirmation import Candidate
+from study.evidence.simplifying import simplify
+from study.experiment import Document
+from study.record import lock
+from study.record.folder import ARMS, StudyFolder
+from study.record.writer import Writer, plain_name
+from study.search.interrupt import interruptible, interrupts_restored
+from study.search.plan import HELD_OUT, Plan
+from study.space.document import write_setting
+from study.watch import summary
+from study.watch.screen import console
+
+SIMPLEST = "simplest"
+"""The name of the setting that is left when all changes that cost nothing are made, and of its folder."""
+
+
+def drive_arms(folder: StudyFolder, plan: Plan, arms: list[Arm], simplified: bool) -> None:
+    """Train the arms of a study's only setting on its seeds, judge them, perhaps simplify the setting, and report.
+
+    Raises FailedError if it is interrupted, a training fails, or something cannot be written.
+    """
+    from study.cluster.connect import cluster, expect_start
+
+    expect_start(plan)
+    try:
+        with (
+            interrupts_restored(),
+            lock.driving(folder.path),
+            interruptible(),
+            mirrored(folder),
+            ExitStack() as report,
+            cluster(plan.workers, plan.address, preload=folder.source.modules),
+        ):
+            whole, *changed = _candidates(folder, arms)
+            train_again(folder, [whole, *changed], folder.seeds(), ARMS)
+            console.print(summary.arms(folder))
+            if simplified:
+                _simplify(folder, arms)
+            report.enter_context(writing(folder))
+    except KeyboardInterrupt:
+        raise FailedError(f"{folder.path}: interrupted; what was trained is kept, but arms do not go on") from None
+    except OSError as error:
+        raise FailedError(f"{error.filename or folder.path}: {error.strerror or error}") from None
+
+
+def _candidates(folder: StudyFolder, arms: list[Arm]) -> list[Candidate]:
+    """The setting as it is, and its arms."""
+    document = folder.document(0)
+    return [
+        _candidate(folder, REFERENCE, document, 0),
+        *(_candidate(folder, arm.name, arm.change(document)) for arm in arms),
+    ]
+
+
+def _candidate(folder: StudyFolder, name: str, document: Document, trial: int | None = None) -> Candidate:
+    return Candidate(name, folder.space, document, trial, bool(folder.plan().compiled))
+
+
+def _simplify(folder: StudyFolder, arms: list[Arm]) -> None:
+    """Accept the arms that cost nothing, confirm the simplest setting beside the reference, and write it as files."""
+    document = folder.document(0)
+
+    def train(name: str, changed: Document) -> pd.DataFrame:
+        return train_on(folder, [_candidate(folder, name, changed)], folder.seeds())
+
+    simplest, accepted, tried = simplify(document, arms, folder.arms(), folder.goal, train)
+    writer = Writer(folder.path)
+    writer.write("simplifying.parquet", tried.to_parquet(index=False))
+    writer.write_manifest({**folder.manifest(), "accepted": accepted})
+    if not accepted:
+        console.print("simplest: the setting as it is, since every change makes something worse")
+        return
+    title = f"{document.get('title', folder.name)}, simplified: {', '.join(accepted)}"
+    stem = f"{plain_name(folder.name)}-{SIMPLEST}"
+    file = write_setting(simplest | {"title": title}, folder.path / SIMPLEST, stem)
+    chosen = [_candidate(folder, REFERENCE, document, 0), _candidate(folder, SIMPLEST, simplest)]
+    confirm_on(folder, chosen, HELD_OUT)
+    console.print(f"simplest: {file} ({', '.join(accepted)})", soft_wrap=True, highlight=False, markup=False)
