@@ -1,5 +1,5 @@
 """The language of ranges: `uniform(a, b)`, `log(a, b)`, `int(a, b)`, `choice(x, y, ...)`, with or without a name before
-it, as in `peak = log(0.1, 1)`. Parsing evaluates no code."""
+it, as in `peak = log(0.1, 1)`, and products with a named range, as in `2.5 * peak`. Parsing evaluates no code."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def parse(text: str, where: str) -> tuple[str | None, BaseDistribution] | None:
         return name, CategoricalDistribution(_options(arguments, found))
     if kind not in ("uniform", "log", "int"):
         raise InputError(f"{found}{_KINDS}")
-    bounds = [b for b in map(_number, arguments) if b is not None]
+    bounds = [b for b in map(number, arguments) if b is not None]
     if len(bounds) != 2 or len(arguments) != 2:
         raise InputError(f"{found}two numbers, {kind}(low, high)")
     low, high = bounds
@@ -60,6 +60,17 @@ def parse(text: str, where: str) -> tuple[str | None, BaseDistribution] | None:
     return name, FloatDistribution(float(low), float(high), log=kind == "log")
 
 
+def product(text: str) -> tuple[str, str] | None:
+    """The two factors of a text such as `2.5 * peak` or `uniform(0.1, 1) * peak`: the second is a name.
+
+    Examples:
+        >>> product("ratio = log(0.1, 1) * peak"), product("peak")
+        (('ratio = log(0.1, 1)', 'peak'), None)
+    """
+    first, star, second = (part.strip() for part in text.rpartition("*"))
+    return (first, second) if star and first and _NAME.fullmatch(second) else None
+
+
 def within(value: object, distribution: BaseDistribution) -> bool:
     """Whether a value lies in a range, with the type that the range's values have."""
     if isinstance(distribution, CategoricalDistribution):
@@ -73,13 +84,13 @@ def _options(arguments: list[str], found: str) -> list[Value]:
     options: list[Value] = []
     for argument in arguments:
         quoted = re.fullmatch(r"(['\"])([^'\"]*)\1", argument)
-        number = _number(argument)
+        figure = number(argument)
         if quoted and argument.isprintable():
             options.append(quoted[2])
         elif argument in ("true", "false"):
             options.append(argument == "true")
-        elif number is not None:
-            options.append(number)
+        elif figure is not None:
+            options.append(figure)
         elif _WORD.fullmatch(argument):
             options.append(argument)
         else:
@@ -93,12 +104,12 @@ def _options(arguments: list[str], found: str) -> list[Value]:
     return options
 
 
-def _number(text: str) -> int | float | None:
+def number(text: str) -> int | float | None:
     """A finite number, or None. An integer may have at most 15 digits, so that floats and Optuna hold it exactly."""
     for kind in (int, float):
         try:
-            number = kind(text)
+            found = kind(text)
         except ValueError:
             continue
-        return number if abs(number) < (LARGEST if kind is int else math.inf) else None
+        return found if abs(found) < (LARGEST if kind is int else math.inf) else None
     return None

@@ -27,13 +27,24 @@ MOST = 1_000  # ranges and choices in a space
 
 @dataclass(frozen=True)
 class Slot:
-    """A place in a document that a parameter fills. `sign` is "+" or "-" in the STEP of a relative row."""
+    """A place in a document that a parameter fills.
+
+    Args:
+        parameter: its name.
+        sign: "+" or "-" in the STEP of a relative row.
+        factor: what its value is multiplied by.
+        times: the name of another parameter that it is multiplied by, or "".
+    """
 
     parameter: str
     sign: str = ""
+    factor: float = 1.0
+    times: str = ""
 
     def fill(self, values: Mapping[str, Value]) -> Value:
         value = values[self.parameter]
+        if self.factor != 1 or self.times:
+            value = cast(float, value) * self.factor * (cast(float, values[self.times]) if self.times else 1.0)
         if not self.sign:
             return value
         return self.sign + (np.format_float_positional(value) if isinstance(value, float) else str(value))
@@ -219,7 +230,8 @@ class _Text:
 
     def define(self, distributions: dict[str, BaseDistribution]) -> None:
         """If the text is a range, add it to the distributions and put a slot in its place."""
-        parsed = ranges.parse(self.text, self.where)
+        text, times = ranges.product(self.text) or (self.text, "")
+        parsed = ranges.parse(text, self.where)
         if not parsed:
             return
         name, distribution = parsed
@@ -232,12 +244,28 @@ class _Text:
                 f"{self.where}: found a second range named {name!r}, expected {name!r} alone, which means the first"
             )
         distributions[name] = distribution
-        self.node[self.key] = Slot(name, self.sign)
+        self.node[self.key] = Slot(name, self.sign, times=times)
 
     def refer(self, distributions: dict[str, BaseDistribution]) -> None:
-        """If the text is the name of a range, put a slot in its place."""
+        """If the text is the name of a range, or a multiple of one, put a slot in its place."""
         if self.text in distributions:
             self.node[self.key] = Slot(self.text, self.sign)
+        elif found := ranges.product(self.text):
+            first, times = found
+            slot = self.node[self.key]
+            if not isinstance(slot, Slot) and (number := ranges.number(first)) is not None:
+                slot = self.node[self.key] = Slot(times, self.sign, float(number))
+            elif not isinstance(slot, Slot) and first in distributions:
+                slot = self.node[self.key] = Slot(first, self.sign, times=times)
+            if isinstance(slot, Slot):
+                self._expect_numbers(slot, distributions)
+
+    def _expect_numbers(self, slot: Slot, distributions: dict[str, BaseDistribution]) -> None:
+        """Raise InputError unless a slot multiplies parameters that are numbers."""
+        for name in filter(None, (slot.parameter, slot.times)):
+            if isinstance(distributions.get(name), CategoricalDistribution) or name not in distributions:
+                found = f"{self.where}: found {self.text!r}"
+                raise InputError(f"{found}, expected the name of a range of numbers in place of {name!r}")
 
 
 def concept_of(space: Space) -> Any:

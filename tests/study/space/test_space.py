@@ -141,6 +141,26 @@ def test_what_only_some_values_break_is_found_before_a_study(space: Any) -> None
         space(TOML.replace("power = choice(10, 30)", "uniform(2, 10)").replace('"power"', "4"))
 
 
+RELATIVE = """STEP,lr,separate,other
+0,"peak = log(1e-3, 1e-1)",2.5 * peak,"ratio = uniform(0.1, 1) * peak"
++10,ratio * peak,"log(0.1, 10) * peak",
+"+uniform(0.1, 0.4)",,3 * ratio,
+100,,,
+200,,,
+"""
+
+
+def test_a_range_may_be_relative_to_another(space: Any) -> None:
+    read = space(csv=RELATIVE)
+    assert [*read.distributions][2:] == ["peak", "ratio", "separate@+10", "step@+"]
+    values = {name: d.low if hasattr(d, "low") else d.choices[0] for name, d in read.distributions.items()}
+    point = values | {"peak": 0.02, "ratio": 0.25, "separate@+10": 4.0}
+    table = {p.name: p.values for p in read.setting(point).schedule.properties}
+    assert table["lr"] == pytest.approx((0.02, 0.005))
+    assert table["separate"] == pytest.approx((0.05, 0.08, 0.75))
+    assert table["other"] == pytest.approx((0.005,))
+
+
 def test_an_export_leaves_edited_files_alone(spaces: Path, tmp_path: Path) -> None:
     document = Space.read(spaces / "subspace-ablation.toml").document({})
     path = write_setting(document, tmp_path, "mine")
@@ -164,6 +184,9 @@ def test_an_export_leaves_edited_files_alone(spaces: Path, tmp_path: Path) -> No
         (("+uniform(0.1, 0.9)", "+uniform(0.1, 1.9)"), "s.csv: row 4, column STEP: found '+1.9', expected a step"),
         (("+rise = int(5, 9)", "+rise = int(-5, 9)"), "s.csv: row 5, column STEP: found"),
         (("uniform(0, 2)", "log(0, 2)"), "s.csv: row 7, column separate: found 'log(0, 2)', expected low > 0"),
+        (("+rise = int(5, 9)", "+2 * rise"), "s.csv: row 5, column STEP: found '2 * rise', expected the name of a range"),
+        (('"uniform(0, 2)","uniform(0, 2)"', '"uniform(0, 2) * peek",1'), "found 'uniform(0, 2) * peek', expected the name"),
+        (('"uniform(0, 2)","uniform(0, 2)"', "2 * power,1"), "expected the name of a range of numbers in place of 'power'"),
         (("peak = log(1e-3, 1e-1)", "peek = log(1e-3, 1e-1)"), "s.csv: row 4, column lr: found 'peak', expected a number"),
     ],
 )  # fmt: skip
