@@ -55,8 +55,8 @@ def schedules(folder: StudyFolder, table: pd.DataFrame) -> str:
     if of.empty:
         return ""
     kept = of.assign(term=of.arm.str.replace(r" at its \w+$", "", regex=True))
-    spared = set(kept.term[kept.verdict != WORSE])
-    needed = [term for term in kept.term.unique() if term not in spared]
+    free = set(kept.term[kept.verdict != WORSE])
+    needed = [term for term in kept.term.unique() if term not in free]
     text = (
         f"Every constant makes {plain(metric)} worse for {_named(needed)}."
         if needed

@@ -87,7 +87,7 @@ def coverage(known: Map) -> str:
     binds = missed[missed != ""].value_counts()
     parts = [f"{number} miss *{name}* most" for name, number in binds.items()]
     r2 = [f"{share:.0%} of *{name}*" for name, share in known.r2.items()]
-    text = f"Of {count(n, 'complete trial')}, {kept} keep all requirements" + (f"; {listed(parts)}." if parts else ".")
+    text = f"{kept} of {count(n, 'complete trial')} keep all requirements" + (f"; {listed(parts)}." if parts else ".")
     band = f"*{NEAR_BEST}* means: within {format_figure(known.band)} of the best, which seeds alone can make."
     return f"{text} {band} The models explain {listed(r2)} in trials that they were not fitted to." + (
         " **They know too little to be believed where no trial is.**" if min(known.r2.values()) < 0.3 else ""

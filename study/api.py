@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from anchoring.errors import FailedError, InputError
 from study.driving import confirm_on, drive, mirrored, train_again, writing
 from study.evidence.leading import leading
@@ -29,8 +31,8 @@ from study.record.manifest import (
     grow_list,
 )
 from study.record.mirror import fetch, names, working_folder
-from study.record.writer import new_path
-from study.search import points
+from study.record.writer import Writer, new_path
+from study.search import known, points
 from study.search.compiling import decide_compiled
 from study.search.examination import expect_examination
 from study.search.goal import Goal
@@ -62,6 +64,8 @@ from study.watch.screen import console
 def run(
     space: str | Path,
     *,
+    start: Sequence[str | Path] = (),
+    learn_from: Sequence[str | Path] = (),
     name: str = "",
     out: str | Path = "runs",
     experiment: str | Path | None = None,
@@ -74,6 +78,9 @@ def run(
 
     Args:
         space: a search space: its TOML file, or the name of a shipped one.
+        start: settings to try first: a fixed setting's TOML file, a study (its leading trial), or `STUDY:TRIAL`.
+        learn_from: studies whose trials the sampler knows from the beginning, where parameters have the same names.
+            Their ranges need not be equal.
         name: the study's name; by default the space's, numbered.
         out: the folder of studies, or a URL such as s3://bucket/prefix.
         experiment: a Python file that holds the experiment, if it is not installed. It is executed.
@@ -97,11 +104,18 @@ def run(
     """
     plan = Plan(**options)
     wanted = _searchable(space, plan, experiment)
-    if (size := points.settings_in(wanted)) and (plan.trials is None or plan.trials >= size):
+    place, learnt, listed = working_folder(out), None, None
+    if learn_from:
+        goal = Goal.of(plan, wanted.metrics())
+        learnt = known.prior(wanted, goal, [str(name) for name in learn_from], place)
+        sampler(plan.but(objectives=goal.objectives), 0, known.as_trials(learnt, wanted, plan.seed))
+    if start:
+        listed = points.STARTED, [known.point_of(wanted, str(first), place) for first in start]
+    elif (size := points.settings_in(wanted)) and (plan.trials is None or plan.trials >= size):
         console.print(f"{wanted.file}: the space has {size} settings, and each is trained to the end", highlight=False)
-        every = points.GRID, points.grid(wanted, plan.seed)
-        return _begin(wanted, plan.but(trials=size, scheduler="none"), name, out, experiment, changed_experiment, every)
-    return _begin(wanted, plan, name, out, experiment, changed_experiment)
+        plan = plan.but(trials=size, scheduler="none")
+        listed = points.GRID, points.grid(wanted, plan.seed)
+    return _begin(wanted, plan, name, out, experiment, changed_experiment, listed, learnt)
 
 
 @with_options(parameters(SURVEYED, **SURVEY))
@@ -192,6 +206,7 @@ def _begin(
     experiment: str | Path | None,
     changed_experiment: bool,
     listed: Listed = None,
+    learnt: pd.DataFrame | None = None,
 ) -> StudyFolder:
     """Begin a study, or go on with the one of this name, and drive it to its end."""
     from study.cluster.connect import expect_start, joined
@@ -206,10 +221,14 @@ def _begin(
         elsewhere = names(place)
         if name in elsewhere:
             fetch(place / name)
-        known = bool(name) and (place / name).exists()
-        if known:
+        goes_on = bool(name) and (place / name).exists()
+        if goes_on:
             folder = load(place / name, experiment and wanted.source)
             expect_same_search(folder, wanted, plan)
+            if learnt is not None and folder.prior().empty:
+                raise InputError(
+                    f"--learn-from: {folder.path}: found a study that learns from none, expected a new name"
+                )
             grow_list(folder, plan, listed)
             more = plan.minutes and minutes_used(folder) + plan.minutes
             plan = plan.but(compiled=bool(folder.plan().compiled), minutes=more)
@@ -217,9 +236,11 @@ def _begin(
             plan = decide_compiled(plan, wanted)
             new_path(place, name, wanted.file.stem, elsewhere)  # raises InputError if the name cannot be used
         expect_start(plan)
-        if not known:
+        if not goes_on:
             folder = create_anew(wanted, plan, place, name, elsewhere, listed)
-        drive(folder, plan, known, changed_experiment)
+            if learnt is not None:
+                Writer(folder.path).write(known.PRIOR, learnt.to_parquet(index=False))
+        drive(folder, plan, goes_on, changed_experiment)
     return folder
 
 

@@ -30,6 +30,16 @@ from study.search.plan import MAY_CHANGE, SURVEY, SURVEYED
 def run(
     space: SpaceFile,
     *,
+    start: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE|STUDY[:TRIAL]", help="A setting to try first; there may be several."),
+    ] = None,
+    learn_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STUDY", help="A study whose trials the sampler knows, as far as its parameters are the same."
+        ),
+    ] = None,
     name: Annotated[str, typer.Option(help="The study's name; by default the space's, numbered.")] = "",
     out: Out = "runs",
     experiment: ExperimentFile = None,
@@ -43,7 +53,8 @@ def run(
     """
     from study import api
 
-    folder = api.run(space, name=name, out=out, experiment=experiment, changed_experiment=changed_experiment, **options)
+    options |= {"experiment": experiment, "changed_experiment": changed_experiment}
+    folder = api.run(space, start=start or (), learn_from=learn_from or (), name=name, out=out, **options)
     print_standing(folder)
 
 

@@ -36,11 +36,11 @@ def simplify(
     counts = {name: goal.metrics[name] for name in (*goal.objectives, *(bound.metric for bound in goal.bounds))}
     reference = rows[rows.setting == REFERENCE]
     alone = verdicts(rows, counts)
-    spared = set(alone.arm) - set(alone.arm[alone.verdict == WORSE])
+    free = set(alone.arm) - set(alone.arm[alone.verdict == WORSE])
     gains = alone[alone.metric == goal.objectives[0]].set_index("arm")["difference"] * goal.sign
     accepted: list[str] = []
     tried: list[pd.DataFrame] = []
-    for arm in sorted((arm for arm in arms if arm.name in spared), key=lambda arm: -gains[arm.name]):
+    for arm in sorted((arm for arm in arms if arm.name in free), key=lambda arm: -gains[arm.name]):
         changed = arm.change(document)
         if changed == document:
             continue

@@ -215,6 +215,11 @@ class StudyFolder:
         """
         return self._held_out(ARMS)
 
+    def prior(self) -> pd.DataFrame:
+        """The trials of other studies that this one learns from: a column for each parameter, and `score`."""
+        path = self.path / "prior.parquet"
+        return read_frame(path, ("score",)) if path.is_file() else pd.DataFrame({"score": []})
+
     def _held_out(self, name: str) -> pd.DataFrame:
         path, columns = self.path / name, ("setting", "trial", "seed")
         if not path.is_file():

@@ -16,7 +16,7 @@ from study.record.budget import minutes_used, record_minutes
 from study.record.folder import StudyFolder
 from study.record.recorder import Listener, Recorder
 from study.record.recovery import clean, reconcile
-from study.search import journal, points
+from study.search import journal, known, points
 from study.search.interrupt import interruptible
 from study.search.limits import Clock, TimeLimit, Waiting
 from study.search.plan import Plan
@@ -37,7 +37,8 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
     what is recorded by then is whole.
     """
     clean(folder)
-    study = journal.search(folder.path, sampler(plan, len(folder.trials())), folder.goal.directions)
+    prior = known.as_trials(folder.prior(), folder.space, plan.seed)
+    study = journal.search(folder.path, sampler(plan, len(folder.trials()), prior), folder.goal.directions)
     reconcile(study, folder)
     if (listed := folder.path / points.NAME).is_file():
         points.enqueue(study, points.read(listed, folder.space))

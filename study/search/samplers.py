@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
 
 from anchoring.errors import InputError
 from study.search.plan import Plan
 from study.search.tpe import BoundedTPE
 
 
-def sampler(plan: Plan, trials: int) -> BaseSampler:
-    """The plan's sampler, for a study that already has this number of trials.
+def sampler(plan: Plan, trials: int, known: Sequence[FrozenTrial] = ()) -> BaseSampler:
+    """The plan's sampler, for a study that already has this number of trials and perhaps knows others' trials.
 
     - `tpe`: tree-structured Parzen estimators over all parameters at once (Bergstra et al. 2011). With
       one objective it sees the best trials and the newest ones (`study.search.tpe`).
@@ -28,6 +30,9 @@ def sampler(plan: Plan, trials: int) -> BaseSampler:
     """
     if plan.sampler == "cmaes" and (len(plan.objectives) > 1 or plan.constraints):
         raise InputError("--sampler: found cmaes, which allows one objective and no constraints, expected tpe or gp")
+    if known and (plan.sampler != "tpe" or len(plan.objectives) > 1):
+        found = f"the sampler {plan.sampler}" if plan.sampler != "tpe" else f"{len(plan.objectives)} objectives"
+        raise InputError(f"--learn-from: found {found}, expected tpe and one objective")
     seed = int(np.random.SeedSequence((plan.seed, trials)).generate_state(1)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -36,7 +41,7 @@ def sampler(plan: Plan, trials: int) -> BaseSampler:
                 liar = plan.at_once != 1
                 if len(plan.objectives) > 1:
                     return TPESampler(seed=seed, multivariate=True, constant_liar=liar)
-                return BoundedTPE(seed, liar)
+                return BoundedTPE(seed, liar, known)
             case "gp":
                 return GPSampler(seed=seed, warn_independent_sampling=False)
             case "cmaes":

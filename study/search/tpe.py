@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,12 @@ class BoundedTPE(TPESampler):
     Args:
         seed: fixes its random numbers.
         liar: count trials that run among the bad ones, so that two workers do not try the same.
+        known: complete trials of other studies, which count as older ones of this. Their numbers are negative.
     """
 
-    def __init__(self, seed: int, liar: bool):
+    def __init__(self, seed: int, liar: bool, known: Sequence[FrozenTrial] = ()):
         super().__init__(seed=seed, multivariate=True, constant_liar=liar)
+        self._known = known
         self._seen: list[FrozenTrial] | None = None  # trials that have ended, by number
         self._points: dict[int, tuple[float, ...]] = {}  # those of the trials that it sees, in Optuna's numbers
         self._running: dict[int, None] = {}
@@ -82,7 +85,7 @@ class BoundedTPE(TPESampler):
 
     def _ended_trials(self, study: optuna.Study) -> list[FrozenTrial]:
         if self._seen is None:
-            self._seen = study.get_trials(deepcopy=False, states=COUNTED)
+            self._seen = [*self._known, *study.get_trials(deepcopy=False, states=COUNTED)]
         else:
             new = [study._storage.get_trial(number) for number in self._ended]
             self._seen += [trial for trial in new if trial.state in COUNTED]
