@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Published:
-    """A published setting's score: r² of the error after the intervention with vibrancy or similarity to red.
+    """The score of one of the paper's settings: r² of the error after the intervention with vibrancy or similarity to red.
 
     Args:
         number: what it is called where it was published.
         score: the metric that is its score here.
-        least, mean, sd, most: of the score over 60 seeds.
+        least, mean, sd, most: the score over 60 seeds.
         labelled: the mean number of samples of 96,064 that carried a label.
     """
 
