@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Published:
-    """The score of one of the paper's settings: r² of the error after the intervention with vibrancy or similarity to red.
+    """The score of one of the paper's settings: r² of the error after the intervention with vibrancy or with red.
 
     Args:
         number: what it is called where it was published.
