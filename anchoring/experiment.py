@@ -16,6 +16,7 @@ from anchoring.errors import InputError, first_problem, reason
 from anchoring.layers import widths
 from anchoring.native import cannot_build
 from anchoring.replicas import Replicas, initialised
+from anchoring.sampling import Apart
 from anchoring.setting import expect_one_of
 
 SMALL = 1_000_000  # parameters of a model that takes little time and memory to make
@@ -86,6 +87,20 @@ class AnchoredExperiment(Authored):
         except ValueError as error:
             raise InputError(f"{file}: {error}") from None
         return setting
+
+    def apart(self, number: int, *, init: int, data: int, labels: int) -> int:
+        """A seed with the initial weights of one seed, the samples of another, and the labels of a third.
+
+        Args:
+            number: what the replica is called in tables.
+            init: the seed of its initial weights.
+            data: the seed of its samples.
+            labels: the seed of its labels.
+
+        Returns:
+            A seed for `train`. If all three are one seed, the replica is that seed's.
+        """
+        return Apart(number, init, data, labels)
 
     def train(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +18,45 @@ from anchoring.native.draws import NativeDraws, can_draw
 INITIALISATION, SAMPLES = 0, 1  # the purposes of a seed's random streams, which are independent
 
 
+class Apart(int):
+    """A seed whose initial weights, samples and labels are those of three seeds, to see which of them matters.
+
+    Args:
+        number: what the replica is called in tables, as the seed is.
+        init: the seed that its initial weights have.
+        data: the seed that its samples have.
+        labels: the seed that its labels have. A sample carries the label by the coin that this seed tosses.
+
+    Examples:
+        >>> seed = Apart(7, init=0, data=1, labels=1)
+        >>> seed == 7, seed.data
+        (True, 1)
+    """
+
+    init: int
+    data: int
+    labels: int
+
+    def __new__(cls, number: int, init: int, data: int, labels: int) -> Apart:
+        made = super().__new__(cls, number)
+        made.init, made.data, made.labels = init, data, labels
+        return made
+
+    def __reduce__(self) -> Any:
+        return Apart, (int(self), self.init, self.data, self.labels)
+
+
 def generator(seed: int, purpose: int) -> np.random.Generator:
     """The random stream of one seed for one purpose, independent of those of other seeds and purposes."""
+    if isinstance(seed, Apart):
+        seed = seed.init if purpose == INITIALISATION else seed.data
     return np.random.default_rng(np.random.SeedSequence((seed, purpose)))
+
+
+def _coins(seed: int) -> np.random.Generator | None:
+    """The stream of another seed from which one takes its labels' coins, if it does."""
+    own = isinstance(seed, Apart) and seed.labels != seed.data
+    return generator(seed.labels, SAMPLES) if isinstance(seed, Apart) and own else None
 
 
 class Sampler:
@@ -44,8 +81,11 @@ class Sampler:
         return p if self._labels[name].soft else (uniform < p).float()
 
     def native(self, seeds: Sequence[int]) -> NativeDraws | None:
-        """Native code that draws for these seeds; None if there is no compiler, or samples are of bytes or halves."""
-        if not can_draw(self.tables):
+        """Native code that draws for these seeds.
+
+        None if there is no compiler, samples are of bytes or halves, or labels have seeds of their own.
+        """
+        if not can_draw(self.tables) or any(_coins(seed) for seed in seeds):
             return None
         labels = [(p, self._labels[name].soft) for name, p in self._probabilities.items()]
         generators = [generator(seed, SAMPLES) for seed in seeds]
@@ -63,13 +103,16 @@ class Stream:
     def __init__(self, sampler: Sampler, labels: Sequence[str], seed: int):
         self._sampler = sampler
         self._labels = labels
-        self._generator = generator(seed, SAMPLES)
+        self._generator, self._coins = generator(seed, SAMPLES), _coins(seed)
 
     def fill(self, batch: Sequence[Tensor]) -> None:
         """Fill a batch with the next steps' samples: inputs and targets if any [S, B, ...], then each label [S, B]."""
         sampler = self._sampler
         steps, size = batch[0].shape[:2]
-        uniform = torch.from_numpy(self._generator.random((steps, size, sampler.draws), dtype=np.float32))  # in [0, 1)
+        drawn = self._generator.random((steps, size, sampler.draws), dtype=np.float32)  # in [0, 1)
+        if self._coins:
+            drawn[..., 1:] = self._coins.random(drawn.shape, dtype=np.float32)[..., 1:]
+        uniform = torch.from_numpy(drawn)
         index = sampler.index(uniform[..., 0].contiguous())
         for table, part in zip(sampler.tables, batch, strict=False):
             if table.dim() == 2:  # a column at a time, since each column of the batch is contiguous

@@ -32,10 +32,11 @@ __all__ = [
     "survey",
     "survey_points",
     "train",
+    "vary",
 ]
 
 _HOMES = {
-    "api": ("arms", "confirm", "report", "resume", "run", "survey", "survey_points", "train"),
+    "api": ("arms", "confirm", "report", "resume", "run", "survey", "survey_points", "train", "vary"),
     "record.folder": ("StudyFolder",),
     "record.loading": ("load",),
     "search.plan": ("Plan",),

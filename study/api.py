@@ -59,6 +59,9 @@ from study.space.space import Space
 from study.watch import summary
 from study.watch.screen import console
 
+MOST_VARIED = 10_000
+"""Combinations of seeds' parts."""
+
 
 @with_options(parameters())
 def run(
@@ -473,6 +476,67 @@ def arms(
         folder = create_anew(space, plan, place, name, elsewhere)
         keep(reports, folder)
         drive_arms(folder, plan, changes, simplify)
+    return folder
+
+
+@with_options(parameters(OF_ARMS))
+def vary(
+    setting: str | Path,
+    *,
+    factors: str = "init,data,labels",
+    levels: int = 8,
+    name: str = "",
+    out: str | Path = "runs",
+    experiment: str | Path | None = None,
+    **options: Any,
+) -> StudyFolder:
+    """Find out what seed noise is made of: initial weights, samples or labels.
+
+    A fixed setting is trained on every combination of the levels of these factors: 8 x 8 x 8 replicas.
+
+    Args:
+        setting: a setting without ranges: its TOML file, or the name of a shipped one.
+        factors: the parts of a seed that vary apart. Parts joined by "+" vary together, as in "init,data+labels".
+        levels: how many seeds each factor has.
+        name: the study's name; by default the setting's, numbered.
+        out: the folder of studies, or a URL such as s3://bucket/prefix.
+        experiment: a Python file that holds the experiment, if it is not installed. It is executed.
+        options: seed, steps, objectives and what else of `study.Plan` matters.
+
+    Returns:
+        A study of one trial, the setting as it is. `varied()` has the combinations.
+
+    Raises:
+        InputError: if the setting has ranges, or its experiment cannot vary the parts of a seed apart.
+        FailedError: if a training fails.
+
+    Example:
+        ```python
+        import study
+        from study.evidence.components import components, factors_of
+
+        found = study.vary("search_spaces/mine.toml", factors="init,data+labels", levels=16)
+        components(found.varied(), factors_of("init,data+labels"), found.goal)
+        ```
+    """
+    from study.cluster.connect import joined
+    from study.driving_variance import drive_variance
+    from study.evidence.components import factors_of
+
+    of = factors_of(factors)
+    if levels < 2 or levels ** len(of) > MOST_VARIED:
+        most = int(MOST_VARIED ** (1 / len(of)))
+        raise InputError(f"--levels: found {levels}, expected 2 to {most} for {len(of)} factors")
+    plan, space, elsewhere, place = _fixed(setting, Plan(**options, **ARMS), name, out, experiment)
+    if getattr(space.experiment, "apart", None) is None:
+        found = f"experiment {space.experiment.name} has no method `apart`"
+        raise InputError(f"{setting}: {found}, expected one that varies the parts of a seed")
+    with joined(plan.address, space.source.packages()):
+        reports = _train(setting, space, plan, Goal.of(plan, space.metrics()), False)
+        folder = create_anew(space, plan, place, name, elsewhere)
+        Writer(folder.path).write_manifest({**folder.manifest(), "factors": factors})
+        keep(reports, folder)
+        drive_variance(folder, plan, of, levels)
     return folder
 
 

@@ -153,6 +153,8 @@ class Experiment(Protocol):
       holds the replicas of the trial that the report is about; `replica` is the index of the median one.
     - `step_kinds(setting)`: names the kinds of native code that a training of the setting runs. Without it,
       `compiled` is always False.
+    - `apart(number, *, init, data, labels)`: makes a seed whose initial weights, samples and labels are those of three
+      seeds; it is equal to `number`. For `study vary`.
     - `cannot_compile()`: says why there can be no native code on this machine; empty if there can.
     - `spaces`: the folder of search spaces that come with the experiment.
     - `renamed`: new names of fixed settings that version 0.1 called otherwise, by the old names.

@@ -29,8 +29,8 @@ from study.space.space import Space
 if TYPE_CHECKING:
     from torch import nn
 
-ARMS = "arms.parquet"
-"""The rows of a study's arms."""
+ARMS, VARIED = "arms.parquet", "varied.parquet"
+"""The rows of a study's arms, and of replicas whose seeds' parts were varied apart."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +214,16 @@ class StudyFolder:
         The columns are those of `confirmation`. `study.evidence.verdicts.verdicts` judges the arms.
         """
         return self._held_out(ARMS)
+
+    def varied(self) -> pd.DataFrame:
+        """A row for each combination of the seeds of initial weights, samples and labels. Empty if none were varied.
+
+        Columns: init, data and labels, the seeds; step, diverged and every metric.
+        `study.evidence.components.components` says which of them matter.
+        """
+        path = self.path / VARIED
+        columns = ("init", "data", "labels")
+        return read_frame(path, columns) if path.is_file() else pd.DataFrame({name: [] for name in columns})
 
     def prior(self) -> pd.DataFrame:
         """The trials of other studies that this one learns from: a column for each parameter, and `score`."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from study.record.folder import ARMS, StudyFolder
+from study.record.folder import ARMS, VARIED, StudyFolder
 from study.search.points import LISTED, SOBOL
 
 
 def page_of(folder: StudyFolder) -> str:
-    """The name of the notebook that reports a study: `map` for a survey, `arms` for arms, else `report`."""
-    if (folder.path / ARMS).is_file():
-        return "arms"
+    """The name of the notebook that reports a study: `map` of a survey, `arms`, `variance`, else `report`."""
+    for file, page in {ARMS: "arms", VARIED: "variance"}.items():
+        if (folder.path / file).is_file():
+            return page
     return "map" if folder.manifest().get("listed") in (SOBOL, LISTED) else "report"

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from anchoring.dopesheet import Dopesheet
+from study.evidence.components import components, factors_of
 from study.evidence.leading import leading
 from study.evidence.ranking import mean_in_words, ranking, reference
 from study.evidence.ranking import worths as ranked_worths
@@ -156,6 +157,26 @@ def arms(folder: StudyFolder, most: int = 3) -> Table:
     table.caption = (
         "differences from the setting as it is, seed by seed, beside their bands of seed noise. By chance "
         f"{chance:.1f} of {len(judged)} comparisons would exceed theirs."
+    )
+    return table
+
+
+def variance(folder: StudyFolder) -> Table:
+    """Which part of a seed each metric's spread follows."""
+    rows, factors = folder.varied(), factors_of(folder.manifest()["factors"])
+    found = components(rows, factors, folder.goal)
+    counts = " x ".join(str(rows[factor[0]].nunique()) for factor in factors)
+    table = Table(title=f"Seed noise of {escape(folder.name)}, {counts} combinations", title_justify="left")
+    table.add_column("")
+    for name in found.factor.unique():
+        table.add_column(escape(name), justify="right")
+    for metric, of in found.groupby("metric", sort=False):
+        table.add_row(
+            escape(str(metric)), *(f"{row.share:.0%} [{row.low:.0%}, {row.high:.0%}]" for _, row in of.iterrows())
+        )
+    table.caption = (
+        "the share of each metric's variance over replicas that follows initial weights, samples or labels alone, or "
+        "only their combination"
     )
     return table
 
