@@ -44,6 +44,7 @@ def test_samples_and_coins_have_the_stated_probabilities() -> None:
         "red": Label(of="redness", scale=0.7),
         "noisy": Label(of="redness", scale=0.7, noise=0.1),
         "soft": Label(of="redness", scale=0.7, noise=0.1, soft=True),
+        "inverted": Label(of="redness", scale=0.7, invert=True),
     }
     ((sampled, *tossed),) = drawn(data, labels, [0], 1000, 200)
     found = dict(zip(labels, tossed, strict=True))
@@ -51,6 +52,8 @@ def test_samples_and_coins_have_the_stated_probabilities() -> None:
     red, blue = ((sampled == torch.tensor(color)).all(-1) for color in ([1.0, 0, 0], [0.0, 0, 1]))
     assert found["red"][red].mean().item() == pytest.approx(0.7, abs=0.01)
     assert found["red"][blue].mean() == 0
+    assert found["inverted"][blue].mean().item() == pytest.approx(0.7, abs=0.01)
+    assert found["inverted"][red].mean() == 0
     assert found["noisy"][red].mean().item() == pytest.approx(0.7 * 0.9 + 0.3 * 0.1, abs=0.01)
     assert found["noisy"][blue].mean().item() == pytest.approx(0.1, abs=0.01)
     assert found["soft"][red].unique().tolist() == pytest.approx([0.66])

@@ -54,3 +54,15 @@ def test_the_six_hues_are_each_others_turned() -> None:
 def test_hue_is_vibrancy() -> None:
     assert torch.equal(amount(X, "hue"), colors.vibrancy(X))
     assert torch.equal(oracle(X, "hue"), colors.hue_blind(X))
+
+
+@pytest.mark.parametrize("concept", SIX)
+def test_a_hue_is_in_excess_or_in_deficit(concept: Any) -> None:
+    x = colors.rgb_centres(8)
+    excess, deficit = colors.excess(x, concept), colors.deficit(x, concept)
+    assert torch.equal(excess, amount(x, concept))
+    assert (excess * deficit == 0).all()
+    kept = {"red": ("yellow", "magenta"), "yellow": ("magenta", "cyan"), "green": ("yellow", "cyan")}
+    for light in kept.get(concept, ()):  # what stays the same when the hue becomes gray
+        channels = colors.CORNERS[light]
+        torch.testing.assert_close(colors.mean_of(oracle(x, concept), channels), colors.mean_of(x, channels))
