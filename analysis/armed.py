@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.words import count, listed, parts, plain, sentence
 from study import StudyFolder
+from study.evidence.arms import TOGETHER
 from study.evidence.ranking import mean_in_words, ranking
 from study.evidence.verdicts import BETTER, UNRESOLVED, WORSE, by_chance, verdicts
 from study.watch.live import format_figure
@@ -51,7 +52,8 @@ def answer(folder: StudyFolder, table: pd.DataFrame) -> str:
 def schedules(folder: StudyFolder, table: pd.DataFrame) -> str:
     """Whether schedules are needed, by the arms that hold weights constant: in Markdown. Empty without such arms."""
     metric = folder.goal.objectives[0]
-    of = table[(table.metric == metric) & table.arm.str.contains(r" at its (?:peak|mean|dose)$")]
+    constants = table.arm.str.contains(r" at its (?:peak|mean|dose)$") & (table.arm != TOGETHER)
+    of = table[(table.metric == metric) & constants]
     if of.empty:
         return ""
     kept = of.assign(term=of.arm.str.replace(r" at its \w+$", "", regex=True))
@@ -62,7 +64,7 @@ def schedules(folder: StudyFolder, table: pd.DataFrame) -> str:
         if needed
         else f"For each term some constant does as well as its schedule in {plain(metric)}, as far as these seeds tell."
     )
-    together = table[(table.metric == metric) & (table.arm == "every weight at its dose")]
+    together = table[(table.metric == metric) & (table.arm == TOGETHER)]
     for _, row in together.iterrows():
         text += (
             f" With every weight at its dose at once, {plain(metric)} changes by {row['difference']:+.4f} "

@@ -24,6 +24,9 @@ from study.space.document import write_setting
 
 PUBLISHED = Path(__file__).parent / "published"
 
+KEPT = ("points.csv", "references/*", "simplest/*")
+"""Settings in a study's folder that are kept as they are."""
+
 
 def publish(folder: StudyFolder, to: Path = PUBLISHED) -> StudyFolder:
     """Write the study's compact form.
@@ -44,8 +47,6 @@ def publish(folder: StudyFolder, to: Path = PUBLISHED) -> StudyFolder:
     writer = Writer.create(to / folder.name, folder.space, _anonymous(folder.manifest()))
     compact = StudyFolder(writer.path, folder.given)
     (compact.path / "replicas.parquet").rmdir()
-    if folder.goal.compared_with:
-        (compact.path / "references").mkdir()
     replicas = folder.replicas().sort_values(["trial", "step", "seed"], ignore_index=True)
     tables = {"trials": folder.trials(), "replicas": replicas}
     others = [file for file in sorted(folder.path.glob("*.parquet")) if file.stem not in tables]
@@ -53,7 +54,8 @@ def publish(folder: StudyFolder, to: Path = PUBLISHED) -> StudyFolder:
     for name, frame in tables.items():
         if len(frame):
             writer.write(f"{name}.parquet", compressed(pa.Table.from_pandas(frame, preserve_index=False)))
-    for file in [*folder.path.glob("points.csv"), *folder.path.glob("references/*")]:
+    for file in sorted(found for pattern in KEPT for found in folder.path.glob(pattern)):
+        (compact.path / file.relative_to(folder.path)).parent.mkdir(exist_ok=True)
         writer.write(str(file.relative_to(folder.path)), file.read_bytes())
     for trial in chosen:
         writer.add_model(trial, (folder.path / "models" / f"{trial:05d}.safetensors").read_bytes())

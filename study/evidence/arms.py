@@ -19,6 +19,9 @@ from study.space.doses import RATE, level
 REFERENCE = "reference"
 """The name of the setting as it is."""
 
+TOGETHER = "every weight at its dose"
+"""The name of the standard arm that holds all scheduled weights constant."""
+
 SHARES = {"half": 0.5, "quarter": 0.25, "twice": 2.0}
 
 SHORTEST = 8
@@ -53,7 +56,7 @@ def standard(document: Document, trained: Mapping[str, Any]) -> list[Arm]:
     scheduled = [name for name in _columns(document) if name != RATE]
     arms = [Arm(f"without {term}", _without(term)) for term in trained]
     arms += [Arm(f"{name} at its {kind}", _held(name, kind)) for name in scheduled for kind in ("peak", "mean", "dose")]
-    arms += [Arm("every weight at its dose", _all([_held(name, "dose") for name in scheduled]))]
+    arms += [Arm(TOGETHER, _all([_held(name, "dose") for name in scheduled]))]
     arms += [Arm("straight lines", _straight)]
     if len(_sheet(document)) > SHORTEST:
         arms += [Arm("half the steps", _steps("half")), Arm("a quarter of the steps", _steps("quarter"))]
