@@ -43,7 +43,7 @@ def test_poles_are_moved_apart_by_as_much_as_noise_draws_them_together() -> None
     at = supervision.noisy("red", 0.25, corrected=True).regularizers["red"].at
     plain = supervision.noisy("red", 0.25).regularizers["red"].at
     assert plain == {"red": 2.0, "not-red": 0.0}
-    for name, other in (("red", "not-red"), ("not-red", "red")):  # a sample of which the one label is certain
+    for name, other in (("red", "not-red"), ("not-red", "red")):  # where the one label is certain
         assert 0.75 * at[name] + 0.25 * at[other] == pytest.approx(plain[name])
 
 
