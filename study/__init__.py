@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from study.api import confirm, report, resume, run, train
+    from study.api import confirm, report, resume, run, survey, survey_points
+    from study.fixed import arms, train, vary
     from study.record.folder import StudyFolder
     from study.record.loading import load
     from study.search.plan import Plan
@@ -36,7 +37,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ("arms", "confirm", "report", "resume", "run", "survey", "survey_points", "train", "vary"),
+    "api": ("confirm", "report", "resume", "run", "survey", "survey_points"),
+    "fixed": ("arms", "train", "vary"),
     "record.folder": ("StudyFolder",),
     "record.loading": ("load",),
     "search.plan": ("Plan",),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from anchoring.errors import FailedError, InputError
+from anchoring.errors import InputError
 from study.driving import confirm_on, drive, mirrored, train_again, writing
 from study.evidence.leading import leading
 from study.evidence.ranking import ranking
@@ -39,28 +39,20 @@ from study.search.goal import Goal
 from study.search.interrupt import interruptible, interrupts_restored
 from study.search.plan import (
     ALWAYS_SURVEYED,
-    ARMS,
     HELD_OUT,
     MAY_CHANGE,
     MOST_HELD_OUT,
-    OF_ARMS,
     SURVEY,
     SURVEYED,
-    TRAINED_ONCE,
     Plan,
     parameters,
     with_options,
 )
 from study.search.rehearsal import rehearse
 from study.search.samplers import sampler
-from study.search.single import keep, train_once
-from study.search.trial import Report
 from study.space.space import Space
 from study.watch import summary
 from study.watch.screen import console
-
-MOST_VARIED = 10_000
-"""Combinations of seeds' parts."""
 
 
 @with_options(parameters())
@@ -352,191 +344,6 @@ def confirm(
                     train_again(folder, without, plan.held_out_seeds(seeds), "leave-one-out.parquet")
                     console.print(summary.worths(folder))
             report.enter_context(writing(folder))
-    return folder
-
-
-@with_options(parameters(TRAINED_ONCE))
-def train(
-    setting: str | Path,
-    *,
-    examine: bool = False,
-    name: str = "",
-    out: str | Path = "runs",
-    experiment: str | Path | None = None,
-    **options: Any,
-) -> StudyFolder:
-    """Train a fixed setting on many seeds at once, here and without Ray, and ablate it.
-
-    Args:
-        setting: a setting without ranges: its TOML file, or the name of a shipped one.
-        examine: measure the experiment's dearer metrics, too.
-        name: the study's name; by default the setting's, numbered.
-        out: the folder of studies, or a URL such as s3://bucket/prefix.
-        experiment: a Python file that holds the experiment, if it is not installed. It is executed.
-        options: seeds, seed, steps, rungs and compiled, as of `study.Plan`.
-
-    Returns:
-        A study of one trial.
-
-    Raises:
-        InputError: if the setting has ranges, or something else is wrong with what is asked.
-        FailedError: if the training fails.
-    """
-    if examine:
-        expect_examination(Space.parse(setting, None, experiment).experiment)
-    plan, space, elsewhere, place = _fixed(setting, Plan(trials=1, cpus=1, confirm=0, **options), name, out, experiment)
-    reports = _train(setting, space, plan, Goal.of(plan, space.metrics()), examine)
-    folder = create_anew(space, plan, place, name, elsewhere)
-    with mirrored(folder):
-        keep(reports, folder)
-    return folder
-
-
-def _fixed(
-    setting: str | Path, plan: Plan, name: str, out: str | Path, experiment: str | Path | None
-) -> tuple[Plan, Space, set[str], Path]:
-    """What it takes to train a fixed setting: the plan, decided; the setting; names that are taken; and the place."""
-    place = working_folder(out)
-    space = Space.read(setting, plan.steps, experiment)
-    if space.distributions:
-        ranges = ", ".join(space.distributions)
-        raise InputError(f"{setting}: found ranges ({ranges}), expected a fixed setting (`study run` searches ranges)")
-    Goal.of(plan, space.metrics())  # raises InputError if the plan has a wrong goal
-    elsewhere = names(place)
-    new_path(place, name, space.file.stem, elsewhere)  # raises InputError if the name cannot be used
-    return decide_compiled(plan, space), space, elsewhere, place
-
-
-def _train(setting: str | Path, space: Space, plan: Plan, goal: Goal, examine: bool) -> list[Report]:
-    try:
-        return train_once(space, plan, goal, console, examine)
-    except (MemoryError, RuntimeError, ValueError) as error:
-        raise FailedError(f"{setting}: {type(error).__name__}: {error}") from error
-
-
-@with_options(parameters(OF_ARMS))
-def arms(
-    setting: str | Path,
-    *,
-    arms: str | Path | None = None,
-    simplify: bool = False,
-    name: str = "",
-    out: str | Path = "runs",
-    experiment: str | Path | None = None,
-    **options: Any,
-) -> StudyFolder:
-    """Judge a fixed setting by its arms: the same setting with one named change each, on the same seeds.
-
-    Args:
-        setting: a setting without ranges: its TOML file, or the name of a shipped one.
-        arms: a TOML file of arms (`study.evidence.arms.read_arms`). By default the standard ones: each term left out,
-            each scheduled weight held constant, straight lines, fewer steps, fewer labels.
-        simplify: accept changes one after another while nothing is worse, and confirm what is left on held-out seeds.
-        name: the study's name; by default the setting's, numbered.
-        out: the folder of studies, or a URL such as s3://bucket/prefix.
-        experiment: a Python file that holds the experiment, if it is not installed. It is executed.
-        options: seeds, seed, steps, objectives, constraints and what else of `study.Plan` matters to arms.
-
-    Returns:
-        A study of one trial, the setting as it is, whose `arms()` are the others.
-
-    Raises:
-        InputError: if the setting has ranges, or an arm does not fit it.
-        FailedError: if a training fails.
-
-    Example:
-        ```python
-        import study
-        from study.evidence.verdicts import verdicts
-
-        judged = study.arms("search_spaces/mine.toml", seeds=32)
-        verdicts(judged.arms(), judged.metrics)
-        ```
-    """
-    from study.cluster.connect import joined
-    from study.driving_arms import drive_arms
-    from study.evidence.arms import read_arms, standard
-
-    plan, space, elsewhere, place = _fixed(setting, Plan(**options, **ARMS), name, out, experiment)
-    document = space.document()
-    if arms:
-        changes = read_arms(Path(arms).expanduser(), document)
-    else:
-        changes = standard(document, getattr(space.setting(), "trained", {}))
-    for arm in changes:
-        try:
-            space.validate(arm.change(document))
-        except InputError as error:
-            raise InputError(f"{arms or setting}: {arm.name}: {error}") from None
-    if not changes:
-        raise InputError(f"{setting}: found nothing that the standard arms change, expected --arms FILE.toml")
-    goal = Goal.of(plan, space.metrics())
-    with joined(plan.address, space.source.packages()):
-        reports = _train(setting, space, plan, goal, False)
-        folder = create_anew(space, plan, place, name, elsewhere)
-        keep(reports, folder)
-        drive_arms(folder, plan, changes, simplify)
-    return folder
-
-
-@with_options(parameters(OF_ARMS))
-def vary(
-    setting: str | Path,
-    *,
-    factors: str = "init,data,labels",
-    levels: int = 8,
-    name: str = "",
-    out: str | Path = "runs",
-    experiment: str | Path | None = None,
-    **options: Any,
-) -> StudyFolder:
-    """Find out what seed noise is made of: initial weights, samples or labels.
-
-    A fixed setting is trained on every combination of the levels of these factors: 8 x 8 x 8 replicas.
-
-    Args:
-        setting: a setting without ranges: its TOML file, or the name of a shipped one.
-        factors: the parts of a seed that vary apart. Parts joined by "+" vary together, as in "init,data+labels".
-        levels: how many seeds each factor has.
-        name: the study's name; by default the setting's, numbered.
-        out: the folder of studies, or a URL such as s3://bucket/prefix.
-        experiment: a Python file that holds the experiment, if it is not installed. It is executed.
-        options: seed, steps, objectives and what else of `study.Plan` matters.
-
-    Returns:
-        A study of one trial, the setting as it is. `varied()` has the combinations.
-
-    Raises:
-        InputError: if the setting has ranges, or its experiment cannot vary the parts of a seed apart.
-        FailedError: if a training fails.
-
-    Example:
-        ```python
-        import study
-        from study.evidence.components import components, factors_of
-
-        found = study.vary("search_spaces/mine.toml", factors="init,data+labels", levels=16)
-        components(found.varied(), factors_of("init,data+labels"), found.goal)
-        ```
-    """
-    from study.cluster.connect import joined
-    from study.driving_variance import drive_variance
-    from study.evidence.components import factors_of
-
-    of = factors_of(factors)
-    if levels < 2 or levels ** len(of) > MOST_VARIED:
-        most = int(MOST_VARIED ** (1 / len(of)))
-        raise InputError(f"--levels: found {levels}, expected 2 to {most} for {len(of)} factors")
-    plan, space, elsewhere, place = _fixed(setting, Plan(**options, **ARMS), name, out, experiment)
-    if getattr(space.experiment, "apart", None) is None:
-        found = f"experiment {space.experiment.name} has no method `apart`"
-        raise InputError(f"{setting}: {found}, expected one that varies the parts of a seed")
-    with joined(plan.address, space.source.packages()):
-        reports = _train(setting, space, plan, Goal.of(plan, space.metrics()), False)
-        folder = create_anew(space, plan, place, name, elsewhere)
-        Writer(folder.path).write_manifest({**folder.manifest(), "factors": factors})
-        keep(reports, folder)
-        drive_variance(folder, plan, of, levels)
     return folder
 
 

@@ -36,10 +36,10 @@ def arms(
     replace minimum jerk by straight lines, and halve steps and labels. A difference beyond its band of seed noise is
     better or worse; else it is not resolved, and the report says how many seeds would resolve it.
     """
-    from study import api
+    from study import fixed
     from study.evidence.verdicts import verdicts
 
     options |= {"name": name, "out": out, "experiment": experiment}
-    folder = api.arms(setting, arms=arms, simplify=simplify, **options)
+    folder = fixed.arms(setting, arms=arms, simplify=simplify, **options)
     known = {key: metric for key, metric in folder.metrics.items() if not metric.examined}
     print_answer({"study": folder.path, "verdicts": verdicts(folder.arms(), known)})

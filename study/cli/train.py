@@ -25,12 +25,12 @@ def train(
     **options: Any,
 ) -> None:
     """Train a fixed setting on many seeds at once, ablate it, and print what it measures."""
-    from study import api
+    from study import fixed
     from study.record.tables import summarise
     from study.watch import summary
 
     with TemporaryDirectory() as unkept:
-        folder = api.train(
+        folder = fixed.train(
             setting, examine=examine, name=name, out=out if name else unkept, experiment=experiment, **options
         )
         final, metrics = folder.final(0).drop(columns="trial"), folder.metrics

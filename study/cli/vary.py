@@ -31,10 +31,10 @@ def vary(
     A replica's seed fixes all three. Here each has seeds of its own, and every combination of them is trained. The
     report says which share of each metric's variance each has, and whether failures follow one of them.
     """
-    from study import api
+    from study import fixed
     from study.evidence.components import components, factors_of
 
     options |= {"name": name, "out": out, "experiment": experiment}
-    folder = api.vary(setting, factors=vary, levels=levels, **options)
+    folder = fixed.vary(setting, factors=vary, levels=levels, **options)
     found = components(folder.varied(), factors_of(vary), folder.goal)
     print_answer({"study": folder.path, "components": found})
