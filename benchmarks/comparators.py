@@ -29,7 +29,7 @@ from anchoring.terms import TERMS, Seen, Term
 from anchoring.training import train
 from benchmarks.driver import DATA
 from excolor import colors
-from excolor.concepts import amount
+from excolor.concepts import amount, oracle
 from excolor.examination import hue_target
 from excolor.experiment import SPACES, Colors
 from study import read
@@ -75,10 +75,13 @@ experiment: AnchoredExperiment = Comparable()
 
 
 def setting(concept: str, routed: Mapping[str, Any] | None = None) -> Any:
-    """The isolated setting of a concept without its terms; with gradient routing if its labels and dims are given."""
+    """The isolated setting of a concept without its terms, or with gradient routing; its learning rate suits both."""
     space = read(SPACES / f"{concept}-isolated.toml")
     document = space.document()
-    rows = [row[:4] for row in document["schedule"]["rows"]]
+    rows = [
+        ["STEP", "PHASE", "ACTION", "lr:log"],
+        *(["0", "", "", "1e-4"], ["+10", "", "", "0.01"], ["4500", "", "", "0.01"], ["6000", "", "", "2e-4"]),
+    ]
     terms = {"routed": {"term": "Routed", **routed}} if routed else {}
     labels = {"concept": {"of": "vibrancy" if concept == "hue" else "red_excess"}} if routed else {}
     schedule = {"file": "comparators.csv", "rows": rows}
@@ -124,13 +127,14 @@ def probe_direction(one: nn.Module, concept: str) -> Edits:
 
 def left_for_a_probe(model: Replicas, edits: Way, concept: str) -> Tensor:
     """Held-out R² of a nonlinear probe for the concept from what the layer has after the edits: [R]."""
-    examples = target(concept)
-    fitted = torch.arange(len(examples.inputs)) % 2 == 0
+    inputs = target(concept).inputs
+    return torch.stack([readable(activations(one, inputs, edits(one))[LAYER], concept) for one in model])
 
-    def one_r2(one: nn.Module) -> Tensor:
-        return probe_r2(activations(one, examples.inputs, edits(one))[LAYER], examples.values, fitted)
 
-    return torch.stack([one_r2(one) for one in model])
+def readable(z: Tensor, concept: str) -> Tensor:
+    """R² of a nonlinear probe for the concept from activations for `target`'s inputs, on every second hue, held out."""
+    hue = torch.arange(len(z)) // 64  # of 36, with 64 colours each
+    return probe_r2(z, target(concept).values, fitted=hue % 2 == 0)
 
 
 def rows(concept: str) -> pd.DataFrame:
@@ -156,6 +160,9 @@ def rows(concept: str) -> pd.DataFrame:
         shown = {metric: found[metric].numpy() for metric in ("isolation", "utility", f"{concept}_blindness")}
         parts.append(pd.DataFrame({"way": name, **shown, "probe": left_for_a_probe(model, edits, concept).numpy()}))
     parts.append(hindsight(plain, bare, concept))
+    inputs = target(concept).inputs
+    best = {"way": "the oracle's answers", "isolation": 1.0, "utility": 1.0, f"{concept}_blindness": 1.0}
+    parts.append(pd.DataFrame([best | {"probe": readable(oracle(inputs, isolated.concept), concept).item()}]))
     return pd.concat(parts, ignore_index=True).assign(concept=concept)
 
 
@@ -167,10 +174,13 @@ def hindsight(model: Replicas, of: Any, concept: str) -> pd.DataFrame:
     every = torch.arange(len(best))
     metrics = ("isolation", "utility", f"{concept}_blindness")
     table = {name: torch.stack([f[name] for f in found])[best, every].numpy() for name in metrics}
-    probes = [left_for_a_probe(model, Ablate(layer=LAYER, dims=dims).edits, concept) for dims in choices]
-    return pd.DataFrame(
-        {"way": "no terms, best dims in hindsight", **table, "probe": torch.stack(probes)[best, every].numpy()}
-    )
+    inputs = target(concept).inputs
+    left = [
+        activations(one, inputs, Ablate(layer=LAYER, dims=choices[k]).edits(one))[LAYER]
+        for one, k in zip(model, best.tolist(), strict=True)
+    ]
+    probe = torch.stack([readable(z, concept) for z in left])
+    return pd.DataFrame({"way": "no terms, best dims in hindsight", **table, "probe": probe.numpy()})
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
