@@ -92,12 +92,18 @@ class TestMixing(ExperimentConformance):
         super().test_native_and_eager_steps_agree(subject, setting)
 
     def reference_points(self) -> Any:
-        ideal = {"isolation": 1, "utility": 1, "forgotten": 1, "kept": 1, "exact": 1, "seen": 1}
+        all_possible = (1 - 1 / 8) / (0.84 - 1 / 8)
+        ideal = dict.fromkeys(("isolation", "utility", "forgotten", "kept", "exact", "seen"), 1)
+        ideal |= {"consistent": all_possible, "leakage": 0}
         return [
             ("the oracle", measured(perfect, oracle), ideal),
-            ("untouched", measured(perfect, perfect), {"isolation": 0, "utility": 1, "forgotten": 0, "kept": 1}),
-            ("never knew red", measured(oracle, oracle), {"isolation": 0, "utility": 0, "forgotten": 1}),
-            ("one answer for all", measured(perfect, constant), {"isolation": 0, "kept": 0}),
+            (
+                "untouched",
+                measured(perfect, perfect),
+                {"isolation": 0, "utility": 1, "forgotten": 0, "kept": 1, "consistent": all_possible},
+            ),
+            ("never knew red", measured(oracle, oracle), {"isolation": 0, "utility": 0, "forgotten": 1, "kept": 1}),
+            ("one answer for all", measured(perfect, constant), {"isolation": 0, "utility": 1, "kept": 0}),
             ("only red was known", measured(only_red, only_red), {"isolation": 0, "utility": 1, "kept": 0}),
             ("the others forgotten", measured(perfect, only_red), {"isolation": 0, "kept": 0, "forgotten": 0}),
         ]
@@ -105,8 +111,8 @@ class TestMixing(ExperimentConformance):
 
 def test_a_destroyed_line_is_not_a_forgotten_one() -> None:
     found = measured(perfect, destroyed)
+    assert found["utility"] == found["kept"] == 1
     assert found["forgotten"] > 0.99
-    assert found["kept"] == 1
     assert found["consistent"] < 0.1
     assert found["isolation"] < 0.1
 
@@ -155,6 +161,7 @@ def test_three_colours_are_red_and_lines_with_them_need_it() -> None:
     ):
         assert needs == (COLOURS[a] in reds or COLOURS[b] in reds)
         assert not (needs and other)
+    assert MIXING.NEEDS.sum() == 159
     assert pytest.approx(0.0364, abs=1e-3) == MIXING.CHANCE
     assert pytest.approx(1 / 8) == MIXING.ANY
 
