@@ -93,7 +93,7 @@ class TestMixing(ExperimentConformance):
 
     def reference_points(self) -> Any:
         all_possible = (1 - 1 / 8) / (0.84 - 1 / 8)
-        ideal = dict.fromkeys(("isolation", "utility", "forgotten", "kept", "exact", "seen"), 1)
+        ideal = dict.fromkeys(("isolation", "utility", "forgotten", "kept", "exact", "seen"), 1.0)
         ideal |= {"consistent": all_possible, "leakage": 0}
         return [
             ("the oracle", measured(perfect, oracle), ideal),
