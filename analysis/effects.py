@@ -65,6 +65,15 @@ def importances(trials: pd.DataFrame, distributions: Distributions, value: str =
     return table.loc[order.index]
 
 
+def fanova(trials: pd.DataFrame, distributions: Distributions, value: str = "value") -> pd.Series:
+    """Each parameter's share of the variance of a value over the whole space, by fANOVA. Empty if there is none."""
+    counted = _counted(trials, value)
+    if counted.empty:
+        return pd.Series(dtype=float)
+    drawn = counted.sample(min(len(counted), _SHARED), random_state=0).sort_index()
+    return _shares(drawn, distributions, value, FanovaImportanceEvaluator(seed=0))
+
+
 def space_filling(points: np.ndarray, n: int, categorical: Sequence[bool] = ()) -> list[int]:
     """The indices of n points that are far from each other, among points [points, parameters] in the unit cube.
 

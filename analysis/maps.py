@@ -16,7 +16,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.model_selection import KFold, cross_val_predict
 
-from analysis.effects import space_filling, unit
+from analysis.effects import fanova, space_filling, unit
 from study import StudyFolder
 from study.record.trial_state import TrialState
 
@@ -221,3 +221,23 @@ def with_doses(trials: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, BaseDistri
         ranges[column] = FloatDistribution(low, high, log=column.startswith("dose.") and low > 0)
         columns[f"param.{column}"] = values.fillna(known.median())
     return trials.assign(**columns), ranges
+
+
+def deciding(known: Map, score: str) -> pd.DataFrame:
+    """Which parameters decide each requirement, and the objective among the trials that keep all: shares by fANOVA.
+
+    Returns:
+        A row for each parameter that has a twentieth of a column, and a column for each requirement and for the
+        objective, if enough trials are feasible. Columns sum to 1 over all parameters.
+    """
+    columns = {}
+    for name, values in known.inside.items():
+        scale = float(values.abs().median()) or 1.0
+        table = known.trials.assign(inside=np.arcsinh(values.clip(-1e6, 1e6) / scale))
+        columns[str(name)] = fanova(table, known.distributions, "inside")
+    feasible = known.trials[(fails(known) == "").to_numpy()]
+    if len(feasible) >= ENOUGH:
+        columns[f"{score}, where all are kept"] = fanova(feasible, known.distributions)
+    shares = pd.DataFrame(columns).fillna(0.0)
+    matter = shares[shares.max(axis=1) >= 0.05]
+    return matter.loc[matter.max(axis=1).sort_values(ascending=False).index]
