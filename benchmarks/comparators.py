@@ -75,7 +75,7 @@ experiment: AnchoredExperiment = Comparable()
 
 
 def setting(concept: str, routed: Mapping[str, Any] | None = None) -> Any:
-    """The isolated setting of a concept without its terms, or with gradient routing; its learning rate suits both."""
+    """The isolated setting of a concept without its terms, or with gradient routing; its learning rate is not tuned."""
     space = read(SPACES / f"{concept}-isolated.toml")
     document = space.document()
     rows = [
