@@ -303,7 +303,7 @@ def similarity_r2(ablated: Tensor, x: Tensor, concept: Concept, power: int = 2) 
     Examples:
         >>> x = colors.rgb_cube(8).colors
         >>> round(similarity_r2(oracle(x, "red"), x, "red").item(), 3)
-        0.0
+        0.909
     """
     return _r2((ablated - x).square().mean(-1), colors.similarity(x, hue_of_concept(concept)).pow(power))
 

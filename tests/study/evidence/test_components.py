@@ -78,7 +78,7 @@ def test_a_seed_apart_has_the_weights_samples_and_labels_of_three_seeds() -> Non
 
     def made(seed: int) -> tuple[Any, list[torch.Tensor]]:
         weights = experiment.model(setting, [seed]).state_dict()
-        drawn = Draws(experiment.data(setting), setting.labels, [seed], 64).next(5)
+        drawn = Draws(experiment.data(setting), setting.labels, [seed], 64).next(100)
         return weights, drawn
 
     weights, drawn = made(seed)

@@ -154,7 +154,7 @@ def test_a_range_may_be_relative_to_another(space: Any) -> None:
     read = space(csv=RELATIVE)
     assert [*read.distributions][2:] == ["peak", "ratio", "separate@+10", "step@+"]
     values = {name: d.low if hasattr(d, "low") else d.choices[0] for name, d in read.distributions.items()}
-    point = values | {"peak": 0.02, "ratio": 0.25, "separate@+10": 4.0}
+    point = values | {"peak": 0.02, "ratio": 0.25, "separate@+10": 4.0, "step@+": 0.3}
     table = {p.name: p.values for p in read.setting(point).schedule.properties}
     assert table["lr"] == pytest.approx((0.02, 0.005))
     assert table["separate"] == pytest.approx((0.05, 0.08, 0.75))
