@@ -55,7 +55,7 @@ def _statement(statement: Statement) -> str:
     if scalar or not statement.sizes:
         return nest(statement.sizes, "".join(_store_scalar(s, statement) for s in statement.stores))
     vector, size = statement.sizes[-1]
-    body = Body(vector)
+    body = Body(vector, size)
     for store in _shortened(statement, vector):
         body.store(store, size)
     return nest(statement.sizes, body.text, vector)
@@ -91,7 +91,7 @@ def _fold(fold: Fold, scalar_only: bool) -> str:
         inner = nest(fold.folded, f"sum = {kind}::of(sum, (int64_t)({scalar(store.expr)}));\n")
         return nest(fold.sizes, f"{{ int64_t sum = {start};\n{inner}{target} = sum; }}\n")
     vector, size = (fold.folded if fold.across else fold.sizes)[-1]
-    body = Body(vector)
+    body = Body(vector, size)
     value = body.vector(store.expr)
     start = f"splat({fold.op}::start)"
     if fold.across and size % LANES:
@@ -133,10 +133,11 @@ def _store_vector(store: Store, value: str, vector: str, size: int) -> str:
 
 
 class Body:
-    """The body of a loop along vectors, with a line for each operation. Equal expressions share a line."""
+    """The body of a loop of `size` along vectors, with a line for each operation. Equal expressions share a line."""
 
-    def __init__(self, vector: str):
+    def __init__(self, vector: str, size: int):
         self._vector = vector
+        self._size = size
         self._names: dict[Expr, str] = {}
         self.text = ""
 
@@ -172,8 +173,11 @@ class Body:
         return _operation(expr, [self.vector(arg) if arg.kind != "int" else scalar(arg) for arg in expr.args])
 
     def _by_lanes(self, expr: Expr) -> str:
+        """Each lane by itself. Lanes beyond the loop's end repeat the last one, and so read no buffer past its end."""
         make = "mask_lanes" if expr.kind == "bool" else "lanes"
-        return f"{make}([&](int l) {{ return {scalar(expr, self._vector)}; }})"
+        lane = "int l" if self._size % LANES == 0 else "int k"
+        last = "" if self._size % LANES == 0 else f"int l = std::min(k, {self._size} - 1 - {self._vector}); "
+        return f"{make}([&]({lane}) {{ {last}return {scalar(expr, self._vector)}; }})"
 
 
 def scalar(expr: Expr, vector: str | None = None) -> str:

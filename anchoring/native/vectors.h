@@ -1,4 +1,5 @@
 // Vectors of floats with PyTorch's rules for NaN, for the code that anchoring/native writes. For GCC and clang.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>

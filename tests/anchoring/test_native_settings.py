@@ -10,6 +10,7 @@ from scipy.stats import ks_2samp
 
 from anchoring import native
 from anchoring.dopesheet import Dopesheet, rescale
+from anchoring.native import build
 from anchoring.training import Training, train
 from excolor.experiment import experiment
 from tests.anchoring.steps import check
@@ -74,9 +75,29 @@ def settings(draw: Any) -> Any:
     )  # fmt: skip
 
 
+def of_size(hidden: int, depth: int, batch: int, bottleneck: int = 2, **terms: Any) -> Any:
+    """A setting of one step, of a model and a batch of these sizes."""
+    rows = [["STEP", "lr", *terms], ["0", "0.01", *("1" for _ in terms)], ["1", "0.01", *("" for _ in terms)]]
+    document: dict[str, Any] = {
+        "schedule": {"file": "s.csv", "rows": rows},
+        "model": {"kind": "ColorMLP", "bottleneck": bottleneck, "hidden": hidden, "depth": depth},
+        "data": {"cube": "hsv", "batch": batch},
+        "labels": {"first": {"of": "redness"}},
+        "regularizers": terms,
+        "ablation": {"layer": "encoder", "dims": [0]},
+    }
+    return experiment.setting(document)
+
+
 @hypothesis.settings(max_examples=8, deadline=None, derandomize=True)
+@hypothesis.example(of_size(17, 2, 2), 0)
 @hypothesis.given(settings(), st.integers(0, 1000))
 def test_a_step_of_any_setting_is_as_close_to_double_precision_as_pytorch(setting: Any, seed: int) -> None:
+    step_of(setting, seed)
+
+
+def step_of(setting: Any, seed: int) -> None:
+    """Take two replicas' first steps natively, and compare them with PyTorch's."""
     training = Training(experiment, setting, [seed, seed + 1], rungs=1)
     batch = next(training.segments()).batch
     torch.manual_seed(seed)
@@ -85,6 +106,26 @@ def test_a_step_of_any_setting_is_as_close_to_double_precision_as_pytorch(settin
     weights = setting.weights_in_training(setting.schedule.table())
     controls = torch.tensor([[0.01, 1.0, *row] for row in weights.tolist()])
     check(training._step((True,) * len(setting.trained)), state, [part[:2] for part in batch], controls)
+
+
+SEPARATE = {"term": "Separate", "power": 3, "layers": ["encoder"]}
+PLANAR = {"term": "Subspace", "dims": [0], "labels": {"first": 1.0}, "layers": ["encoder"]}
+
+
+@pytest.mark.parametrize("setting", [of_size(17, 2, 2), of_size(5, 1, 7, 3, separate=SEPARATE, planar=PLANAR)])
+def test_a_step_reads_no_buffer_past_its_end(
+    setting: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A vector may be longer than what is left of a loop. A compiler takes a read past the end as one that never is."""
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-fsanitize=bounds"))
+    step_of(setting, 0)
+    assert "runtime error" not in capfd.readouterr().err
+
+
+def test_a_read_past_the_end_would_be_seen(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-fsanitize=bounds"))
+    build.build('float a[3]; extern "C" float read(int i) { return a[i]; }').read(5)
+    assert "index 5 out of bounds for type 'float [3]'" in capfd.readouterr().err
 
 
 @pytest.mark.slow
