@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from study.api import confirm, report, resume, run, survey, survey_points
+    from study.api import compare, confirm, report, resume, run, survey, survey_points
     from study.fixed import arms, train, vary
     from study.record.folder import StudyFolder
     from study.record.loading import load
@@ -24,6 +24,7 @@ __all__ = [
     "StudyFolder",
     "__version__",
     "arms",
+    "compare",
     "confirm",
     "load",
     "read",
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ("confirm", "report", "resume", "run", "survey", "survey_points"),
+    "api": ("compare", "confirm", "report", "resume", "run", "survey", "survey_points"),
     "fixed": ("arms", "train", "vary"),
     "record.folder": ("StudyFolder",),
     "record.loading": ("load",),

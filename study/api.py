@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from anchoring.errors import InputError
-from study.driving import confirm_on, drive, mirrored, train_again, writing
+from study.driving import confirm_on, drive, mirrored, paged, train_again, writing
+from study.evidence.comparing import expect_comparable
 from study.evidence.leading import leading
 from study.evidence.ranking import ranking
 from study.record import lock
@@ -372,6 +374,51 @@ def report(
     """
     folder = _open(study, experiment)
     with interrupts_restored(), mirrored(folder), interruptible(), writing(folder, notebook, figures) as page:
+        pass
+    return page.result()
+
+
+def compare(
+    studies: Sequence[StudyFolder | str | Path],
+    *,
+    to: str | Path = "comparison.html",
+    figures: Path | None = None,
+    experiment: str | Path | None = None,
+) -> Path:
+    """Compare studies: the best so far over work with bands of seed noise, and the confirmed answers side by side.
+
+    Args:
+        studies: two or more studies, their folders or their URLs. The answers of the others are compared with the
+            first one's. They need the same experiment, concept and first objective.
+        to: the page's file.
+        figures: a folder that gets the figures, too, each as SVG and PDF.
+        experiment: a Python file that holds the experiment, if it is not installed. It is executed.
+
+    Returns:
+        The page's file. `study.evidence.comparing` has the tables.
+
+    Raises:
+        InputError: if the studies cannot be compared, or the page cannot be put there.
+        FailedError: if the notebook cannot be executed.
+
+    Example:
+        ```python
+        import study
+
+        study.compare(["runs/mine-001", "runs/mine-002"], to="comparison.html")
+        ```
+    """
+    from study.watch.report import write_comparison
+
+    folders, file = [_open(each, experiment) for each in studies], Path(to).expanduser()
+    if len(folders) < 2:
+        raise InputError(f"studies: found {len(folders)}, expected two or more to compare")
+    if file.suffix != ".html" or file.is_dir() or not file.parent.is_dir():
+        raise InputError(
+            f"--to: found {str(file)!r}, expected a file such as comparison.html in a folder that is there"
+        )
+    expect_comparable(folders)
+    with interrupts_restored(), interruptible(), paged(partial(write_comparison, folders, file, figures)) as page:
         pass
     return page.result()
 

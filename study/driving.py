@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,9 +158,16 @@ def writing(folder: StudyFolder, notebook: str = "", figures: Path | None = None
     """A context in which a study's report, or another notebook's page, is written. Its end says where the page is."""
     from study.watch.report import write_report
 
+    with paged(partial(write_report, folder, notebook, figures)) as page:
+        yield page
+
+
+@contextmanager
+def paged(write: Callable[[], Path]) -> Iterator[Future[Path]]:
+    """A context in which a page is written. Its end says where the page is."""
     # on a thread of its own, since a notebook's kernel has an event loop, and Ctrl-C is for this one
     with ThreadPoolExecutor(1) as aside:
-        page = aside.submit(write_report, folder, notebook, figures)
+        page = aside.submit(write)
         yield page
         with console.progress("writing the report"):
             wait([page])

@@ -72,7 +72,7 @@ def _known_spaces(incomplete: str) -> list[str]:
     return [str(file) for file in Path("search_spaces").glob("*.toml") if str(file).startswith(incomplete)]
 
 
-def _known_studies(context: typer.Context, incomplete: str) -> list[str]:
+def known_studies(context: typer.Context, incomplete: str) -> list[str]:
     """For the shell: the studies that it may mean."""
     out = Path(context.params.get("out") or "runs")
     names = [manifest.parent.name for manifest in out.glob("*/manifest.json")]
@@ -94,9 +94,7 @@ SpaceFile = Annotated[
     Path,
     typer.Argument(help="A search space: its TOML file, or the name of a shipped one.", autocompletion=_known_spaces),
 ]
-StudyName = Annotated[
-    str, typer.Argument(help="A study's name, its folder, or its URL.", autocompletion=_known_studies)
-]
+StudyName = Annotated[str, typer.Argument(help="A study's name, its folder, or its URL.", autocompletion=known_studies)]
 TrialNumber = Annotated[int, typer.Argument(min=0, help="The number of one of its trials.")]
 Json = Annotated[
     bool, typer.Option("--json", callback=_leave_stdout, help="The answer as JSON on stdout, and nothing else there.")

@@ -65,7 +65,7 @@ def verdicts(rows: pd.DataFrame, metrics: Mapping[str, Metric]) -> pd.DataFrame:
                     "low": mean - half,
                     "high": mean + half,
                     "band": 2 * error,
-                    "verdict": _verdict(mean, 2 * error, metric),
+                    "verdict": verdict_of(mean, 2 * error, metric),
                     "seeds": _seeds(mean, sd) if abs(mean) <= 2 * error else math.nan,
                 }
             )
@@ -84,7 +84,8 @@ def by_chance(comparisons: int, seeds: int) -> float:
     return comparisons * 2 * float(stats.t.sf(2, seeds - 1))
 
 
-def _verdict(difference: float, band: float, metric: Metric) -> str:
+def verdict_of(difference: float, band: float, metric: Metric) -> str:
+    """What a difference in a metric means beside its band: better, worse or not resolved; else more or less."""
     if math.isnan(difference) or math.isnan(band) or abs(difference) <= band:
         return UNRESOLVED
     if metric.ideal is None:

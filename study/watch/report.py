@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 import site
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -56,6 +56,30 @@ def write_report(
     if leading(folder).empty:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to report on")
     name, content = _find(notebook or page_of(folder))
+    title = folder.name if name == page_of(folder) else f"{folder.name}: {name}"
+    variables = {"FOLDER": str(folder.path.resolve()), "OTHERS": [], **parameters}
+    return Writer(folder.path).write(f"{name}.html", _page(content, title, folder, figures, variables))
+
+
+def write_comparison(folders: Sequence[StudyFolder], to: Path, figures: Path | None = None) -> Path:
+    """Execute the notebook `compare` on studies, and write it to a file as one page that needs no other file.
+
+    Args:
+        folders: the studies. The first is the one that the others are compared with.
+        to: the file.
+        figures: a folder to which every figure is written, as SVG and as PDF.
+
+    Raises FailedError if executing the notebook fails.
+    """
+    _, content = _find("compare")
+    first, *others = (str(folder.path.resolve()) for folder in folders)
+    title = " and ".join(folder.name for folder in folders)
+    page = _page(content, title, folders[0], figures, {"FOLDER": first, "OTHERS": others})
+    return Writer(to.parent).write(to.name, page)
+
+
+def _page(content: str, title: str, folder: StudyFolder, figures: Path | None, variables: Mapping[str, Any]) -> bytes:
+    """A notebook, executed with these variables, as a page. The study says where the experiment is."""
     # readers of the page can do nothing about warnings; small matrices are fastest on one thread
     kernel = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
     if folder.given:
@@ -64,7 +88,7 @@ def write_report(
         figures = figures.expanduser()
         figures.mkdir(parents=True, exist_ok=True)
         kernel["STUDY_FIGURES"] = str(figures.resolve())
-    executed = execute(content, kernel, {"FOLDER": str(folder.path.resolve()), **parameters})
+    executed = execute(content, kernel, variables)
     exporter = _Exporter(  # type: ignore[no-untyped-call]
         template_name="basic",
         extra_template_basedirs=[],
@@ -74,8 +98,7 @@ def write_report(
     )
     body, _ = exporter.from_notebook_node(executed)
     page = Template((files("analysis") / "page.html").read_text(encoding="utf-8"))
-    title = html.escape(folder.name if name == page_of(folder) else f"{folder.name}: {name}")
-    return Writer(folder.path).write(f"{name}.html", page.substitute(title=title, body=body).encode())
+    return page.substitute(title=html.escape(title), body=body).encode()
 
 
 def execute(content: str, environment: dict[str, str], parameters: Mapping[str, Any]) -> nbformat.NotebookNode:

@@ -16,7 +16,7 @@ WITHOUT = {
     "study.experiment.Rung",
     "study.evidence.ranking.RankedStudy",
     "study.testing.ExperimentConformance",
-    *(f"study.api.{name}" for name in ("run", "survey", "resume", "confirm", "report")),
+    *(f"study.api.{name}" for name in ("run", "survey", "resume", "confirm", "report", "compare")),
     *(f"study.fixed.{name}" for name in ("train", "arms", "vary")),
 }
 """Names whose example is elsewhere: in the functions that take such an object, at the top of the module, or, if it takes

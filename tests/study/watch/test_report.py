@@ -57,7 +57,8 @@ def test_nothing_to_report_is_one_line(hue: StudyFolder, monkeypatch: pytest.Mon
 
 def test_a_notebook_that_is_not_there_is_one_line(hue: StudyFolder) -> None:
     with pytest.raises(
-        InputError, match=r"--notebook: found 'x', expected one of arms, controls, early-stopping, experiment, map"
+        InputError,
+        match=r"--notebook: found 'x', expected one of arms, compare, controls, early-stopping, experiment, map",
     ):
         write_report(hue, "x")
 
