@@ -298,6 +298,7 @@ def where_it_is(new: nn.Module, trained: nn.Module) -> Section:
     for axis, token in zip(axes[0], ("a", "+", "b", "="), strict=True):
         axis.set_title(token)
     figure.supxlabel("redness of a")
+    figure.supylabel("cosine with dimension 0")
     words = (
         "The cosine of the residual states with dimension 0, at each position of `a + b =`. A dot is a colour a: "
         "the mean over all states and over lines. Once ablated, all are 0."
