@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -53,10 +53,9 @@ def generator(seed: int, purpose: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence((seed, purpose)))
 
 
-def _coins(seed: int) -> np.random.Generator | None:
-    """The stream of another seed from which one takes its labels' coins, if it does."""
-    own = isinstance(seed, Apart) and seed.labels != seed.data
-    return generator(seed.labels, SAMPLES) if isinstance(seed, Apart) and own else None
+def _labels_apart(seed: int) -> TypeGuard[Apart]:
+    """Whether a seed takes its labels' coins from the stream of another one."""
+    return isinstance(seed, Apart) and seed.labels != seed.data
 
 
 class Sampler:
@@ -85,7 +84,7 @@ class Sampler:
 
         None if there is no compiler, samples are of bytes or halves, or labels have seeds of their own.
         """
-        if not can_draw(self.tables) or any(_coins(seed) for seed in seeds):
+        if not can_draw(self.tables) or any(map(_labels_apart, seeds)):
             return None
         labels = [(p, self._labels[name].soft) for name, p in self._probabilities.items()]
         generators = [generator(seed, SAMPLES) for seed in seeds]
@@ -103,7 +102,8 @@ class Stream:
     def __init__(self, sampler: Sampler, labels: Sequence[str], seed: int):
         self._sampler = sampler
         self._labels = labels
-        self._generator, self._coins = generator(seed, SAMPLES), _coins(seed)
+        self._generator = generator(seed, SAMPLES)
+        self._coins = generator(seed.labels, SAMPLES) if _labels_apart(seed) else None
 
     def fill(self, batch: Sequence[Tensor]) -> None:
         """Fill a batch with the next steps' samples: inputs and targets if any [S, B, ...], then each label [S, B]."""

@@ -282,13 +282,16 @@ def located(path: Path) -> Path:
     if path.exists() or not (bare or path.suffix == ".toml"):
         return path
     folders = [Path("search_spaces"), *registry.shipped()] if bare else [path.parent]
-    now = registry.renamed().get(path.stem, path.stem)
-    for name in (path.stem, now):
-        for folder in folders:
-            if (file := folder / f"{name}.toml").is_file():
-                if name != path.stem:
-                    warnings.warn(f"{path}: is called {now} now; 0.4 will not know {path.stem}", FutureWarning, 4)
-                return file
+
+    def found(name: str) -> Path | None:
+        return next((file for folder in folders if (file := folder / f"{name}.toml").is_file()), None)
+
+    if file := found(path.stem):
+        return file
+    now = registry.renamed().get(path.stem)
+    if now and (file := found(now)):
+        warnings.warn(f"{path}: is called {now} now; 0.4 will not know {path.stem}", FutureWarning, 4)
+        return file
     return path
 
 
