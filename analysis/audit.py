@@ -46,7 +46,7 @@ def whole(folder: StudyFolder) -> pd.DataFrame:
     trials = trials[(trials.state == TrialState.COMPLETE) | trials.audited]
     parts, goal = dict(tuple(final[final.trial.isin(trials.trial)].groupby("trial"))), folder.goal
     scores = {trial: goal.score(rows) for trial, rows in parts.items()}
-    kept = {trial: all(broken <= 0 for broken in goal.violations(rows).values()) for trial, rows in parts.items()}
+    kept = {trial: goal.keeps(rows) for trial, rows in parts.items()}
     return trials.assign(value=trials.trial.map(scores), feasible=trials.trial.map(kept).eq(True))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 
 from study.record.folder import StudyFolder
-from study.record.trial_state import TrialState
 
 
 def nearest(folder: StudyFolder) -> pd.DataFrame:
@@ -27,19 +26,19 @@ def nearest(folder: StudyFolder) -> pd.DataFrame:
         >>> nearest(study.load("analysis/published/digits")).empty  # all its complete trials keep the constraints
         True
     """
-    trials = folder.trials()
-    if "value" not in trials or not folder.goal.constraints:
-        return trials.head(0)
+    complete = folder.complete()
+    if complete.empty or not folder.goal.constraints:
+        return complete.head(0)
     final = dict(list(folder.final().groupby("trial")))
     table = []
-    for _, row in trials[(trials.state == TrialState.COMPLETE) & ~trials.feasible].iterrows():
+    for _, row in complete[~complete.feasible].iterrows():
         missed, bands = folder.goal.violations(final[row.trial]), folder.goal.bands(final[row.trial])
         table += [{"trial": row.trial, "binds": name, "missed": missed[name], "band": bands[name]} for name in missed]
     if not table:
-        return trials.head(0)
+        return complete.head(0)
     misses = pd.DataFrame(table)
     usual = misses.groupby("binds").band.transform("median")
     misses["bands"] = misses.missed / usual.where(usual > 0, 1.0)
     most = misses.sort_values("bands", ascending=False, kind="stable").drop_duplicates("trial")
     order = most.sort_values("bands", kind="stable")[["trial", "binds", "missed", "bands"]]
-    return order.merge(trials, on="trial")
+    return order.merge(complete, on="trial")

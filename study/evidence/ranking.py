@@ -118,10 +118,8 @@ def ranking(confirmed: pd.DataFrame, folder: RankedStudy) -> pd.DataFrame:
         if usual is not None:
             row |= _over(own, scores[usual].to_numpy())
         if goal.constraints:
-            margins = held.margins(rows)
-            row["feasible"] = all(broken <= 0 for broken in held.violations(rows).values())
-            row["binds"] = min(margins, key=lambda name: math.inf if math.isnan(margins[name]) else margins[name])
-            row["margin"] = margins[row["binds"]]
+            row["feasible"] = held.keeps(rows)
+            row["binds"], row["margin"] = held.tightest(rows)
         table.append(row)
     ranked = pd.DataFrame(table)
     order = ["feasible"] * bool(goal.constraints) + ["value", "mean"]

@@ -8,7 +8,6 @@ from typing import Any, cast
 import pandas as pd
 
 from study.record.folder import StudyFolder
-from study.record.trial_state import TrialState
 
 
 def standing(folder: StudyFolder, before: float = math.inf) -> pd.DataFrame:
@@ -28,8 +27,7 @@ def standing(folder: StudyFolder, before: float = math.inf) -> pd.DataFrame:
     """
     rounds, goal = folder.rounds(), folder.goal
     rounds = rounds[rounds["round"] < before]
-    final, trials = folder.final(), folder.trials()
-    complete = set(trials.trial[trials.state == TrialState.COMPLETE]) if "value" in trials else set()
+    final, complete = folder.final(), set(folder.complete().trial)
     last: pd.Series = rounds.groupby("trial")["round"].max()
     furthest = set(last.index[last == last.max()]) & complete if len(last) else complete
     of_references = pd.concat([*(goal.references.values()), rounds[rounds.trial.isna()]])
@@ -39,8 +37,7 @@ def standing(folder: StudyFolder, before: float = math.inf) -> pd.DataFrame:
     for trial in sorted(furthest):
         fresh = again.get(trial)
         rows = searched[trial] if fresh is None else pd.concat([searched[trial], fresh], ignore_index=True)
-        margins = goal.margins(rows)
-        binds = min(margins, key=lambda name: (math.isnan(margins[name]), margins[name]), default="")
+        binds, margin = goal.tightest(rows)
         newest = None if fresh is None else fresh[fresh["round"] == fresh["round"].max()]
         table.append(
             {
@@ -48,9 +45,9 @@ def standing(folder: StudyFolder, before: float = math.inf) -> pd.DataFrame:
                 "round": int(last.get(trial, 0)),
                 "seeds": len(rows),
                 "value": goal.values(rows)[0],
-                "feasible": all(broken <= 0 for broken in goal.violations(rows).values()),
+                "feasible": goal.keeps(rows),
                 "binds": binds,
-                "margin": margins.get(binds, math.nan),
+                "margin": margin,
                 "searched": goal.values(searched[trial])[0],
                 "fresh": math.nan if newest is None else goal.values(newest)[0],
             }
@@ -87,7 +84,7 @@ def history(folder: StudyFolder) -> pd.DataFrame:
                 "stage": stage,
                 "seeds": len(rows),
                 "value": held.values(rows)[0],
-                "feasible": all(broken <= 0 for broken in held.violations(rows).values()),
+                "feasible": held.keeps(rows),
             }
             for stage, held, of in stages
             for trial, rows in of.groupby("trial")

@@ -29,8 +29,8 @@ from study.space.space import Space
 if TYPE_CHECKING:
     from torch import nn
 
-ARMS, VARIED = "arms.parquet", "varied.parquet"
-"""The rows of a study's arms, and of replicas whose seeds' parts were varied apart."""
+ARMS, VARIED, PRIOR = "arms.parquet", "varied.parquet", "prior.parquet"
+"""The rows of a study's arms, of replicas whose seeds' parts were varied apart, and of trials that it learns from."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ class StudyFolder:
 
     def prior(self) -> pd.DataFrame:
         """The trials of other studies that this one learns from: a column for each parameter, and `score`."""
-        path = self.path / "prior.parquet"
+        path = self.path / PRIOR
         return read_frame(path, ("score",)) if path.is_file() else pd.DataFrame({"score": []})
 
     def _held_out(self, name: str) -> pd.DataFrame:
@@ -248,11 +248,16 @@ class StudyFolder:
         Only complete trials that keep the constraints count. Their values are optimistic, because the search chose them
         by these values. `answer` is the best trial on seeds that no search saw.
         """
-        trials = self.trials()
-        if "value" not in trials:
-            return trials.head(0)
-        answers = trials[(trials.state == TrialState.COMPLETE) & trials.feasible]
+        complete = self.complete()
+        if complete.empty:
+            return complete
+        answers = complete[complete.feasible]
         return answers.sort_values("value", ascending=self.goal.sign < 0, kind="stable").head(n)
+
+    def complete(self) -> pd.DataFrame:
+        """The trials that were trained to the end, as rows of `trials`, whether or not they keep the constraints."""
+        trials = self.trials()
+        return trials[trials.state == TrialState.COMPLETE] if "value" in trials else trials.head(0)
 
     def answer(self) -> pd.Series:
         """The study's answer: the trial that is best on held-out seeds.

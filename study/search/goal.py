@@ -159,6 +159,16 @@ class Goal:
             broken[bound.text] = math.inf if math.isnan(wanted) else wanted - bound.distance(values)
         return broken
 
+    def keeps(self, replicas: pd.DataFrame) -> bool:
+        """Whether replicas keep every constraint, and the margin from it."""
+        return all(broken <= 0 for broken in self.violations(replicas).values())
+
+    def tightest(self, replicas: pd.DataFrame) -> tuple[str, float]:
+        """The constraint that replicas keep least, by its margin, and that margin. Without constraints: "" and NaN."""
+        margins = self.margins(replicas)
+        binds = min(margins, key=lambda name: math.inf if math.isnan(margins[name]) else margins[name], default="")
+        return binds, margins.get(binds, math.nan)
+
     def margins(self, replicas: pd.DataFrame) -> dict[str, float]:
         """How far replicas are inside each constraint's bound, in bands, by constraint; negative if it is broken.
 

@@ -25,9 +25,6 @@ from study.space.document import read_document
 from study.space.ranges import Value, number, within
 from study.space.space import Slot, Space, at, located
 
-PRIOR = "prior.parquet"
-"""The trials of other studies that a study learns from, in its folder: a column for each parameter, and `score`."""
-
 CLOSE = 1e-9
 
 

@@ -182,7 +182,7 @@ class TrialRecord:
             row |= {
                 "diverged": int(final["diverged"].sum()),
                 "value": values[self.goal.objectives[0]],
-                "feasible": all(violation <= 0 for violation in self.goal.violations(final).values()),
+                "feasible": self.goal.keeps(final),
                 **{f"margin.{constraint}": margin for constraint, margin in self.goal.margins(final).items()},
                 **({f"value.{name}": value for name, value in values.items()} if len(values) > 1 else {}),
                 **summarise(final),
