@@ -18,22 +18,21 @@ import pandas as pd
 from anchoring.errors import InputError
 from study.driving import confirm_on, drive, mirrored, paged, train_again, writing
 from study.evidence.comparing import expect_comparable
-from study.evidence.leading import leading
 from study.evidence.ranking import ranking
 from study.record import lock
 from study.record.budget import minutes_used
-from study.record.folder import StudyFolder
+from study.record.folder import PRIOR, StudyFolder
 from study.record.loading import load
 from study.record.manifest import (
     Listed,
     compared_spaces,
     create_anew,
     expect_same_experiment,
+    expect_same_list,
     expect_same_search,
-    grow_list,
 )
 from study.record.mirror import fetch, names, working_folder
-from study.record.writer import Writer, new_path
+from study.record.writer import new_path
 from study.search import known, points
 from study.search.compiling import decide_compiled
 from study.search.examination import expect_examination
@@ -226,7 +225,7 @@ def _begin(
                 raise InputError(
                     f"--learn-from: {folder.path}: found a study that learns from none, expected a new name"
                 )
-            grow_list(folder, plan, listed)
+            expect_same_list(folder, listed)
             more = plan.minutes and minutes_used(folder) + plan.minutes
             plan = plan.but(compiled=bool(folder.plan().compiled), minutes=more)
         else:
@@ -234,9 +233,8 @@ def _begin(
             new_path(place, name, wanted.file.stem, elsewhere)  # raises InputError if the name cannot be used
         expect_start(plan)
         if not goes_on:
-            folder = create_anew(wanted, plan, place, name, elsewhere, listed)
-            if learnt is not None:
-                Writer(folder.path).write(known.PRIOR, learnt.to_parquet(index=False))
+            files = {} if learnt is None else {PRIOR: learnt.to_parquet(index=False)}
+            folder = create_anew(wanted, plan, place, name, elsewhere, listed, files)
         drive(folder, plan, goes_on, changed_experiment)
     return folder
 
@@ -279,7 +277,6 @@ def resume(
     plan = Plan(**dict(kept) | {"address": options.get("address")} | budget)
     _ = folder.experiment  # raises InputError if it is not here
     folder.space.check()
-    grow_list(folder, plan)
     with joined(plan.address, folder.source.packages()):
         drive(folder, plan, True, changed_experiment)
     return folder
@@ -328,7 +325,7 @@ def confirm(
         raise InputError(f"--seeds: found {seeds}, expected 2 to {MOST_HELD_OUT:,}")
     folder = _open(study, experiment)
     _ = folder.experiment  # raises InputError if it is not here
-    if leading(folder).empty:
+    if folder.complete().empty:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to confirm")
     if examine:
         expect_examination(folder.experiment)
@@ -360,8 +357,8 @@ def report(
 
     Args:
         study: the study, its folder, or its URL.
-        notebook: report, map, arms, early-stopping, controls, experiment, or a notebook's file. By default `map` for a
-            survey, `arms` for arms, and else `report`.
+        notebook: report, map, arms, variance, early-stopping, controls, experiment, or a notebook's file. By default
+            the page of its kind: `map` for a survey, `arms` and `variance` for theirs, and else `report`.
         figures: a folder that gets the figures, too, each as SVG and PDF.
         experiment: a Python file that holds the experiment, if it is not installed. It is executed.
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anchoring.errors import FailedError
-from study.evidence.leading import leading
 from study.record import lock
 from study.record.budget import minutes_used
 from study.record.folder import StudyFolder
-from study.record.manifest import expect_same_experiment, extend
+from study.record.manifest import expect_same_experiment, extend, grow_list
 from study.record.mirror import Mirror, url_of
 from study.record.recorder import Listener
 from study.record.writer import Writer
@@ -42,6 +41,7 @@ def drive(folder: StudyFolder, plan: Plan, known: bool, changed: bool) -> None:
             expect_start(plan)
             if known:
                 expect_same_experiment(folder, changed)
+                grow_list(folder, plan)
                 extend(folder, plan)
             with mirrored(folder) as mirrors, Tracker(folder, console, plan.wandb) as tracker:
                 listeners: list[Listener] = [tracker, *mirrors, *([Curves(folder)] if plan.tensorboard else [])]
@@ -72,12 +72,12 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
             try:
                 with StudyView(console, title, plan, folder.goal, past, row, minutes_used(folder)) as view:
                     run(plan, folder, [view, *listeners])
-                if plan.rounds and not leading(folder).empty:
+                if plan.rounds and not folder.complete().empty:
                     promote_on(folder, plan)
             except KeyboardInterrupt as ending:
                 interrupted = ending
                 console.print("interrupted: once more (Ctrl-C) leaves at once")
-            if not leading(folder).empty:
+            if not folder.complete().empty:
                 if not isinstance(interrupted, Terminated):  # a report takes longer than a scheduler waits
                     report.enter_context(writing(folder))
                 console.print(summary.best_settings(folder))
@@ -88,7 +88,7 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
     if interrupted:
         kept = f"interrupted after {len(folder.trials())} trials, which are kept"
         raise FailedError(f"{folder.path}: {kept}; `study resume {folder.quoted}` goes on")
-    if leading(folder).empty:
+    if folder.complete().empty:
         raise FailedError(f"{folder.path}: found no complete trial; `study show {folder.quoted} TRIAL` says why")
 
 
@@ -172,6 +172,32 @@ def paged(write: Callable[[], Path]) -> Iterator[Future[Path]]:
         with console.progress("writing the report"):
             wait([page])
     console.print(f"report: {page.result()}", soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def held(folder: StudyFolder, plan: Plan, interrupted: str) -> Iterator[None]:
+    """A context in which a study's only setting is trained again on Ray, with a report at its end.
+
+    `interrupted` says what an interruption leaves. Raises FailedError then, or if something cannot be written.
+    """
+    from study.cluster.connect import cluster, expect_start
+
+    expect_start(plan)
+    try:
+        with (
+            interrupts_restored(),
+            lock.driving(folder.path),
+            interruptible(),
+            mirrored(folder),
+            ExitStack() as report,
+            cluster(plan.workers, plan.address, preload=folder.source.modules),
+        ):
+            yield
+            report.enter_context(writing(folder))  # while Ray ends
+    except KeyboardInterrupt:
+        raise FailedError(f"{folder.path}: interrupted; {interrupted}") from None
+    except OSError as error:
+        raise FailedError(f"{error.filename or folder.path}: {error.strerror or error}") from None
 
 
 @contextmanager

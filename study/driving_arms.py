@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 import pandas as pd
 
-from anchoring.errors import FailedError
-from study.driving import confirm_on, mirrored, train_again, train_on, writing
+from study.driving import confirm_on, held, train_again, train_on
 from study.evidence.arms import REFERENCE, Arm
 from study.evidence.confirmation import Candidate
 from study.evidence.simplifying import simplify
 from study.experiment import Document
-from study.record import lock
 from study.record.folder import ARMS, StudyFolder
 from study.record.writer import Writer, plain_name
-from study.search.interrupt import interruptible, interrupts_restored
 from study.search.plan import HELD_OUT, Plan
 from study.space.document import write_setting
 from study.watch import summary
@@ -30,28 +25,12 @@ def drive_arms(folder: StudyFolder, plan: Plan, arms: list[Arm], simplified: boo
 
     Raises FailedError if it is interrupted, a training fails, or something cannot be written.
     """
-    from study.cluster.connect import cluster, expect_start
-
-    expect_start(plan)
-    try:
-        with (
-            interrupts_restored(),
-            lock.driving(folder.path),
-            interruptible(),
-            mirrored(folder),
-            ExitStack() as report,
-            cluster(plan.workers, plan.address, preload=folder.source.modules),
-        ):
-            whole, *changed = _candidates(folder, arms)
-            train_again(folder, [whole, *changed], folder.seeds(), ARMS)
-            console.print(summary.arms(folder))
-            if simplified:
-                _simplify(folder, arms)
-            report.enter_context(writing(folder))
-    except KeyboardInterrupt:
-        raise FailedError(f"{folder.path}: interrupted; what was trained is kept, but arms do not go on") from None
-    except OSError as error:
-        raise FailedError(f"{error.filename or folder.path}: {error.strerror or error}") from None
+    with held(folder, plan, "what was trained is kept, but arms do not go on"):
+        whole, *changed = _candidates(folder, arms)
+        train_again(folder, [whole, *changed], folder.seeds(), ARMS)
+        console.print(summary.arms(folder))
+        if simplified:
+            _simplify(folder, arms)
 
 
 def _candidates(folder: StudyFolder, arms: list[Arm]) -> list[Candidate]:

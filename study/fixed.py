@@ -13,7 +13,7 @@ from study.driving import mirrored
 from study.record.folder import StudyFolder
 from study.record.manifest import create_anew
 from study.record.mirror import names, working_folder
-from study.record.writer import Writer, new_path
+from study.record.writer import new_path
 from study.search.compiling import decide_compiled
 from study.search.examination import expect_examination
 from study.search.goal import Goal
@@ -54,10 +54,12 @@ def train(
         InputError: if the setting has ranges, or something else is wrong with what is asked.
         FailedError: if the training fails.
     """
+    plan, space, goal, elsewhere, place = _fixed(
+        setting, Plan(trials=1, cpus=1, confirm=0, **options), name, out, experiment
+    )
     if examine:
-        expect_examination(Space.parse(setting, None, experiment).experiment)
-    plan, space, elsewhere, place = _fixed(setting, Plan(trials=1, cpus=1, confirm=0, **options), name, out, experiment)
-    reports = _train(setting, space, plan, Goal.of(plan, space.metrics()), examine)
+        expect_examination(space.experiment)
+    reports = _train(setting, space, plan, goal, examine)
     folder = create_anew(space, plan, place, name, elsewhere)
     with mirrored(folder):
         keep(reports, folder)
@@ -66,17 +68,17 @@ def train(
 
 def _fixed(
     setting: str | Path, plan: Plan, name: str, out: str | Path, experiment: str | Path | None
-) -> tuple[Plan, Space, set[str], Path]:
-    """What it takes to train a fixed setting: the plan, decided; the setting; names that are taken; and the place."""
+) -> tuple[Plan, Space, Goal, set[str], Path]:
+    """What it takes to train a fixed setting: the plan, decided; the setting; its goal; taken names; and the place."""
     place = working_folder(out)
     space = Space.read(setting, plan.steps, experiment)
     if space.distributions:
         ranges = ", ".join(space.distributions)
         raise InputError(f"{setting}: found ranges ({ranges}), expected a fixed setting (`study run` searches ranges)")
-    Goal.of(plan, space.metrics())  # raises InputError if the plan has a wrong goal
+    goal = Goal.of(plan, space.metrics())  # raises InputError if the plan has a wrong goal
     elsewhere = names(place)
     new_path(place, name, space.file.stem, elsewhere)  # raises InputError if the name cannot be used
-    return decide_compiled(plan, space), space, elsewhere, place
+    return decide_compiled(plan, space), space, goal, elsewhere, place
 
 
 def _train(setting: str | Path, space: Space, plan: Plan, goal: Goal, examine: bool) -> list[Report]:
@@ -129,7 +131,7 @@ def arms(
     from study.driving_arms import drive_arms
     from study.evidence.arms import read_arms, standard
 
-    plan, space, elsewhere, place = _fixed(setting, Plan(**options, **ARMS), name, out, experiment)
+    plan, space, goal, elsewhere, place = _fixed(setting, Plan(**options, **ARMS), name, out, experiment)
     document = space.document()
     if arms:
         changes = read_arms(Path(arms).expanduser(), document)
@@ -142,7 +144,6 @@ def arms(
             raise InputError(f"{arms or setting}: {arm.name}: {error}") from None
     if not changes:
         raise InputError(f"{setting}: found nothing that the standard arms change, expected --arms FILE.toml")
-    goal = Goal.of(plan, space.metrics())
     with joined(plan.address, space.source.packages()):
         reports = _train(setting, space, plan, goal, False)
         folder = create_anew(space, plan, place, name, elsewhere)
@@ -199,14 +200,13 @@ def vary(
     if levels < 2 or levels ** len(of) > MOST_VARIED:
         most = int(MOST_VARIED ** (1 / len(of)))
         raise InputError(f"--levels: found {levels}, expected 2 to {most} for {len(of)} factors")
-    plan, space, elsewhere, place = _fixed(setting, Plan(**options, **ARMS), name, out, experiment)
+    plan, space, goal, elsewhere, place = _fixed(setting, Plan(**options, **ARMS), name, out, experiment)
     if getattr(space.experiment, "apart", None) is None:
         found = f"experiment {space.experiment.name} has no method `apart`"
         raise InputError(f"{setting}: {found}, expected one that varies the parts of a seed")
     with joined(plan.address, space.source.packages()):
-        reports = _train(setting, space, plan, Goal.of(plan, space.metrics()), False)
-        folder = create_anew(space, plan, place, name, elsewhere)
-        Writer(folder.path).write_manifest({**folder.manifest(), "factors": factors})
+        reports = _train(setting, space, plan, goal, False)
+        folder = create_anew(space, plan, place, name, elsewhere, factors=factors)
         keep(reports, folder)
         drive_variance(folder, plan, of, levels)
     return folder

@@ -31,7 +31,7 @@ def report(
     notebook: Annotated[
         str,
         typer.Option(
-            help="Which: report, map, arms, early-stopping, controls, experiment, or a notebook's file.",
+            help="Which: report, map, arms, variance, early-stopping, controls, experiment, or a notebook's file.",
             show_default="report; map for a survey, arms for arms",
         ),
     ] = "",

@@ -8,10 +8,11 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from anchoring.errors import InputError
@@ -29,8 +30,15 @@ Listed = tuple[str, list[points.Point]] | None
 """Where a list of settings comes from, and the settings."""
 
 
-def create(space: Space, plan: Plan, path: Path, listed: Listed = None) -> StudyFolder:
-    """Make the folder of a new study, perhaps with a list of settings to try first.
+def create(
+    space: Space,
+    plan: Plan,
+    path: Path,
+    listed: Listed = None,
+    files: Mapping[str, bytes] = MappingProxyType({}),
+    **entries: Any,
+) -> StudyFolder:
+    """Make the folder of a new study, perhaps with a list of settings to try first, more files and manifest entries.
 
     Raises InputError if it exists, cannot be made, or the plan has a wrong goal.
     """
@@ -45,12 +53,12 @@ def create(space: Space, plan: Plan, path: Path, listed: Listed = None) -> Study
         "experiment": space.source.record,
         "metrics": recorded(metrics),
         "references": [file.stem for file in reference_files(space)],
+        **entries,
     }
-    more = {}
     if listed:
         manifest["listed"], settings = listed
-        more[points.NAME] = points.as_csv(settings, space)
-    written = Writer.create(path, space, manifest, compared_spaces(space, plan), more)
+        files = {**files, points.NAME: points.as_csv(settings, space).encode()}
+    written = Writer.create(path, space, manifest, compared_spaces(space, plan), files)
     return StudyFolder(written.path, space.source if space.source.file else None)
 
 
@@ -70,16 +78,16 @@ def compared_spaces(space: Space, plan: Plan) -> list[Space]:
 
 
 def create_anew(
-    space: Space, plan: Plan, out: Path, name: str, elsewhere: Collection[str], listed: Listed = None
+    space: Space, plan: Plan, out: Path, name: str, elsewhere: Collection[str], *more: Any, **entries: Any
 ) -> StudyFolder:
-    """Make the folder of a new study, of a name or, without one, of the first that is free.
+    """Make the folder of a new study, of a name or, without one, of the first that is free. `create` takes the rest.
 
     Several processes may do so at once. Raises InputError if the name is in use or the folder cannot be made.
     """
     while True:
         path = new_path(out, name, space.file.stem, elsewhere)
         with suppress(TakenError):
-            return create(space, plan, path, listed)
+            return create(space, plan, path, *more, **entries)
 
 
 def expect_same_search(folder: StudyFolder, space: Space, plan: Plan) -> None:
@@ -139,26 +147,25 @@ def expect_same_experiment(folder: StudyFolder, changed: bool = False) -> None:
     _write(folder, {**manifest, "experiment": source.record, "history": history})
 
 
-def grow_list(folder: StudyFolder, plan: Plan, listed: Listed = None) -> None:
-    """Make a study's list of settings as long as a plan asks for.
-
-    Args:
-        folder: the study.
-        plan: the plan with which it goes on.
-        listed: the list that a command made for that plan, if it made one.
-
-    Raises:
-        InputError: if the study has another list, or its list cannot grow.
-    """
-    file, origin = folder.path / points.NAME, folder.manifest().get("listed")
-    known = points.read(file, folder.space) if origin else []
-    if not (listed or origin):
-        return
+def expect_same_list(folder: StudyFolder, listed: Listed) -> None:
+    """Raise InputError if the list that a command made is not the one that a study began with, as far as both go."""
+    origin, known = _list(folder)
     if listed and (listed[0] != origin or listed[1][: len(known)] != known[: len(listed[1])]):
         raise InputError(f"{folder.path}: found a study with another list of settings, expected a new name (--name)")
-    longer = points.grown(known, str(origin), plan, folder.space)
+
+
+def grow_list(folder: StudyFolder, plan: Plan) -> None:
+    """Make a study's list of settings, if it has one, as long as a plan asks for. Raises InputError if it cannot."""
+    origin, known = _list(folder)
+    longer = points.grown(known, origin, plan, folder.space) if origin else []
     if len(longer) > len(known):
         Writer(folder.path).write(points.NAME, points.as_csv(longer, folder.space).encode())
+
+
+def _list(folder: StudyFolder) -> tuple[str, list[points.Point]]:
+    """Where a study's list of settings comes from, and the settings; "" and none if it has no list."""
+    origin = str(folder.manifest().get("listed") or "")
+    return origin, points.read(folder.path / points.NAME, folder.space) if origin else []
 
 
 def _write(folder: StudyFolder, manifest: dict[str, Any]) -> None:

@@ -49,15 +49,14 @@ class Writer:
         space: Space,
         manifest: Mapping[str, Any],
         references: Sequence[Space] = (),
-        more: Mapping[str, str] = MappingProxyType({}),
+        more: Mapping[str, bytes] = MappingProxyType({}),
     ) -> Writer:
         """Make the folder and write the space, the manifest, the settings that constraints refer to, and more files.
 
         Raises TakenError if the folder exists, InputError if it cannot be made.
         """
         schedule = Path(space.template["schedule"]["file"])
-        files = {"study.toml": space.file.read_bytes(), schedule.name: schedule.read_bytes()}
-        files |= {name: text.encode() for name, text in more.items()}
+        files = {"study.toml": space.file.read_bytes(), schedule.name: schedule.read_bytes(), **more}
         partial = cls(path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial"))
         try:
             for results in ("replicas.parquet", "models"):

@@ -24,7 +24,6 @@ from nbconvert import HTMLExporter
 from traitlets.config import Config
 
 from anchoring.errors import FailedError, InputError, reason
-from study.evidence.leading import leading
 from study.record.folder import StudyFolder
 from study.record.writer import Writer
 from study.registry import GIVEN
@@ -53,7 +52,7 @@ def write_report(
         InputError: if no trial is complete, or there is no such notebook.
         FailedError: if executing the notebook fails.
     """
-    if leading(folder).empty:
+    if folder.complete().empty:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to report on")
     name, content = _find(notebook or page_of(folder))
     title = folder.name if name == page_of(folder) else f"{folder.name}: {name}"
