@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils import _pytree as pytree
 
 from anchoring.data import Data
 from anchoring.labels import Label
 from anchoring.layers import Edited, Edits, activations
 from anchoring.native import compile_function
+from anchoring.private import pytree
 from anchoring.sampling import INITIALISATION, Sampler, Stream, generator
 from anchoring.step import Step
 

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx
-from torch._decomp import decomposition_table
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from anchoring.native.expressions import Unsupported
+from anchoring.private import decomposition_table, schema_of
 
 
 def trace(
@@ -48,7 +48,7 @@ def trace(
 
 def name_of(target: Any) -> str:
     """An operator's name without its namespace and overload: `add` of `aten.add.Tensor`."""
-    schema = getattr(target, "_schema", None)
+    schema = schema_of(target)
     return schema.name.partition("::")[2] if schema else getattr(target, "__name__", str(target))
 
 

@@ -17,11 +17,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import ray
-from ray._private import ray_constants
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from anchoring.errors import InputError, reason
+from study import private
 from study.search.interrupt import Terminated
 from study.search.plan import Plan
 from study.surroundings import expect_room, socket_folder
@@ -135,8 +135,7 @@ def _start(workers: int, folder: str, preload: Iterable[str]) -> None:
     Ray's files are in the folder: those of other users are not in the way. Workers import from the folder in which Ray
     starts. That is an empty one, since the current folder may hold a stranger's files.
     """
-    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # makes Ray listen on loopback only
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    private.keep_on_loopback()
     os.environ.pop("RAY_AUTH_MODE", None)  # unset, Ray requires a token
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     empty = Path(folder, "empty")

@@ -14,6 +14,7 @@ from optuna.trial import TrialState as OptunaState
 
 from anchoring.dopesheet import Dopesheet
 from anchoring.errors import InputError
+from study import private
 from study.record.folder import StudyFolder
 from study.record.tables import replicas_of, trials_table
 from study.record.trial_state import TrialState
@@ -51,8 +52,7 @@ def reconcile(study: optuna.Study, folder: StudyFolder) -> None:
     waiting = study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
     if unfinished := [trial for trial in waiting if trial.number in rows]:
         for trial in unfinished:  # the journal may have been cut off between two parameters
-            fixed = folder.parameters(trial.number)
-            study._storage.set_trial_system_attr(trial._trial_id, "fixed_params", fixed)
+            private.fix_parameters(study, trial, folder.parameters(trial.number))
         for _ in waiting:
             asked = study.ask(folder.space.distributions)
             if asked.number in rows:
@@ -75,7 +75,7 @@ def _fail_if_cut_short(study: optuna.Study, folder: StudyFolder) -> None:
         except InputError:
             if trial.state.is_finished():
                 raise
-            study._storage.set_trial_state_values(trial._trial_id, OptunaState.FAIL)
+            private.set_state(study, trial, OptunaState.FAIL)
 
 
 def _finish(asked: optuna.Trial, row: Row, study: optuna.Study, folder: StudyFolder) -> None:
@@ -98,7 +98,7 @@ def _row(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) -> Row:
         return _row_of_old(known, study, folder)
     reports = _reports(folder, known.number, known.params, state, seconds, reason)
     exempted = None if step is None else sum(report.step <= step for report in reports)
-    return TrialRecord(optuna.Trial(study, known._trial_id), folder.goal, reports, exempted).row()
+    return TrialRecord(optuna.Trial(study, private.identifier(known)), folder.goal, reports, exempted).row()
 
 
 def _row_of_old(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) -> Row:
@@ -112,7 +112,7 @@ def _row_of_old(known: FrozenTrial, study: optuna.Study, folder: StudyFolder) ->
     reports = _reports(folder, known.number, known.params, state, seconds)
     reported = len(known.intermediate_values)
     exempted = reported if state is TrialState.STOPPED and 0 < reported < len(reports) else None
-    return TrialRecord(optuna.Trial(study, known._trial_id), folder.goal, reports, exempted).row()
+    return TrialRecord(optuna.Trial(study, private.identifier(known)), folder.goal, reports, exempted).row()
 
 
 def _reports(

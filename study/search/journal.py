@@ -13,6 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from anchoring.errors import InputError
+from study import private
 
 NAME = "optuna.journal"
 
@@ -78,7 +79,7 @@ def search(folder: Path, sampler: optuna.samplers.BaseSampler, directions: Seque
 
 def of(study: optuna.Study) -> DriversJournal:
     """The journal of a study that `search` has opened."""
-    return study._storage._backend  # type: ignore[attr-defined]
+    return private.backend(study)
 
 
 def read(folder: Path) -> optuna.Study:

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from ray.tune import Callback
 from ray.tune.search import Searcher
 
+from study import private
 from study.record.recorder import Listener, Recorder
 from study.search.goal import Goal
 from study.search.limits import why_it_died
@@ -113,7 +114,7 @@ class OptunaSearch(Searcher):
 def requeue(study: optuna.Study) -> None:
     """Make trials that Optuna counts as running WAITING, so that they are run first. No process may be running them."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        private.set_state(study, trial, TrialState.WAITING)
 
 
 class Reports(Callback):

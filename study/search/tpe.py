@@ -9,8 +9,9 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
-from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import FrozenTrial, TrialState
+
+from study import private
 
 NEWEST = 250
 """How many of the newest trials the sampler sees. If there are more, TPE still calls as many of them good."""
@@ -47,12 +48,12 @@ class BoundedTPE(TPESampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         super().before_trial(study, trial)
-        self._running[trial._trial_id] = None
+        self._running[private.identifier(trial)] = None
 
     def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
         super().after_trial(study, trial, state, values)
-        self._running.pop(trial._trial_id, None)
-        self._ended.append(trial._trial_id)
+        self._running.pop(private.identifier(trial), None)
+        self._ended.append(private.identifier(trial))
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return super().infer_relative_search_space(self._view(study), trial)
@@ -80,19 +81,20 @@ class BoundedTPE(TPESampler):
 
     def _view(self, study: optuna.Study) -> Any:
         """What it sees of a study."""
-        running = [study._storage.get_trial(number) for number in self._running]
+        storage = private.storage(study)
+        running = [storage.get_trial(number) for number in self._running]
         return _View(study, [*self._ended_trials(study), *running])
 
     def _ended_trials(self, study: optuna.Study) -> list[FrozenTrial]:
         if self._seen is None:
             self._seen = [*self._known, *study.get_trials(deepcopy=False, states=COUNTED)]
         else:
-            new = [study._storage.get_trial(number) for number in self._ended]
+            new = [private.storage(study).get_trial(number) for number in self._ended]
             self._seen += [trial for trial in new if trial.state in COUNTED]
         self._ended.clear()
         if len(self._seen) > NEWEST + GOOD + SLACK:
             self._seen.sort(key=lambda trial: trial.number)
-            good, _ = _split_trials(study, self._seen[:-NEWEST], GOOD)
+            good = private.good_trials(study, self._seen[:-NEWEST], GOOD)
             self._seen = [*good, *self._seen[-NEWEST:]]
             kept = {trial.number for trial in self._seen}
             self._points = {number: point for number, point in self._points.items() if number in kept}

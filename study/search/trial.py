@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 import pandas as pd
 
+from study import private
 from study.experiment import Experiment, Rung
 from study.metrics import measured, metrics_of
 from study.record.tables import summarise
@@ -140,8 +141,9 @@ class TrialRecord:
         """Add a report, and pass its values on to Optuna, which allows that only for a single objective."""
         self.reports.append(report)
         if len(self.counted) == len(self.reports) and len(self.goal.objectives) == 1:
+            storage, number = self.optuna_trial.storage, private.identifier(self.optuna_trial)
             for step, (value,) in report.values.items():
-                self.optuna_trial.storage.set_trial_intermediate_value(self.optuna_trial._trial_id, step, value)
+                storage.set_trial_intermediate_value(number, step, value)
 
     def exempt(self) -> None:
         """Count the trial as stopped after its next report."""
@@ -156,7 +158,7 @@ class TrialRecord:
         last, exempted = self.reports[-1], None if self.exempted is None else self.counted[-1].step
         known: dict[str, Any] = {"seconds": last.seconds, "reason": last.reason, "exempted": exempted}
         known["state"] = self.state
-        self.optuna_trial.storage.set_trial_system_attr(self.optuna_trial._trial_id, ENDED, known)
+        self.optuna_trial.storage.set_trial_system_attr(private.identifier(self.optuna_trial), ENDED, known)
         values = self.reports[-1].values[self.reports[-1].step] if self.state is TrialState.COMPLETE else None
         study.tell(self.optuna_trial, values, self.state.in_optuna)
 
