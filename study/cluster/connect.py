@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from anchoring.errors import InputError, reason
 from study import private
+from study.cluster.loopback import on_loopback_only
 from study.search.interrupt import Terminated
 from study.search.plan import Plan
 from study.surroundings import expect_room, socket_folder
@@ -130,7 +131,9 @@ def join(address: str, packages: Iterable[Path] = ()) -> None:
 
 
 def _start(workers: int, folder: str, preload: Iterable[str]) -> None:
-    """Start a Ray cluster on this machine. It listens on loopback only, and requires a token that this process makes.
+    """Start a Ray cluster on this machine. It requires a token that this process makes.
+
+    Raises InputError if it does not listen on loopback only.
 
     Ray's files are in the folder: those of other users are not in the way. Workers import from the folder in which Ray
     starts. That is an empty one, since the current folder may hold a stranger's files.
@@ -140,7 +143,7 @@ def _start(workers: int, folder: str, preload: Iterable[str]) -> None:
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     empty = Path(folder, "empty")
     empty.mkdir()
-    with chdir(empty), _sigterm_kept():
+    with chdir(empty), _sigterm_kept(), on_loopback_only():
         ray.init(
             address="local",
             num_cpus=workers,
