@@ -91,7 +91,7 @@ def test_addresses_are_read_as_the_kernel_writes_them(address: Any) -> None:
 
 @pytest.mark.live
 def test_a_ray_that_listens_to_all_is_refused() -> None:
-    """As another version may. The positive control of all studies, whose Rays are let through."""
+    """Another version may do so. This is the positive control of all studies, whose Rays are let through."""
     start = (
         "from study import private\nprivate.keep_on_loopback = lambda: None\n"
         "from study.cluster.connect import cluster\nwith cluster(1): print('started')"
