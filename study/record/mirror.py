@@ -7,7 +7,9 @@ import json
 import os
 import re
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +17,7 @@ import platformdirs
 from rich.console import Console
 
 from anchoring.errors import InputError, reason
+from study.record.copies import Stamp, note, noted, remove_unused, stamp
 from study.record.folder import StudyFolder
 from study.record.store import Store, expect_no_secret
 from study.record.writer import Writer
@@ -65,8 +68,8 @@ def names(out: Path) -> set[str]:
 def fetch(path: Path) -> None:
     """Update the working copy of a study at a URL, if the study there has newer files.
 
-    A journal only grows, so the copy whose journal begins with the other's is newer. Raises InputError if neither
-    journal begins with the other, or the URL cannot be read.
+    A journal only grows, so the copy whose journal begins with the other's is newer. A damaged file of the working copy
+    is fetched anew. Raises InputError if neither journal begins with the other, or the URL cannot be read.
     """
     url = url_of(path.parent)
     if url is None:
@@ -74,10 +77,12 @@ def fetch(path: Path) -> None:
     url = f"{url}/{path.name}"
     try:
         store = Store(url)
-        found = {name: time for name, time in store.files().items() if _is_ours(name)}
+        found = {name: there for name, there in store.files().items() if _is_ours(name)}
         theirs = store.read(JOURNAL)
         ours = (path / JOURNAL).read_bytes() if (path / JOURNAL).is_file() else b""
         _expect_lines(theirs, url)
+        if not _is_whole(JOURNAL, ours) and ours.count(b"\n") <= theirs.count(b"\n"):
+            ours = b""
         _expect_one_way(ours, theirs, url, path)
         if len(ours) > len(theirs):
             return
@@ -86,12 +91,23 @@ def fetch(path: Path) -> None:
         new = [name for name in found if len(theirs) > len(ours) or _is_new(found[name], path / name)]
         for name in sorted(new, key=JOURNAL.__eq__):  # the journal is last: the files of its trials come before it
             Writer(path).write(name, theirs if name == JOURNAL else store.read(name))
-            if time_there := found[name]:
+            if time_there := found[name][0]:
                 os.utime(path / name, ns=(time_there, time_there))
+        if found:
+            _note_fetched(path, found, new)
     except OSError as error:
         raise InputError(f"{url}: cannot be read ({reason(error)}), expected a study") from None
     if not (path / "manifest.json").is_file():
         raise InputError(f"{url}: found no study, expected a folder with a manifest.json in it")
+
+
+def _note_fetched(path: Path, found: Mapping[str, tuple[int | None, int]], new: list[str]) -> None:
+    """Remember which files of a working copy are those at the URL: what was fetched now or before, or uploaded."""
+    before = noted(path)
+    here = {name: stamp(path / name) for name in found}
+    with suppress(OSError):
+        note(path, {name: own for name, own in here.items() if name in new or own in (found[name], before.get(name))})
+        remove_unused(_working_copies())
 
 
 class Mirror:
@@ -120,6 +136,7 @@ class Mirror:
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._thread.submit(self._sync, self._tables())
+        self._thread.submit(self._note)
         self._thread.shutdown()
 
     def started(self, trial: int) -> None:
@@ -157,21 +174,29 @@ class Mirror:
             self.failed = reason(error)
             self._warn(f"the study goes on without its copy at {self.url}: {self.failed}")
 
+    def _note(self) -> None:
+        """Remember which files are at the URL as they are here."""
+        sent = self._sent or {}
+        same = {name: own for name, own in self._stamps().items() if sent.get(name) == own}
+        same |= {name: stamp(self._folder.path / name) for name, own in self._tables().items() if sent.get(name) == own}
+        with suppress(OSError):
+            note(self._folder.path, same)
+            remove_unused(_working_copies())
+
     def _begin(self, store: Store) -> dict[str, object]:
         """Make the folders at the URL, and return the state of each file that is already there and up to date."""
         for part in ("", *FOLDERS):
             store.make(part)
         there = store.files()
-        same = {name: stamp for name, stamp in self._stamps().items() if (there.get(name) or 0) >= stamp[0]}
+        same = {name: stamp for name, stamp in self._stamps().items() if _is_there(there.get(name), stamp)}
         return {**same, **{name: store.read(name) for name in TABLES}}
 
-    def _stamps(self) -> dict[str, tuple[int, int]]:
-        """The modification time and the size of each file, except the tables."""
+    def _stamps(self) -> dict[str, Stamp]:
+        """The stamp of each file, except the tables."""
         here = self._folder.path
         names = [path.relative_to(here).as_posix() for part in ("", *FOLDERS) for path in (here / part).glob("*")]
         paths = {name: here / name for name in names if _is_ours(name) and name not in TABLES}
-        stats = {name: path.stat() for name, path in paths.items() if path.is_file()}
-        return {name: (stat.st_mtime_ns, stat.st_size) for name, stat in stats.items()}
+        return {name: stamp(path) for name, path in paths.items() if path.is_file()}
 
     def _warn(self, text: str) -> None:
         if not self._warned:
@@ -189,12 +214,32 @@ def _is_ours(name: str) -> bool:
     return not file.startswith(".") and (not folders or "/".join(folders) in FOLDERS)
 
 
-def _is_new(there: int | None, here: Path) -> bool:
+def _is_new(there: tuple[int | None, int], here: Path) -> bool:
     """Whether to fetch a file although the journal at the URL is not newer. A trial's files never change."""
     if not here.is_file():
         return True
-    changes = here.parent.name not in FOLDERS and here.name not in TABLES
-    return changes and (there is None or there > here.stat().st_mtime_ns)
+    written, size = there
+    if here.parent.name in FOLDERS:
+        return size != here.stat().st_size
+    if here.name in TABLES:
+        return not _is_whole(here.name, here.read_bytes())
+    return written is None or written > here.stat().st_mtime_ns
+
+
+def _is_there(there: tuple[int | None, int] | None, here: Stamp) -> bool:
+    """Whether a file need not be uploaded: the URL has a later one."""
+    return there is not None and (there[0] or 0) >= here[0]
+
+
+def _is_whole(name: str, content: bytes) -> bool:
+    """Whether one of the tables can be read, as far as can be told soon."""
+    if name == TRIALS:
+        return content[:4] == content[-4:] == b"PAR1"
+    try:
+        _expect_lines(content, "")
+    except InputError:
+        return False
+    return True
 
 
 def _goes_on_from(journal: bytes, other: bytes) -> bool:

@@ -42,11 +42,11 @@ class Store:
         found = self._storage.get_file_info(FileSelector(self._root))
         return {info.base_name for info in found if info.type == FileType.Directory}
 
-    def files(self) -> dict[str, int | None]:
-        """The modification time in nanoseconds of each file, by path. None if the storage does not tell."""
+    def files(self) -> dict[str, tuple[int | None, int]]:
+        """The modification time in nanoseconds and the size of each file, by path. A storage may not know the time."""
         found = self._storage.get_file_info(FileSelector(self._root, recursive=True, allow_not_found=True))
         files = [info for info in found if info.type == FileType.File]
-        return {info.path.removeprefix(f"{self._root}/"): info.mtime_ns for info in files}
+        return {info.path.removeprefix(f"{self._root}/"): (info.mtime_ns, info.size) for info in files}
 
     def read(self, path: str) -> bytes:
         """A file's content; empty if there is no such file."""

@@ -19,6 +19,7 @@ from anchoring import InputError
 from anchoring.errors import FailedError
 from study import cli
 from study.driving import mirrored
+from study.record.copies import NOTE
 from study.record.folder import StudyFolder
 from study.record.mirror import JOURNAL, TRIALS, Mirror, fetch, locate, names, url_of
 from study.record.recovery import reconcile
@@ -53,7 +54,8 @@ def mirror(folder: Any) -> Any:
 
 
 def tree(path: Any) -> Any:
-    return {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+    files = [file for file in path.rglob("*") if file.is_file() and file.name != NOTE]
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
 
 
 def test_a_study_comes_back_whole(working: Any, hue: StudyFolder, url: Any, tmp_path: Path) -> None:
