@@ -200,7 +200,8 @@ def unknown(folder: StudyFolder, choice: Choice, noise: float, shares: pd.DataFr
             are = "are" if len(unsure) > 1 else "is"
             lines.append(f"How important {listed(unsure)} {are}: the two sets of trials that were asked disagree.")
     lines += _unexplained(folder, found)
-    stopped = int(((trials.state == TrialState.STOPPED) & ~trials.audited).sum())
+    early = trials.steps < trials.steps.max()  # a race stops trials with few seeds at the end, too
+    stopped = int(((trials.state == TrialState.STOPPED) & ~trials.audited & early).sum())
     if stopped:
         lines.append(
             f"How bad the {count(stopped, 'stopped trial')} would have been at the end. Plateaus and the costs of "

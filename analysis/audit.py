@@ -25,7 +25,7 @@ class Audit:
         tied: how many other exempted trials seeds cannot tell from the best. 0 if the objective is not a mean.
         stopped: how many trials were stopped for good.
         chance: the 95% interval (Wilson) of the chance that a stopped trial would have won.
-        saved: the share of all optimizer steps that stopping saved.
+        saved: the share of all replicas' steps that stopping saved.
     """
 
     ranks: pd.DataFrame
@@ -71,9 +71,15 @@ def audit(folder: StudyFolder) -> Audit:
     interval = stats.binomtest(len(winners), exempted).proportion_ci(method="wilson") if exempted else None
     steps = len(folder.space.setting(folder.parameters(int(trials.trial.iloc[0]))).schedule)
     stopped = trials[(trials.state == TrialState.STOPPED) & ~trials.audited]
-    saved = float((steps - stopped.steps).sum() / (steps * len(trials)))
+    whole_trial, done = steps * len(folder.seeds()), _replica_steps(folder.replicas())
+    saved = float((whole_trial - stopped.trial.map(done).fillna(0)).sum() / (whole_trial * len(trials)))
     chance = (float(interval.low), float(interval.high)) if interval else (0.0, 1.0)
     return Audit(pd.DataFrame(table).T, exempted, winners, tied, len(stopped), chance, saved)
+
+
+def _replica_steps(replicas: pd.DataFrame) -> pd.Series:
+    """The steps that a trial's replicas were trained for, all together, by trial. In a race some have fewer seeds."""
+    return replicas.groupby(["trial", "seed"]).step.max().groupby("trial").sum()
 
 
 def in_words(found: Audit) -> str:

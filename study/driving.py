@@ -68,7 +68,8 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
             past, best = len(folder.trials()), folder.best()
             row = {str(key): value for key, value in best.iloc[0].items()} if len(best) else None
             at_once = plan.at_once or f"on {where['cpus']} CPUs of {where['nodes']} nodes, as many"
-            title = f"{folder.path}: {budget} of {manifest['space']}, {plan.seeds} seeds each, {at_once} at a time"
+            seeds = " to ".join(str(n) for n in dict.fromkeys([len(plan.heats[0]), plan.seeds]))
+            title = f"{folder.path}: {budget} of {manifest['space']}, {seeds} seeds each, {at_once} at a time"
             try:
                 with StudyView(console, title, plan, folder.goal, past, row, minutes_used(folder)) as view:
                     run(plan, folder, [view, *listeners])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from anchoring.errors import InputError, reason
@@ -56,6 +57,24 @@ def load_weights(
         raise InputError(f"{path}: found the tensor {name[0]} {list(name[1])}, expected {_words(ours)}")
     model.load_state_dict(weights)
     return model
+
+
+def joined(parts: Sequence[bytes], replicas: Sequence[int]) -> bytes:
+    """The weights of replicas that were trained in parts, as if they had been trained together.
+
+    Args:
+        parts: each part's weights, as safetensors.
+        replicas: how many replicas each part has, the first axis of what belongs to a replica.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    loaded = [safetensors.torch.load(part) for part in parts]
+    together = {}
+    for name in loaded[0]:
+        tensors = [part[name] for part in loaded]
+        of_replicas = [tensor.shape[:1] for tensor in tensors] == [(n,) for n in replicas]
+        together[name] = torch.cat(tensors) if of_replicas else tensors[0]
+    return safetensors.torch.save(together)
 
 
 @contextmanager

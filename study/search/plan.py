@@ -34,6 +34,9 @@ confirmation the third quarter, and what is trained in between the last."""
 
 MOST_HELD_OUT = SEEDS_APART // 4
 
+FIRST_HEAT = 4
+"""Seeds that a trial begins a race with, at least: with fewer, a paired test finds nothing but gross differences."""
+
 MAY_CHANGE = (
     *("trials", "minutes", "cpus", "address", "limit", "memory"),
     *("promote", "confirm", "wandb", "tensorboard"),
@@ -128,6 +131,12 @@ class Plan(BaseModel):
     ] = 0.0
     sampler: Annotated[SamplerName, _option("What proposes settings.")] = "tpe"
     scheduler: Annotated[SchedulerName, _option("What stops hopeless trials early.")] = "asha"
+    race: Annotated[
+        bool,
+        _option(
+            "Begin each trial with few seeds, and double them as long as a paired test does not put it behind the best."
+        ),
+    ] = False
     audit: Annotated[
         float, _option("Share of the trials to be stopped that run on, to see what was lost.", ge=0, le=1)
     ] = 0.0
@@ -167,6 +176,20 @@ class Plan(BaseModel):
             raise InputError(f"--promote: found {found}, expected each round to take at most as many as the one before")
         if self.margin and self.seeds < 2:
             raise InputError(f"--margin: found {self.margin:g} with 1 seed, expected --seeds 2 or more, to know a band")
+        if self.race and (found := self._no_race()):
+            raise InputError(f"--race: found {found}")
+
+    def _no_race(self) -> str:
+        """What the plan asks for that trials cannot race for, and what is expected in its place."""
+        if len(self.objectives) > 1:
+            return f"{len(self.objectives)} objectives, expected one, by which trials are compared"
+        if self.aggregate != "mean":
+            return f"--aggregate {self.aggregate}, expected mean, which a paired test compares"
+        if self.audit:
+            return "--audit, which exempts trials from stopping, expected one of the two"
+        if len(self.heats) < 2:
+            return f"--seeds {self.seeds}, expected {2 * FIRST_HEAT} or more, to begin with {FIRST_HEAT}"
+        return ""
 
     @classmethod
     def of_manifest(cls, manifest: Mapping[str, Any], where: str) -> Self:
@@ -199,6 +222,19 @@ class Plan(BaseModel):
     def replica_seeds(self) -> list[int]:
         """Every trial's replicas have these seeds, so that trials differ by their settings alone."""
         return [self.seed * SEEDS_APART + replica for replica in range(self.seeds)]
+
+    @property
+    def heats(self) -> list[list[int]]:
+        """`replica_seeds` in the parts that a trial is trained on, one after another. Only a race has several.
+
+        Example:
+            >>> [len(heat) for heat in Plan(race=True, seeds=16).heats]
+            [4, 4, 8]
+        """
+        ends = [self.seeds]
+        while self.race and ends[0] >= 2 * FIRST_HEAT:
+            ends.insert(0, ends[0] // 2)
+        return [self.replica_seeds[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def held_out_seeds(self, n: int) -> list[int]:
         """Seeds that no search ever sees."""

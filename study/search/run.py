@@ -20,6 +20,7 @@ from study.search import journal, known, points
 from study.search.interrupt import interruptible
 from study.search.limits import Clock, TimeLimit, Waiting
 from study.search.plan import Plan
+from study.search.racing import Race
 from study.search.samplers import sampler
 from study.search.schedulers import Audited, replay, scheduler, scores
 from study.search.searcher import GaveUpError, OptunaSearch, Reports
@@ -52,9 +53,13 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
     search = OptunaSearch(study, folder.space, folder.goal, recorder, is_over)
     stopping = scheduler(plan.scheduler, plan.rungs)
     np.random.seed(plan.seed + past)  # by which Ray draws hyperband's brackets
-    replay(stopping, scores(folder))
+    replay(stopping, scores(folder, plan.heats[0]))
     if plan.audit:
         stopping = Audited(stopping, plan.audit, plan.seed + past, lambda trial_id: search.running[trial_id].exempt())
+    if plan.race:
+        best = folder.best().trial
+        incumbent = folder.final(best.item()) if len(best) else None
+        stopping = Race(stopping, folder.goal, lambda trial_id: search.running[trial_id], incumbent)
     left = (plan.trials or WITHOUT_END) - past
     if left <= 0:
         return

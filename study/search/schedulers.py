@@ -133,12 +133,15 @@ def replay(scheduler: TrialScheduler, scores: dict[int, list[float]]) -> None:
         scheduler.on_trial_complete(controller, past, result)
 
 
-def scores(folder: StudyFolder) -> dict[int, list[float]]:
-    """The scores of each ended trial at its rungs, by number. An exempted trial's end where it would have stopped."""
+def scores(folder: StudyFolder, seeds: list[int]) -> dict[int, list[float]]:
+    """The scores of each ended trial at its rungs, by number, over the replicas of some seeds.
+
+    An exempted trial's end where it would have stopped.
+    """
     if not len(trials := folder.trials()):
         return {}
     counted = folder.replicas().merge(trials[["trial", "steps"]], on="trial")
-    counted = counted[counted.step <= counted.steps]
+    counted = counted[(counted.step <= counted.steps) & counted.seed.isin(seeds)]
     by_trial: dict[int, list[float]] = {}
     for trial, ended in counted.groupby("trial"):
         by_trial[cast(int, trial)] = [folder.goal.score(rows) for _, rows in ended.groupby("step")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +41,7 @@ class Reached:
         state: the state that the trial has if it ends here.
         step: the rung's step.
         columns: its rows of replicas.parquet, as arrays [replicas].
-        model: a complete trial's weights, as safetensors.
+        model: the replicas' weights at the end of training, as safetensors.
     """
 
     state: TrialState
@@ -64,7 +64,7 @@ class Reached:
         state = TrialState.COMPLETE if rung.step == rung.steps else TrialState.STOPPED
         if gone.all():
             state = TrialState.DIVERGED
-        weights = safetensors.torch.save(model.state_dict()) if state is TrialState.COMPLETE else None
+        weights = safetensors.torch.save(model.state_dict()) if rung.step == rung.steps else None
         return cls(state, rung.step, columns, weights)
 
 
@@ -81,6 +81,8 @@ class Report:
         model: a complete trial's weights, as safetensors.
         reason: why a trial failed.
         doses: the trial's columns `dose.<property>` and `centroid.<property>`.
+        heats: how many of the trial's heats are trained to the end. The rows of a later heat's report are those of its
+            seeds, and the values are over all seeds so far.
     """
 
     state: TrialState
@@ -91,6 +93,7 @@ class Report:
     model: bytes | None = None
     reason: str = ""
     doses: dict[str, float] = field(default_factory=dict)
+    heats: int = 0
 
     @classmethod
     def of(cls, rungs: Sequence[Reached], goal: Goal, seconds: float, doses: dict[str, float] | None = None) -> Report:
@@ -99,6 +102,11 @@ class Report:
         columns = {name: np.concatenate([rung.columns[name] for rung in rungs]) for name in rungs[0].columns}
         last = rungs[-1]
         return cls(last.state, last.step, seconds, pd.DataFrame(columns), values, last.model, doses=doses or {})
+
+    def joined(self, before: pd.DataFrame, goal: Goal) -> Report:
+        """The report of a later heat, whose values are over the rows of the heats `before` as well."""
+        rows = pd.concat([before, self.replicas])
+        return replace(self, values={step: goal.values(rows[rows.step == step]) for step in self.values})
 
     @classmethod
     def failed(cls, reason: str, seconds: float = 0.0) -> Report:
@@ -137,6 +145,13 @@ class TrialRecord:
         """The state that the trial has if its last counted report is its last."""
         return self.counted[-1].state
 
+    @property
+    def final(self) -> pd.DataFrame:
+        """The rows of the last counted rung, of the seeds of all heats."""
+        reached = [report for report in self.counted if len(report.replicas)]
+        ends = [report.final for report in reached if report.step == reached[-1].step]
+        return pd.concat(ends, ignore_index=True) if len(ends) > 1 else ends[0]
+
     def add(self, report: Report) -> None:
         """Add a report, and pass its values on to Optuna, which allows that only for a single objective."""
         self.reports.append(report)
@@ -153,7 +168,7 @@ class TrialRecord:
         """Pass on to Optuna by how much each constraint is broken, and how the trial has ended."""
         reached = [report for report in self.counted if report.state is not TrialState.FAILED]
         if reached:
-            for name, violation in self.goal.violations(reached[-1].final).items():
+            for name, violation in self.goal.violations(self.final).items():
                 self.optuna_trial.set_constraint(name, violation)
         last, exempted = self.reports[-1], None if self.exempted is None else self.counted[-1].step
         known: dict[str, Any] = {"seconds": last.seconds, "reason": last.reason, "exempted": exempted}
@@ -179,7 +194,7 @@ class TrialRecord:
             **self.reports[0].doses,
         }
         if reached:
-            final = reached[-1].final
+            final = self.final
             values = dict(zip(self.goal.objectives, reached[-1].values[reached[-1].step], strict=True))
             row |= {
                 "diverged": int(final["diverged"].sum()),

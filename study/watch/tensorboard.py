@@ -26,6 +26,8 @@ class Curves:
         """A trial has reported one or more rungs: write the means of its metrics over its replicas."""
         if trial not in self._writers:  # purge what an interrupted run of this trial wrote
             self._writers[trial] = SummaryWriter(str(self._folder / f"{trial:05d}"), purge_step=0)
+        if report.heats > 1:  # a step has one place on a curve: that of the first heat of seeds
+            return
         for step, rows in report.replicas.groupby("step"):
             for name, mean in metric_means(rows).items():
                 self._writers[trial].add_scalar(name, mean, step)

@@ -68,7 +68,7 @@ class Tracker:
 
     def reported(self, trial: int, report: Report) -> None:
         """A trial has reported one or more rungs."""
-        if self._of_trials:
+        if self._of_trials and report.heats <= 1:  # W&B takes a step once: that of the first heat of seeds
             self._later(self._log_rung, trial, report)
 
     def ended(self, row: Row) -> None:

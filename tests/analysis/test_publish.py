@@ -37,7 +37,7 @@ def test_every_frame_is_equal(hue: StudyFolder, compact: Any) -> None:
     pd.testing.assert_frame_equal(compact.confirmation(), hue.confirmation())
     keys = ["trial", "step", "seed"]
     pd.testing.assert_frame_equal(compact.replicas(), hue.replicas().sort_values(keys, ignore_index=True))
-    assert scores(compact) == scores(hue)
+    assert scores(compact, hue.seeds()) == scores(hue, hue.seeds())
     assert compact.space.distributions == hue.space.distributions
 
 

@@ -154,7 +154,7 @@ def test_a_study_all_of_whose_trials_failed_can_be_looked_at_and_gone_on_with(co
     Writer(copy.path).write("trials.parquet", rows.to_parquet(index=False))
     for part in (copy.path / "replicas.parquet").iterdir():
         part.unlink()
-    assert scores(copy) == {}
+    assert scores(copy, copy.seeds()) == {}
     assert copy.final().empty
     result = CliRunner().invoke(cli.app, ["show", str(copy.path), "3"])
     assert result.exit_code == 0, result.output
