@@ -1,6 +1,7 @@
 """A race: what is stopped and what is not, what a raced trial leaves, and a small study that races for real."""
 
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from scipy import stats
 import study
 from anchoring import InputError
 from study.experiment import Metric
+from study.record.lock import driving
 from study.record.recovery import reconcile
 from study.record.trial_state import TrialState
 from study.record.weights import joined
@@ -29,7 +31,8 @@ from study.search import journal, worker
 from study.search.goal import Goal
 from study.search.plan import Plan
 from study.search.racing import Race
-from study.search.schedulers import scheduler
+from study.search.run import run
+from study.search.schedulers import scheduler, scores
 from study.search.trial import RUNG, SCORE, Report, TrialRecord
 from study.space.space import Space
 
@@ -276,28 +279,27 @@ def test_constants_of_a_model_are_not_joined() -> None:
 
 @pytest.fixture(scope="module")
 def raced(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Any]) -> Any:
-    """A study that raced, ended and went on."""
+    """A study that raced, and what it printed."""
     out = tmp_path_factory.mktemp("runs")
     experiment = Path(__file__).parents[1] / "experiments"
-    asked = ("--name", "raced", "--out", out, "--race", "--seeds", 8, "--rungs", 4, "--cpus", 1, "--confirm", 0)
-    for trials in (14, 24):
-        space = (experiment / "bowl.toml", "--experiment", experiment / "bowl.py")
-        done = command("run", *space, *asked, "--trials", trials)
-        assert done.returncode == 0, done.stderr
+    small = ("--race", "--trials", 24, "--seeds", 8, "--rungs", 4, "--cpus", 1, "--confirm", 0)
+    space = (experiment / "bowl.toml", "--experiment", experiment / "bowl.py")
+    done = command("run", *space, "--name", "raced", "--out", out, *small)
+    assert done.returncode == 0, done.stderr
     return study.load(out / "raced", experiment / "bowl.py"), done
 
 
 @pytest.mark.live
 def test_a_study_gives_seeds_to_what_is_not_behind(raced: Any) -> None:
     folder, done = raced
-    assert "4 to 8 seeds each" in done.stdout
+    assert "4 to 8 seeds each" in " ".join(done.stdout.split())
     trials, final = folder.trials(), folder.final()
     seeds = final.groupby("trial").seed.nunique()
     assert set(seeds) == {4, 8}
     assert (seeds[trials.trial[trials.state == "complete"]] == 8).all()
     assert (seeds[trials.trial[trials.state == "stopped"]] == 4).all()
     best = None
-    for _, trial in trials.iterrows():  # one worker: in this order, across the end of the first run
+    for _, trial in trials.iterrows():  # one worker: in this order
         rows = final[final.trial == trial.trial].set_index("seed").depth
         if best is not None and trial.steps == trials.steps.max():
             first = rows.loc[:3], best.loc[:3]
@@ -310,9 +312,31 @@ def test_a_study_gives_seeds_to_what_is_not_behind(raced: Any) -> None:
 
 
 @pytest.mark.live
-def test_what_a_race_leaves_can_be_read_and_made_anew(raced: Any, tmp_path: Path) -> None:
-    import shutil
+def test_a_resumed_race_has_the_incumbent_that_it_had(
+    raced: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = study.load(shutil.copytree(raced[0].path, tmp_path / "raced"), raced[0].given.file)
+    told: dict[str, Any] = {}
+    monkeypatch.setattr("ray.tune.run", lambda *_, **how: told.update(how))
+    with driving(folder.path):
+        run(folder.plan().but(trials=30), folder, [])
+    incumbent = told["scheduler"].incumbent
+    assert set(incumbent.trial) == {folder.best().trial.item()}
+    assert incumbent.seed.tolist() == folder.seeds()
 
+
+@pytest.mark.live
+def test_a_resumed_race_shows_the_scheduler_within_the_first_heat(raced: Any) -> None:
+    folder, first = raced[0], raced[0].plan().heats[0]
+    known = scores(folder, first)
+    rows = folder.replicas()[folder.replicas().seed.isin(first)]
+    assert known.keys() == set(folder.trials().trial)
+    for trial, of in rows.groupby("trial"):
+        assert known[int(str(trial))] == pytest.approx(of.groupby("step").depth.mean().tolist())
+
+
+@pytest.mark.live
+def test_what_a_race_leaves_can_be_read_and_made_anew(raced: Any, tmp_path: Path) -> None:
     folder, _ = raced
     for trial in folder.optuna().trials:
         means = folder.replicas()[folder.replicas().trial == trial.number].groupby("step").depth.mean()
