@@ -93,7 +93,7 @@ class Race(FIFOScheduler):
 
     def _leads(self, rows: pd.DataFrame) -> bool:
         """Whether a complete trial is a better answer than the incumbent."""
-        if any(violation > 0 for violation in self._goal.violations(rows).values()):
+        if not self._goal.keeps(rows):
             return False
         return self.incumbent is None or self._goal.score(rows) > self._goal.score(self.incumbent)
 
