@@ -35,11 +35,15 @@ def answer(studies: Mapping[str, StudyFolder], progress: Mapping[str, pd.DataFra
         else:
             texts.append(f"**The answer of {row.study} has {row.verdict} {metric} than that of {first}** ({text}).")
     shortest = min(int(of.work.iloc[-1]) for of in progress.values())
-    stood = [f"{best_in_words(at_work(of, shortest))} ({name})" for name, of in progress.items()]
+    stood = [f"{_best(at_work(of, shortest))} ({name})" for name, of in progress.items()]
     texts.append(
         f"After {shortest:,} replica-steps, all that the shortest search trained, the best were {'; '.join(stood)}."
     )
     return html.escape(" ".join(texts), quote=False)
+
+
+def _best(row: pd.Series | None) -> str:
+    return "none" if row is None else best_in_words(row)
 
 
 def searches(studies: Mapping[str, StudyFolder], progress: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

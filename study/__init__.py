@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from study.api import compare, confirm, report, resume, run, survey, survey_points
-    from study.fixed import arms, train, vary
+    from study.fixed import arms, path, train, vary
     from study.record.folder import StudyFolder
     from study.record.loading import load
     from study.search.plan import Plan
@@ -27,6 +27,7 @@ __all__ = [
     "compare",
     "confirm",
     "load",
+    "path",
     "read",
     "report",
     "resume",
@@ -39,7 +40,7 @@ __all__ = [
 
 _HOMES = {
     "api": ("compare", "confirm", "report", "resume", "run", "survey", "survey_points"),
-    "fixed": ("arms", "train", "vary"),
+    "fixed": ("arms", "path", "train", "vary"),
     "record.folder": ("StudyFolder",),
     "record.loading": ("load",),
     "search.plan": ("Plan",),

@@ -1,4 +1,4 @@
-"""What is done with a fixed setting: it is trained, judged by its arms, or its seed noise is taken apart.
+"""What is done with a fixed setting: it is trained, judged by its arms, changed step by step, or its noise taken apart.
 
 A notebook or a script calls these functions, as the command line does. `study.api` has those that search.
 """
@@ -11,16 +11,18 @@ from typing import Any
 from anchoring.errors import FailedError, InputError
 from study.driving import mirrored
 from study.record.folder import StudyFolder
+from study.record.loading import load
 from study.record.manifest import create_anew
 from study.record.mirror import names, working_folder
 from study.record.writer import new_path
+from study.registry import Source
 from study.search.compiling import decide_compiled
 from study.search.examination import expect_examination
 from study.search.goal import Goal
 from study.search.plan import ARMS, OF_ARMS, TRAINED_ONCE, Plan, parameters, with_options
 from study.search.single import keep, train_once
 from study.search.trial import Report
-from study.space.space import Space
+from study.space.space import Space, concept_of
 from study.watch.screen import console
 
 MOST_VARIED = 10_000
@@ -67,7 +69,7 @@ def train(
 
 
 def _fixed(
-    setting: str | Path, plan: Plan, name: str, out: str | Path, experiment: str | Path | None
+    setting: str | Path, plan: Plan, name: str, out: str | Path, experiment: str | Path | Source | None
 ) -> tuple[Plan, Space, Goal, set[str], Path]:
     """What it takes to train a fixed setting: the plan, decided; the setting; its goal; taken names; and the place."""
     place = working_folder(out)
@@ -150,6 +152,76 @@ def arms(
         keep(reports, folder)
         drive_arms(folder, plan, changes, simplify)
     return folder
+
+
+@with_options(parameters(OF_ARMS))
+def path(
+    study: StudyFolder | str | Path,
+    *,
+    start: str | Path | None = None,
+    trial: int | None = None,
+    name: str = "",
+    out: str | Path = "runs",
+    experiment: str | Path | None = None,
+    **options: Any,
+) -> StudyFolder:
+    """Find out which change from a fixed setting to a study's best setting bought what, by training.
+
+    Args:
+        study: the study, its folder, or its URL.
+        start: the fixed setting to begin at: its TOML file, or the name of a shipped one. By default the reference of
+            the experiment that differs least from where the path ends.
+        trial: the trial to end at. By default the confirmed answer or, if none is confirmed, the best.
+        name: the new study's name; by default the fixed setting's, numbered.
+        out: the folder of the new study, or a URL such as s3://bucket/prefix.
+        experiment: a Python file that holds the experiment, if it is not installed. It is executed.
+        options: seeds, seed, steps, objectives and what else of `study.Plan` matters. Objectives are those of the study
+            by default.
+
+    Returns:
+        A study of one trial, the fixed setting. `path_settings()` has the settings from there to the trial.
+
+    Raises:
+        InputError: if there is no such setting or trial, they have other concepts, or they do not differ.
+        FailedError: if a training fails.
+
+    Example:
+        ```python
+        import study
+        from study.evidence.paths import gains
+
+        found = study.path("runs/mine-001", start="search_spaces/usual.toml", seeds=32)
+        gains(found.path_settings(), found.goal.objectives[0], found.goal.first)
+        ```
+    """
+    from study.cluster.connect import joined
+    from study.driving_path import drive_path
+    from study.evidence.paths import differences, ending, nearest_reference, rescaled
+
+    folder = study if isinstance(study, StudyFolder) else load(study, experiment)
+    trial = ending(folder) if trial is None else trial
+    target = folder.document(trial)
+    begin = nearest_reference(folder, target) if start is None else start
+    wanted = {**options, "objectives": options.get("objectives") or folder.goal.objectives}
+    source = folder.source if folder.given else None
+    plan, space, goal, elsewhere, place = _fixed(begin, Plan(**wanted, **ARMS), name, out, source)
+    for what, found, expected in (
+        ("experiment", space.source.name, folder.source.name),
+        ("concept", concept_of(space), concept_of(folder.space)),
+    ):
+        if found != expected:
+            raise InputError(f"--from: {begin}: found the {what} {found}, expected the study's, {expected}")
+    if plan.steps is not None:
+        target = rescaled(target, plan.steps)
+    if not differences(space.document(), target):
+        raise InputError(f"--from: {begin}: found the setting of trial {trial} itself, expected another one")
+    ends = {"from": space.file.stem, "to": f"trial {trial} of {folder.name}"}
+    with joined(plan.address, space.source.packages()):
+        reports = _train(begin, space, plan, goal, False)
+        made = create_anew(space, plan, place, name, elsewhere, **ends)
+        keep(reports, made)
+        drive_path(made, plan, target)
+    return made
 
 
 @with_options(parameters(OF_ARMS))

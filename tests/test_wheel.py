@@ -32,7 +32,7 @@ def test_the_wheel_is_small_and_whole(wheel: Any) -> None:
     wanted = {f"{package}/py.typed" for package in ("anchoring", "analysis", "excolor", "study")}
     assert names >= spaces | templates | wanted | {"anchoring/native/vectors.h", "analysis/page.html"}
     assert not any(name.startswith(("analysis/published", "tests")) for name in names)
-    assert len(notebooks) == 8
+    assert len(notebooks) == 9
     assert not any("image/png" in notebook.replace('\\"image/png\\"', "") for notebook in notebooks)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from anchoring.errors import FailedError, InputError, visible
 
-from study.cli import search, arms, vary, confirm, submit, train, status, look, compare, new, dashboard  # noqa: F401  # isort: skip
+from study.cli import search, arms, vary, path, confirm, submit, train, status, look, compare, new, dashboard  # noqa: F401  # isort: skip
 from study.cli.options import app
 from study.watch.screen import console
 

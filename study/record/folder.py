@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 ARMS, VARIED, PRIOR = "arms.parquet", "varied.parquet", "prior.parquet"
 """The rows of a study's arms, of replicas whose seeds' parts were varied apart, and of trials that it learns from."""
 
+PATH, TRIED = "path.parquet", "path-tried.parquet"
+"""The rows of the settings on a path between two settings, and of all that were tried to find it."""
+
 
 @dataclass(frozen=True)
 class StudyFolder:
@@ -224,6 +227,21 @@ class StudyFolder:
         path = self.path / VARIED
         columns = ("init", "data", "labels")
         return read_frame(path, columns) if path.is_file() else pd.DataFrame({name: [] for name in columns})
+
+    def path_settings(self) -> pd.DataFrame:
+        """A row for each setting on a path and held-out seed, in the path's order. Empty if the study has no path.
+
+        The columns are those of `confirmation`. `setting` is the change that led to the setting.
+        `study.evidence.paths.gains` says what each change bought.
+        """
+        return self._held_out(PATH)
+
+    def path_tried(self) -> pd.DataFrame:
+        """A row for each change that was tried in each round of finding a path, and seed. Empty if there was no choice.
+
+        The columns are those of `confirmation`, and `round`, from 1 on.
+        """
+        return self._held_out(TRIED)
 
     def prior(self) -> pd.DataFrame:
         """The trials of other studies that this one learns from: a column for each parameter, and `score`."""

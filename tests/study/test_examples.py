@@ -17,7 +17,7 @@ WITHOUT = {
     "study.evidence.ranking.RankedStudy",
     "study.testing.ExperimentConformance",
     *(f"study.api.{name}" for name in ("run", "survey", "resume", "confirm", "report", "compare")),
-    *(f"study.fixed.{name}" for name in ("train", "arms", "vary")),
+    *(f"study.fixed.{name}" for name in ("train", "arms", "path", "vary")),
 }
 """Names whose example is elsewhere: in the functions that take such an object, at the top of the module, or, if it takes
 a minute, on the page `docs/from-python.md`, which `tests/docs` runs."""
