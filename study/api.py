@@ -357,8 +357,8 @@ def report(
 
     Args:
         study: the study, its folder, or its URL.
-        notebook: report, map, arms, variance, early-stopping, controls, experiment, or a notebook's file. By default
-            the page of its kind: `map` for a survey, `arms` and `variance` for theirs, and else `report`.
+        notebook: report, map, arms, variance, path, early-stopping, controls, experiment, or a notebook's file. By
+            default the page of its kind: `map` for a survey, `arms`, `variance` and `path` for theirs, else `report`.
         figures: a folder that gets the figures, too, each as SVG and PDF.
         experiment: a Python file that holds the experiment, if it is not installed. It is executed.
 

@@ -31,8 +31,8 @@ def report(
     notebook: Annotated[
         str,
         typer.Option(
-            help="Which: report, map, arms, variance, early-stopping, controls, experiment, or a notebook's file.",
-            show_default="report; map for a survey, arms for arms",
+            help="Which: report, map, arms, variance, path, early-stopping, controls, experiment, or a file.",
+            show_default="report; the page of its kind for a survey, arms, variance or a path",
         ),
     ] = "",
     figures: Annotated[
