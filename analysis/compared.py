@@ -13,7 +13,7 @@ from study.evidence.comparing import at_work
 from study.evidence.ranking import mean_in_words
 from study.evidence.verdicts import UNRESOLVED
 from study.record.trial_state import TrialState
-from study.watch.comparison import best_in_words, difference_in_words, kept_in_words
+from study.watch.comparison import best_in_words, difference_in_words, kept_in_words, stopping_in_words
 from study.watch.live import format_figure, format_value
 
 
@@ -54,7 +54,7 @@ def searches(studies: Mapping[str, StudyFolder], progress: Mapping[str, pd.DataF
         trials, plan, of = folder.trials(), folder.plan(), progress[name]
         table[name] = {
             "space": folder.manifest()["space"],
-            "sampler, scheduler": f"{plan.sampler}, {plan.scheduler}",
+            "sampler, scheduler": f"{plan.sampler}, {stopping_in_words(plan)}",
             "constraints": "; ".join(plan.constraints) or "none",
             "complete trials": f"{(trials.state == TrialState.COMPLETE).sum():,} of {len(trials):,}",
             "seeds of a trial": str(len(folder.seeds())),

@@ -14,6 +14,7 @@ from study.evidence.ranking import mean_in_words
 from study.evidence.verdicts import BETTER, WORSE
 from study.record.folder import StudyFolder
 from study.record.trial_state import TrialState
+from study.search.plan import Plan
 from study.watch.live import format_figure, format_value
 
 STYLES = {BETTER: "green", WORSE: "logging.level.error"}
@@ -33,7 +34,7 @@ def searches(studies: Mapping[str, StudyFolder], progress: Mapping[str, pd.DataF
         table.add_row(
             escape(name),
             plan.sampler,
-            plan.scheduler,
+            stopping_in_words(plan),
             f"{(trials.state == TrialState.COMPLETE).sum()} of {len(trials)}",
             str(len(folder.seeds())),
             f"{of.work.iloc[-1]:,}",
@@ -44,6 +45,11 @@ def searches(studies: Mapping[str, StudyFolder], progress: Mapping[str, pd.DataF
         f"{escape(order_in_words(studies))} ±: two standard errors over the trial's seeds, by which it was chosen."
     )
     return table
+
+
+def stopping_in_words(plan: Plan) -> str:
+    """What stops trials early, in words: the scheduler, and perhaps a race."""
+    return f"{plan.scheduler}, race" if plan.race else plan.scheduler
 
 
 def best_in_words(row: pd.Series | None) -> str:

@@ -93,6 +93,17 @@ def test_the_best_so_far_is_that_of_a_slow_reference(name: str, turned: bool, tm
         assert row["mean"] == pytest.approx(folder.row(int(row.trial))["value"].item())
 
 
+def test_work_counts_the_seeds_that_a_trial_had(tmp_path: Path) -> None:
+    """In a race, a stopped trial has fewer seeds than a complete one."""
+    folder = copied("hue", tmp_path / "hue")
+    whole = best_so_far(folder).work.iloc[-1]
+    rows = folder.replicas()
+    stopped = rows[rows.trial == 1]
+    part = folder.path / "replicas.parquet" / "00001.parquet"
+    stopped[stopped.seed < 1].to_parquet(part, index=False)
+    assert best_so_far(folder).work.iloc[-1] == whole - stopped.step.max() * 3
+
+
 def test_without_a_journal_trials_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     folder = copied("hue", tmp_path / "hue")
     assert is_ordered(folder)
@@ -225,14 +236,15 @@ def test_what_cannot_be_compared_is_one_line(say: Any, tmp_path: Path, monkeypat
 @pytest.mark.live
 def test_compare_prints_tables_and_writes_a_page(command: Any, tmp_path: Path) -> None:
     copied("hue", tmp_path / "runs" / "one")
-    copied("hue", tmp_path / "runs" / "two", sampler="gp")
+    copied("hue", tmp_path / "runs" / "two", sampler="random", race=True, audit=0.0)
     (tmp_path / "runs" / "two" / journal.NAME).unlink()
     done = command("compare", "one", "two", "--to", "page.html", "--figures", "figures", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
     for said in (
         "Searches: the best isolation so far",
-        "gp",
+        "random",
+        "asha, race",
         "without a journal, in two, in the order of their numbers",
         "on 64 common seeds",
         "+0.0000 (+0.0000 to +0.0000) not resolved",
