@@ -52,6 +52,7 @@ from study.search.plan import (
 from study.search.rehearsal import rehearse
 from study.search.samplers import sampler
 from study.space.space import Space
+from study.surroundings import expanded
 from study.watch import summary
 from study.watch.screen import console
 
@@ -156,7 +157,7 @@ def survey(
     if listed is None:
         origin, settings = points.SOBOL, points.sobol(wanted, plan.trials or 0, plan.seed)
     else:
-        origin, settings = points.LISTED, points.read(Path(listed).expanduser(), wanted)
+        origin, settings = points.LISTED, points.read(expanded(listed), wanted)
         plan = plan.but(trials=len(settings))
     return _begin(wanted, plan, name, out, experiment, changed_experiment, (origin, settings))
 
@@ -407,7 +408,7 @@ def compare(
     """
     from study.watch.report import write_comparison
 
-    folders, file = [_open(each, experiment) for each in studies], Path(to).expanduser()
+    folders, file = [_open(each, experiment) for each in studies], expanded(to)
     if len(folders) < 2:
         raise InputError(f"studies: found {len(folders)}, expected two or more to compare")
     if file.suffix != ".html" or file.is_dir() or not file.parent.is_dir():

@@ -23,6 +23,7 @@ from study.search.plan import ARMS, OF_ARMS, TRAINED_ONCE, Plan, parameters, wit
 from study.search.single import keep, train_once
 from study.search.trial import Report
 from study.space.space import Space, concept_of
+from study.surroundings import expanded
 from study.watch.screen import console
 
 MOST_VARIED = 10_000
@@ -136,7 +137,7 @@ def arms(
     plan, space, goal, elsewhere, place = _fixed(setting, Plan(**options, **ARMS), name, out, experiment)
     document = space.document()
     if arms:
-        changes = read_arms(Path(arms).expanduser(), document)
+        changes = read_arms(expanded(arms), document)
     else:
         changes = standard(document, getattr(space.setting(), "trained", {}))
     for arm in changes:

@@ -24,6 +24,7 @@ from typing import Any
 
 from anchoring.errors import FailedError, InputError, reason
 from study.experiment import Experiment
+from study.surroundings import expanded
 
 GROUP, DEFAULT = "study.experiments", "default"
 GIVEN = "STUDY_EXPERIMENT"  # passes --experiment on to the kernel that executes a report
@@ -154,7 +155,7 @@ def from_file(file: str | Path) -> Source:
 
     Raises InputError if the file cannot be executed, or does not define exactly one instance of an `Experiment`.
     """
-    path = Path(file).expanduser()
+    path = expanded(file)
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:
             problem = f"larger than {LARGEST:,} bytes" if path.is_file() else "no such file"

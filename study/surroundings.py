@@ -42,6 +42,26 @@ def alone() -> Iterator[None]:
         os.environ.update(hidden)
 
 
+def expanded(path: str | Path) -> Path:
+    """A path that a person gave, with ~ and ~user replaced by their home.
+
+    Raises:
+        InputError: if the system knows no such home.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"{path}: found no home for it, expected a path without ~") from None
+
+
+def expect_folder() -> None:
+    """Check that the current folder exists, as libraries rely on it. Raises InputError if it does not."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError(f"the current folder: {error.strerror}, expected one that exists (cd to another)") from None
+
+
 def cpus() -> int:
     """The CPUs that this process may use at a time, by its affinity and its container's quota, at least 1."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

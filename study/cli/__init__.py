@@ -14,6 +14,7 @@ from anchoring.errors import FailedError, InputError, visible
 
 from study.cli import search, arms, vary, path, confirm, submit, train, status, look, compare, new, dashboard  # noqa: F401  # isort: skip
 from study.cli.options import app
+from study.surroundings import expect_folder
 from study.watch.screen import console
 
 __all__ = ["app", "console", "main"]
@@ -28,6 +29,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a sign that the terminal does not know ends nothing
     errors = Console(stderr=True, emoji=False)
     try:
+        expect_folder()
         app()
     except InputError as error:
         errors.print(f"error: {error}", style="logging.level.error", markup=False, highlight=False, soft_wrap=True)

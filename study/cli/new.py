@@ -16,6 +16,7 @@ import typer
 
 from anchoring.errors import InputError
 from study.cli.options import Json, app, print_answer, unwrapped
+from study.surroundings import expanded
 
 FILES = {
     "experiment.py": "experiment.py.template",
@@ -54,7 +55,7 @@ def new(
 
 def write_files(name: str, to: Path | None = None) -> Path:
     """Write the files of a new experiment; return their folder. Raises InputError if it exists or cannot be made."""
-    folder = (to or Path(name)).expanduser()
+    folder = expanded(to or name)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     words = {"name": name, "Name": "".join(part.capitalize() for part in name.split("_"))}
     templates = files("study") / "template"

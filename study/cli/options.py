@@ -131,10 +131,11 @@ def open_folder(study: str, out: str, experiment: Path | None = None) -> StudyFo
     """A study's folder. If the study is at a URL, it is the working copy, brought up to date."""
     from study.record.loading import load
     from study.record.mirror import fetch, working_folder
+    from study.surroundings import expanded
 
     if "://" in study:
         return load(study, experiment)
-    here = Path(study).expanduser()
+    here = expanded(study)
     path = here if (here / "manifest.json").is_file() else working_folder(out) / study
     fetch(path)
     return load(path, experiment)

@@ -9,6 +9,7 @@ from study.record.folder import StudyFolder
 from study.record.mirror import fetch, locate
 from study.record.untrusted import expect_own_files
 from study.registry import Source, given
+from study.surroundings import expanded
 
 
 def load(path: str | Path, experiment: str | Path | Source | None = None) -> StudyFolder:
@@ -38,7 +39,7 @@ def load(path: str | Path, experiment: str | Path | Source | None = None) -> Stu
         out, _, name = str(path).rstrip("/").rpartition("/")
         path = locate(out) / name
         fetch(path)
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not (path / "manifest.json").is_file():
         raise InputError(f"{path}: found no study, expected a folder with a manifest.json in it")
     expect_own_files(path)

@@ -22,6 +22,7 @@ from study.record.folder import StudyFolder
 from study.record.store import Store, expect_no_secret
 from study.record.writer import Writer
 from study.search.trial import Report, Row
+from study.surroundings import expanded
 
 TABLES = TRIALS, JOURNAL = "trials.parquet", "optuna.journal"
 FOLDERS = ("models", "references", "replicas.parquet")
@@ -36,14 +37,18 @@ def locate(url: str) -> Path:
     expect_no_secret(url)
     name = f"{re.sub(r'[^A-Za-z0-9.]+', '-', url)[:100]}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
     folder = _working_copies() / name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / ".url").write_text(url, encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".url").write_text(url, encoding="utf-8")
+    except OSError as error:
+        expected = "a writable folder for working copies of studies at URLs (set XDG_CACHE_HOME)"
+        raise InputError(f"{folder}: cannot be made ({error.strerror}), expected {expected}") from None
     return folder
 
 
 def working_folder(out: str | Path) -> Path:
     """The local folder of studies: the path itself, or the folder that `locate` makes for a URL."""
-    return locate(str(out)) if "://" in str(out) else Path(out).expanduser()
+    return locate(str(out)) if "://" in str(out) else expanded(out)
 
 
 def url_of(out: Path) -> str | None:
@@ -87,7 +92,8 @@ def fetch(path: Path) -> None:
         if len(ours) > len(theirs):
             return
         for part in FOLDERS if found else ():
-            (path / part).mkdir(parents=True, exist_ok=True)
+            if part not in found:  # a published study has its replicas in one file
+                (path / part).mkdir(parents=True, exist_ok=True)
         new = [name for name in found if len(theirs) > len(ours) or _is_new(found[name], path / name)]
         for name in sorted(new, key=JOURNAL.__eq__):  # the journal is last: the files of its trials come before it
             Writer(path).write(name, theirs if name == JOURNAL else store.read(name))
@@ -186,7 +192,8 @@ class Mirror:
     def _begin(self, store: Store) -> dict[str, object]:
         """Make the folders at the URL, and return the state of each file that is already there and up to date."""
         for part in ("", *FOLDERS):
-            store.make(part)
+            if not (self._folder.path / part).is_file():
+                store.make(part)
         there = store.files()
         same = {name: stamp for name, stamp in self._stamps().items() if _is_there(there.get(name), stamp)}
         return {**same, **{name: store.read(name) for name in TABLES}}

@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from anchoring.errors import InputError
 from study import private
@@ -21,6 +21,17 @@ Entry = dict[str, Any]
 """A line of the journal."""
 
 
+class _Lock(JournalFileOpenLock):
+    """Optuna's lock that needs no symbolic links, which some file systems lack."""
+
+    def release(self) -> None:
+        """Remove the lock. If that fails, raise the OSError, of which Optuna makes a RuntimeError."""
+        try:
+            super().release()
+        except RuntimeError as error:
+            raise error.__context__ or error from None
+
+
 class DriversJournal(JournalFileBackend):
     """The journal of a study's driver, which remembers its own entries and so reads the file only once.
 
@@ -28,10 +39,11 @@ class DriversJournal(JournalFileBackend):
 
     Args:
         path: the journal's file.
+        lock: what a process holds while it writes to the file.
     """
 
-    def __init__(self, path: str):
-        super().__init__(path)
+    def __init__(self, path: str, lock: JournalFileOpenLock):
+        super().__init__(path, lock)
         self.pending: list[Entry] | None = None
         """Entries that `write` is still to write. None: each is written at once."""
         self._unread: deque[Entry] | None = None  # None: the file is not read yet
@@ -94,9 +106,9 @@ def read(folder: Path) -> optuna.Study:
 def _storage(
     folder: Path, backend: type[JournalFileBackend], kind: type[JournalStorage] = JournalStorage
 ) -> JournalStorage:
-    path = folder.resolve() / NAME  # Optuna's lock is a symbolic link to this path
+    path = str(folder.resolve() / NAME)
     try:
-        return kind(backend(str(path)))
+        return kind(backend(path, _Lock(path)))
     except ValueError as error:
         raise InputError(
             f"{path}: damaged: {error}, expected an Optuna journal (remove it, then `study resume` makes a new one)"

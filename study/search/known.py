@@ -24,6 +24,7 @@ from study.search.points import Point
 from study.space.document import read_document
 from study.space.ranges import Value, number, within
 from study.space.space import Slot, Space, at, located
+from study.surroundings import expanded
 
 CLOSE = 1e-9
 
@@ -41,7 +42,7 @@ def point_of(space: Space, start: str, out: Path) -> Point:
         InputError: if there is no such setting, it is not in the space, or it differs from the space where that has no
             range.
     """
-    file = located(Path(start).expanduser())
+    file = located(expanded(start))
     if file.suffix == ".toml":
         return _point_of_file(space, file)
     folder, trial = _study(start, out, space.source)
@@ -109,7 +110,7 @@ def _study(name: str, out: Path, source: Source) -> tuple[StudyFolder, int | Non
     path, colon, trial = name.rpartition(":")
     if not (colon and trial.isdigit()):
         path, trial = name, ""
-    here = Path(path).expanduser()
+    here = expanded(path)
     folder = load(here if (here / "manifest.json").is_file() else out / path, source if source.file else None)
     return folder, int(trial) if trial else None
 

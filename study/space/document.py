@@ -17,6 +17,7 @@ import tomli_w
 
 from anchoring.errors import InputError
 from study.experiment import Document
+from study.surroundings import expanded
 
 LARGEST, LONGEST_LINE, DEEPEST = 100_000, 2_000, 10  # bytes of a file, characters of a line, nested tables
 
@@ -45,7 +46,7 @@ def write_setting(document: Document, folder: Path, stem: str) -> Path:
 
     Raises InputError if the files exist, since they may have been edited, or cannot be written.
     """
-    folder = folder.expanduser()
+    folder = expanded(folder)
     toml, schedule = folder / f"{stem}.toml", folder / f"{stem}.csv"
     rows = io.StringIO()
     csv.writer(rows, lineterminator="\n").writerows(document["schedule"]["rows"])

@@ -21,6 +21,7 @@ from study.registry import Source
 from study.space import ranges
 from study.space.document import read_document
 from study.space.ranges import Value
+from study.surroundings import expanded
 
 MOST = 1_000  # ranges and choices in a space
 
@@ -97,7 +98,7 @@ class Space:
     @classmethod
     def parse(cls, path: str | Path, steps: int | None = None, experiment: str | Path | Source | None = None) -> Space:
         """Read a space as `read` does, except that no setting is checked: an installed experiment is not imported."""
-        path = located(Path(path).expanduser())
+        path = located(expanded(path))
         document = read_document(path)
         schedule = document["schedule"]
         name = document.get("experiment")

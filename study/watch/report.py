@@ -27,7 +27,7 @@ from anchoring.errors import FailedError, InputError, reason
 from study.record.folder import StudyFolder
 from study.record.writer import Writer
 from study.registry import GIVEN
-from study.surroundings import socket_folder
+from study.surroundings import expanded, socket_folder
 from study.watch.pages import page_of
 
 
@@ -84,7 +84,7 @@ def _page(content: str, title: str, folder: StudyFolder, figures: Path | None, v
     if folder.given:
         kernel[GIVEN] = str(Path(folder.given.file).absolute())  # for `study.load` in the notebook
     if figures:
-        figures = figures.expanduser()
+        figures = expanded(figures)
         figures.mkdir(parents=True, exist_ok=True)
         kernel["STUDY_FIGURES"] = str(figures.resolve())
     executed = execute(content, kernel, variables)
@@ -159,7 +159,7 @@ def _nobodys_settings(empty: str) -> dict[str, str]:
 def _find(notebook: str) -> tuple[str, str]:
     """A notebook's name and its content."""
     ours = {Path(file.name).stem: file for file in files("analysis").iterdir() if file.name.endswith(".ipynb")}
-    file = ours.get(notebook, Path(notebook).expanduser())
+    file = ours.get(notebook, expanded(notebook))
     if not (file.is_file() and file.name.endswith(".ipynb")):
         expected = ", ".join(sorted(ours))
         raise InputError(f"--notebook: found {notebook!r}, expected one of {expected}, or the path of an .ipynb file")

@@ -22,11 +22,21 @@ from anchoring.errors import visible
 IN_A_NOTEBOOK = 1.0  # seconds between two updates
 IN_A_PIPE = 25.0
 
+NARROWEST = 10
+"""Columns. In fewer than these, as some programs claim that a terminal has (0), nothing could be read."""
+
+
+def ignore_narrow() -> None:
+    """Forget COLUMNS if it is no width: libraries would print nothing."""
+    if os.environ.get("COLUMNS", "").isdigit() and int(os.environ["COLUMNS"]) < NARROWEST:
+        del os.environ["COLUMNS"]
+
 
 class Screen(Console):
     """A console that shows control characters, with which a file could take over a terminal."""
 
     def __init__(self, **options: Any) -> None:
+        ignore_narrow()
         super().__init__(emoji=False, **options)
         self.push_render_hook(_Visible())
         if not (options or self.is_live or "COLUMNS" in os.environ):

@@ -242,3 +242,51 @@ def test_a_compiler_that_cannot_compile_is_said_once_and_recorded(
     assert folder.plan().compiled is False
     said = capsys.readouterr().out
     assert said.count("cannot compile the step: no room: training runs eagerly, several times slower") == 1
+
+
+WIDTHS = {"COLUMNS": "0", "TERM": "dumb"}, {"COLUMNS": "3"}
+
+
+@pytest.mark.parametrize("variables", WIDTHS)
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["--help"], "survey"), (["show", "nowhere", 0], "found no study"), (["show"], "Usage")]
+)
+def test_what_is_no_width_is_ignored(variables: dict[str, str], arguments: list[Any], said: str) -> None:
+    """Some programs claim that a terminal has 0 columns. Nothing would be printed, then."""
+    done = run_as(variables, *arguments)
+    assert said in done.stdout + done.stderr
+
+
+def test_a_width_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given, width in {"0": 80, "40": 40, "9": 80, "x": 80}.items():
+        monkeypatch.setenv("COLUMNS", given)
+        assert Screen(file=io.StringIO()).width == width
+
+
+def test_a_current_folder_that_is_gone_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    done = run_as({}, "show", "x", 0, before="import os; os.rmdir(os.getcwd())", cwd=folder)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: the current folder: .*, expected one that exists \(cd to another\)\n", done.stderr)
+
+
+@pytest.mark.parametrize("arguments", [["show", "~nobody-here/x", 0], ["run", "~nobody-here/x.toml"]])
+def test_a_home_that_nobody_has_is_said(say: Any, arguments: list[Any]) -> None:
+    said, code = say(*arguments)
+    assert code == 2
+    assert said.startswith("error: ~nobody-here/x")
+    assert "expected a path without ~" in said
+    assert surroundings.expanded("~") == Path.home()
+
+
+def run_as(
+    variables: dict[str, str], *arguments: Any, before: str = "", cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, with some variables."""
+    code = f"{before}\nimport sys; from study.cli import main; sys.argv[0] = 'study'; main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    root = str(Path(study.__file__).parent.parent)
+    environment |= {"NO_COLOR": "1", "PYTHONPATH": root, **variables}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)

@@ -290,3 +290,23 @@ def test_azure_puts_the_container_first(url: Any) -> None:
 def test_no_study_at_a_url(url: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found no study"):
         study.load(f"{url}/hue")
+
+
+@pytest.mark.parametrize("cache", ["/proc/nowhere", "/etc/hostname"])
+def test_a_cache_that_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: str) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", cache)
+    with pytest.raises(InputError, match=r"cannot be made \(.*\), expected a writable folder .*set XDG_CACHE_HOME"):
+        study.load(f"{tmp_path.as_uri()}/hue")
+
+
+def test_a_published_study_has_a_url_too(spaces: Path, url: Any, tmp_path: Path) -> None:
+    """Its replicas are in one file, where those of other studies are in a folder."""
+    published = spaces.parent / "analysis" / "published" / "deletion"
+    assert (published / "replicas.parquet").is_file()
+    shutil.copytree(published, tmp_path / "bucket" / "prefix" / "deletion")
+    folder = study.load(f"{url}/deletion")
+    pd.testing.assert_frame_equal(folder.replicas(), study.load(published).replicas())
+    before = tree(tmp_path / "bucket")
+    with mirrored(folder):
+        Writer(folder.path).write("report.html", b"new")
+    assert tree(tmp_path / "bucket") == {**before, "prefix/deletion/report.html": b"new"}

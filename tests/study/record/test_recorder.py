@@ -1,5 +1,7 @@
 """What is on the disk of a study at any moment, and that a kill at any of them loses no trial that had ended."""
 
+import errno
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -158,3 +160,26 @@ def test_what_a_dashboard_notes_meanwhile_is_kept(empty: StudyFolder) -> None:
     read = empty.optuna()
     assert read.user_attrs == {"note": "look here"}
     assert [trial.params for trial in read.trials] == [first.params, second.params]
+
+
+def test_the_journal_needs_no_links_which_some_file_systems_lack(
+    empty: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*paths: Any) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    drive(empty)
+    assert len(empty.trials()) == TRIALS
+
+
+@pytest.mark.parametrize("call", ["rename", "unlink"])
+def test_a_lock_that_cannot_be_removed_is_an_error_of_the_system(
+    empty: StudyFolder, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def fail(*paths: Any) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), *paths[:1])
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(OSError, match="Stale file handle"):
+        drive(empty)
