@@ -25,7 +25,7 @@ class _Lock(JournalFileOpenLock):
     """Optuna's lock that needs no symbolic links, which some file systems lack."""
 
     def release(self) -> None:
-        """Remove the lock. If that fails, raise the OSError, of which Optuna makes a RuntimeError."""
+        """Remove the lock. If that fails, raise the OSError itself, not a RuntimeError as Optuna does."""
         try:
             super().release()
         except RuntimeError as error:
