@@ -32,6 +32,7 @@ from study.evidence.verdicts import verdicts
 from study.experiment import Metric
 from study.record.folder import StudyFolder
 from study.search import journal
+from study.watch.comparison import stopping_in_words
 from tests.conftest import GOLDEN
 
 METRIC = Metric("how deep", diverged=0.0)
@@ -102,6 +103,11 @@ def test_work_counts_the_seeds_that_a_trial_had(tmp_path: Path) -> None:
     part = folder.path / "replicas.parquet" / "00001.parquet"
     stopped[stopped.seed < 1].to_parquet(part, index=False)
     assert best_so_far(folder).work.iloc[-1] == whole - stopped.step.max() * 3
+
+
+def test_a_race_is_told_from_its_scheduler() -> None:
+    assert stopping_in_words(study.Plan(scheduler="none")) == "none"
+    assert stopping_in_words(study.Plan(race=True)) == "asha, race"
 
 
 def test_without_a_journal_trials_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
@@ -236,7 +242,7 @@ def test_what_cannot_be_compared_is_one_line(say: Any, tmp_path: Path, monkeypat
 @pytest.mark.live
 def test_compare_prints_tables_and_writes_a_page(command: Any, tmp_path: Path) -> None:
     copied("hue", tmp_path / "runs" / "one")
-    copied("hue", tmp_path / "runs" / "two", sampler="random", race=True, audit=0.0)
+    copied("hue", tmp_path / "runs" / "two", sampler="random")
     (tmp_path / "runs" / "two" / journal.NAME).unlink()
     done = command("compare", "one", "two", "--to", "page.html", "--figures", "figures", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -244,7 +250,6 @@ def test_compare_prints_tables_and_writes_a_page(command: Any, tmp_path: Path) -
     for said in (
         "Searches: the best isolation so far",
         "random",
-        "asha, race",
         "without a journal, in two, in the order of their numbers",
         "on 64 common seeds",
         "+0.0000 (+0.0000 to +0.0000) not resolved",
