@@ -57,7 +57,7 @@ def test_a_call_that_fails_at_any_moment_leaves_whole_files(
 
 def run(spaces: Path, path: Path, *more: object) -> Driver:
     return Driver(
-        *("run", spaces / "hue.toml", "--name", path.name, "--out", path.parent, "--trials", 6, "--seeds", 2),
+        *("run", spaces / "hue.toml", "--name", path.name, "--out", path.parent, "--trials", 4, "--seeds", 2),
         *("--steps", 100, "--rungs", 2, "--cpus", 1, "--confirm", 0, "--no-compile", "--wandb", "off", *more),
     )
 
