@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -83,9 +84,11 @@ def expect_room(workers: int) -> None:
     """Check that this process may start a Ray. Without room, Ray hangs, or ends in a traceback after a minute.
 
     Raises:
-        InputError: if it may not have as many processes or addresses as are needed, or a folder for sockets.
+        InputError: if it may not have as many processes or addresses as are needed, or a folder for sockets, or if
+            processes of this machine cannot reach each other.
     """
     socket_folder()
+    expect_loopback()
     threads = THREADS + THREADS_OF_A_WORKER * workers
     pids = zip(_limits("pids", "pids.max"), _limits("pids", "pids.current"), strict=False)
     room = [
@@ -98,6 +101,16 @@ def expect_room(workers: int) -> None:
             kind = "bytes of addresses" if limit == "ulimit -v" else "more processes and threads"
             expected = f"{needed:,} for Ray with {workers} workers (--cpus)"
             raise InputError(f"{limit}: found room for {left:,} {kind}, expected {expected}")
+
+
+def expect_loopback() -> None:
+    """Check that processes can reach each other at 127.0.0.1, as some sandboxes forbid. Raises InputError if not."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=10).close()
+    except OSError as error:
+        found = error.strerror or error
+        raise InputError(f"127.0.0.1: {found}, expected a loopback interface (`ip link set lo up`)") from None
 
 
 def socket_folder() -> Path:

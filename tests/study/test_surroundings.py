@@ -244,6 +244,16 @@ def test_a_compiler_that_cannot_compile_is_said_once_and_recorded(
     assert said.count("cannot compile the step: no room: training runs eagerly, several times slower") == 1
 
 
+def test_a_machine_without_loopback_is_said() -> None:
+    """So it is in a namespace of its own. Ray would wait for minutes."""
+    surroundings.expect_loopback()  # the positive control
+    check = "from study.surroundings import expect_loopback; expect_loopback()"
+    done = subprocess.run(["unshare", "-rn", sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    if "unshare failed" in done.stderr or "Operation not permitted" in done.stderr:
+        pytest.skip("cannot make a namespace")
+    assert re.search(r"InputError: 127.0.0.1: .+, expected a loopback interface", done.stderr.splitlines()[-1])
+
+
 WIDTHS = {"COLUMNS": "0", "TERM": "dumb"}, {"COLUMNS": "3"}
 
 
