@@ -13,6 +13,15 @@ _BIASES = {
     "trained to the end": "the trials that were stopped, mostly bad ones, are missing",
 }
 
+FLOORS = (
+    "*Band*: the difference of two trials' means that seeds alone make, two standard errors on common seeds. *Typical "
+    "difference*: that of two settings (root mean square), without what seeds make of it. *Pairs told apart* differ by "
+    "more than the band; seeds alone make 5% differ so. The better half has the better objective, and was chosen by "
+    "these very seeds, so differences of the objective look smaller there. Intervals are 95% bootstrap intervals. "
+    "Metrics that differ only between seeds are left out."
+)
+"""How to read `noise_floor.table`, in Markdown."""
+
 
 def of_curves(found: Mapping[str, Responses]) -> str:
     """How to read the curves of `effect_plots.responses`, in Markdown.

@@ -16,7 +16,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.model_selection import KFold, cross_val_predict
 
-from analysis.effects import fanova, space_filling, unit
+from analysis.effects import main_effects, space_filling, unit
 from study import StudyFolder
 from study.record.trial_state import TrialState
 
@@ -234,10 +234,10 @@ def deciding(known: Map, score: str) -> pd.DataFrame:
     for name, values in known.inside.items():
         scale = float(values.abs().median()) or 1.0
         table = known.trials.assign(inside=np.arcsinh(values.clip(-1e6, 1e6) / scale))
-        columns[str(name)] = fanova(table, known.distributions, "inside")
+        columns[str(name)] = main_effects(table, known.distributions, "inside")
     feasible = known.trials[(fails(known) == "").to_numpy()]
     if len(feasible) >= ENOUGH:
-        columns[f"{score}, where all are kept"] = fanova(feasible, known.distributions)
+        columns[f"{score}, where all are kept"] = main_effects(feasible, known.distributions)
     shares = pd.DataFrame(columns).fillna(0.0)
     matter = shares[shares.max(axis=1) >= 0.05]
     return matter.loc[matter.max(axis=1).sort_values(ascending=False).index]
