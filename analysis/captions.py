@@ -18,7 +18,7 @@ FLOORS = (
     "difference*: that of two settings (root mean square), without what seeds make of it. *Pairs told apart* differ by "
     "more than the band; seeds alone make 5% differ so. The better half has the better objective, and was chosen by "
     "these very seeds, so differences of the objective look smaller there. Intervals are 95% bootstrap intervals. "
-    "Metrics that differ only between seeds are left out."
+    "Arrows are beyond the axis. Metrics that differ only between seeds are left out."
 )
 """How to read `noise_floor.table`, in Markdown."""
 
