@@ -1,9 +1,9 @@
 """fANOVA: which share of a value's variance over a space each parameter explains by itself, in a random forest.
 
-The method is that of Hutter, Hoos & Leyton-Brown (2014, ICML), and so are its numbers in Optuna where all parameters
-are ranges (a test compares them). Optuna walks a tree once for each of its splits. Here each tree is walked once, which
-takes a tenth of the time or less, so a page can ask for many importances. Optuna also counts combinations of choices
-that no setting has.
+The method is that of Hutter, Hoos & Leyton-Brown (2014, ICML). Where all parameters are ranges, the numbers are those
+of Optuna, with which a test compares them. Optuna walks a tree once for each of its splits. Here each tree is walked
+once, which takes a tenth of the time or less, so a page can ask for many importances. Optuna also counts combinations
+of choices that no setting has.
 """
 
 from __future__ import annotations

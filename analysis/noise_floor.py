@@ -29,8 +29,8 @@ def floors(folder: StudyFolder) -> pd.DataFrame:
     Returns:
         A row for each metric and set of trials, if that has two trials and two seeds:
 
-        - `metric`, `set`, and how many `trials` and `seeds` it has. Trials that lack a value are left out, and so are
-          metrics that differ only between seeds.
+        - `metric`, `set`, and how many `trials` and `seeds` it has. Trials that lack a value are left out, and
+          metrics that differ only between seeds, too.
         - `sd`: the standard deviation of one trial's seeds, pooled over the trials.
         - `se`: the standard error of a trial's mean.
         - `band`: the difference of two trials' means that seeds alone make: two standard errors, on common seeds.
@@ -107,12 +107,12 @@ def answer(found: pd.DataFrame, metric: str) -> str:
     if COMPLETE in rows:
         row = rows[COMPLETE]
         texts.append(
-            f"Of pairs of complete trials, {row.told:.0%} differ in {plain(metric)} by more than "
+            f"{row.told:.0%} of the pairs of complete trials differ in {plain(metric)} by more than "
             f"{_figure(row, 'band')}, the band of {count(row.seeds, 'seed')}."
         )
     if BETTER in rows:
         row = rows[BETTER]
-        texts.append(f"Of pairs in the better half of them, {row.told:.0%} differ by more than {_figure(row, 'band')}.")
+        texts.append(f"{row.told:.0%} of those in the better half differ by more than {_figure(row, 'band')}.")
     better = found[found.set == BETTER]
     if hidden := [f"*{name}*" for name in better.metric[better.ratio < 1]]:
         texts.append(f"There, a typical difference is smaller than its band in {listed(hidden, most=9)}.")

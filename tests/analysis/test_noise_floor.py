@@ -147,7 +147,7 @@ def test_it_is_said_and_drawn(hue: StudyFolder) -> None:
     floors = noise_floor.floors(hue)
     assert {"complete", "confirmed"} <= set(floors.set)
     said = noise_floor.answer(floors, "isolation")
-    assert "of pairs of complete trials" in said.lower()
+    assert "of the pairs of complete trials" in said
     table = noise_floor.table(floors)
     assert len(table) == len(floors)
     assert list(dict.fromkeys(table.index.get_level_values(0))) == list(dict.fromkeys(floors.metric))
