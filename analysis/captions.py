@@ -22,6 +22,16 @@ FLOORS = (
 )
 """How to read `noise_floor.table`, in Markdown."""
 
+IMPORTANCES = (
+    "Each column shares out what the parameters explain of a value by themselves (fANOVA). On the left, the value is "
+    "the objective in complete trials or in those that keep all constraints, or how far complete trials are inside a "
+    "constraint's bound. On the right, it is the rank by the mean objective among the trials that reached the rung. "
+    "If trials were stopped, those are fewer and better at later rungs. *n*: the trials a column rests on, 300 drawn "
+    "at random if there are more. *R²*: what a forest explains of the value in trials that it has not seen. Shares "
+    "below 5% are not written."
+)
+"""How to read `importance_plots.heat_map`, in Markdown."""
+
 
 def of_curves(found: Mapping[str, Responses]) -> str:
     """How to read the curves of `effect_plots.responses`, in Markdown.

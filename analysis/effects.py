@@ -58,7 +58,7 @@ def importances(trials: pd.DataFrame, distributions: Distributions, value: str =
     subsets = {"all": drawn, "spread": counted.iloc[spread]}
     table = pd.DataFrame(index=list(distributions))
     for name, subset in subsets.items():
-        table[f"fANOVA, {name}"] = _explained(subset, distributions, value)
+        table[f"fANOVA, {name}"] = explained(subset, distributions, value)[0]
     for name, subset in subsets.items():
         tenth = PedAnovaImportanceEvaluator(target_quantile=max(0.1, 5 / len(subset)))
         table[f"PED-ANOVA, {name}"] = _among_best(subset, distributions, value, tenth)
@@ -66,13 +66,19 @@ def importances(trials: pd.DataFrame, distributions: Distributions, value: str =
     return table.loc[order.index]
 
 
-def main_effects(trials: pd.DataFrame, distributions: Distributions, value: str = "value") -> pd.Series:
-    """Each parameter's share of the variance of a value over the whole space, by fANOVA. Empty if there is none."""
-    counted = _counted(trials, value)
-    if counted.empty:
-        return pd.Series(dtype=float)
-    drawn = counted.sample(min(len(counted), _SHARED), random_state=0).sort_index()
-    return _explained(drawn, distributions, value)
+def explained(trials: pd.DataFrame, distributions: Distributions, value: str = "value") -> tuple[pd.Series, float]:
+    """Each parameter's share of what all of them explain of a value by themselves over the whole space (`fanova`).
+
+    Returns:
+        The shares, of a sum of 1; empty if there are none. And the share of the value's variance that the forest
+        explains in trials that it has not seen; NaN without one.
+    """
+    if trials[value].nunique() < 2:
+        return pd.Series(dtype=float), np.nan
+    choices = [len(getattr(distribution, "choices", ())) for distribution in distributions.values()]
+    found, r2 = fanova(_cube(trials, distributions), trials[value].to_numpy(), choices)
+    shares = pd.Series(found, list(distributions))
+    return (shares / shares.sum() if shares.sum() else shares.head(0)), r2
 
 
 def space_filling(points: np.ndarray, n: int, categorical: Sequence[bool] = ()) -> list[int]:
@@ -259,16 +265,6 @@ def _counted(trials: pd.DataFrame, value: str) -> pd.DataFrame:
     """The trials that have a value; no trials if these are too few or all equally good."""
     counted = trials[(trials.state != TrialState.FAILED) & trials[value].notna()]
     return counted if len(counted) >= ENOUGH and counted[value].nunique() > 1 else counted.head(0)
-
-
-def _explained(trials: pd.DataFrame, distributions: Distributions, value: str) -> pd.Series:
-    """The shares of `fanova`, of a sum of 1; empty if it finds none."""
-    if trials[value].nunique() < 2:
-        return pd.Series(dtype=float)
-    choices = [len(getattr(distribution, "choices", ())) for distribution in distributions.values()]
-    found, _ = fanova(_cube(trials, distributions), trials[value].to_numpy(), choices)
-    shares = pd.Series(found, list(distributions))
-    return shares / shares.sum() if shares.sum() else shares.head(0)
 
 
 def _among_best(

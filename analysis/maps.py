@@ -16,7 +16,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.model_selection import KFold, cross_val_predict
 
-from analysis.effects import main_effects, space_filling, unit
+from analysis.effects import space_filling, unit
+from analysis.importance import inside, signed_log
 from study import StudyFolder
 from study.record.trial_state import TrialState
 
@@ -79,29 +80,23 @@ def fit(folder: StudyFolder, band: float) -> Map | None:
     if len(trials) < ENOUGH or len(distributions) < 2:
         return None
     band = 0.0 if np.isnan(band) else band
-    inside = _inside(folder, trials, band)
+    kept = inside(folder, trials).assign(**{NEAR_BEST: _near_best(folder, trials, band)})
     points = np.stack([unit(trials[f"param.{name}"], d) for name, d in distributions.items()], axis=1)
     chosen = space_filling(points, MOST)
     models, r2 = {}, {}
-    for name, values in inside.items():
-        scale = float(values.abs().median()) or 1.0
-        y = np.arcsinh(values.clip(-1e6, 1e6).to_numpy() / scale)[chosen]
+    for name, values in kept.items():
+        y = signed_log(values).to_numpy()[chosen]
         if np.ptp(y) > 0:
             models[str(name)], r2[str(name)] = _fitted(points[chosen], y)
-    return Map(trials, inside, points, distributions, models, r2, band)
+    return Map(trials, kept, points, distributions, models, r2, band)
 
 
-def _inside(folder: StudyFolder, trials: pd.DataFrame, band: float) -> pd.DataFrame:
-    """How far inside each requirement each trial is, in the units of its metric."""
-    final = dict(list(folder.final().groupby("trial")))
-    rows = {
-        trial: {name: -broken for name, broken in folder.goal.violations(final[trial]).items()}
-        for trial in trials.index
-    }
+def _near_best(folder: StudyFolder, trials: pd.DataFrame, band: float) -> pd.Series:
+    """How far trials are above what is within a band of the best one that keeps the constraints."""
     score = folder.goal.sign * trials["value"]
     feasible = score[trials.feasible]
     best = feasible.max() if len(feasible) else score.max()
-    return pd.DataFrame.from_dict(rows, orient="index").assign(**{NEAR_BEST: score - (best - band)})
+    return score - (best - band)
 
 
 def _fitted(x: np.ndarray, y: np.ndarray) -> tuple[GaussianProcessRegressor, float]:
@@ -221,23 +216,3 @@ def with_doses(trials: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, BaseDistri
         ranges[column] = FloatDistribution(low, high, log=column.startswith("dose.") and low > 0)
         columns[f"param.{column}"] = values.fillna(known.median())
     return trials.assign(**columns), ranges
-
-
-def deciding(known: Map, score: str) -> pd.DataFrame:
-    """Which parameters decide each requirement, and the objective among the trials that keep all: shares by fANOVA.
-
-    Returns:
-        A row for each parameter that has a twentieth of a column, and a column for each requirement and for the
-        objective, if enough trials are feasible. Columns sum to 1 over all parameters.
-    """
-    columns = {}
-    for name, values in known.inside.items():
-        scale = float(values.abs().median()) or 1.0
-        table = known.trials.assign(inside=np.arcsinh(values.clip(-1e6, 1e6) / scale))
-        columns[str(name)] = main_effects(table, known.distributions, "inside")
-    feasible = known.trials[(fails(known) == "").to_numpy()]
-    if len(feasible) >= ENOUGH:
-        columns[f"{score}, where all are kept"] = main_effects(feasible, known.distributions)
-    shares = pd.DataFrame(columns).fillna(0.0)
-    matter = shares[shares.max(axis=1) >= 0.05]
-    return matter.loc[matter.max(axis=1).sort_values(ascending=False).index]

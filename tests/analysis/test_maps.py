@@ -117,15 +117,6 @@ def test_freedom_ends_where_the_requirement_does(known: Map) -> None:
     assert ((free.low <= free["at"]) & (free["at"] <= free.high)).all()
 
 
-def test_what_decides_each_requirement_is_known(known: Map) -> None:
-    shares = maps.deciding(known, "value")
-    assert list(shares) == ["room >= 0", NEAR_BEST, "value, where all are kept"]
-    assert shares["room >= 0"].idxmax() in ("x", "kind")
-    assert shares.loc[["x", "kind"], "room >= 0"].sum() > 0.8
-    assert shares.loc[["x", "y"], NEAR_BEST].sum() > 0.7
-    assert shares.loc["idle", ["room >= 0", NEAR_BEST]].max() < 0.05
-
-
 def test_few_trials_or_parameters_make_no_map(known: Map) -> None:
     few = known.trials.head(maps.ENOUGH - 1)
     assert maps.fit(Folder(few), 0.05) is None  # type: ignore[arg-type]
