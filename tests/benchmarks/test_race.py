@@ -19,7 +19,7 @@ def test_a_search_costs_the_steps_of_its_replicas(arm: Any) -> None:
     plan = Plan(cpus=1, **ARMS[arm])
     search = Search(space, plan, 8 * plan.seeds * STEPS)
     search.run()
-    cost = 0
+    cost = 0.0
     for trial in search.ended:
         rows = [report.replicas for report in trial.reports]
         cost += sum(of.groupby("seed").step.max().sum() for of in rows if of.seed.iloc[0] >= plan.heats[0][-1] + 1)

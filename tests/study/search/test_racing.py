@@ -52,7 +52,7 @@ class Trials:
         self, goal: Goal = GOAL, inner: TrialScheduler | None = None, past: pd.DataFrame | None = None
     ) -> None:
         self.record: Any = None
-        self.race = Race(inner or FIFOScheduler(), goal, lambda _: self.record, past)  # type: ignore[no-untyped-call]
+        self.race = Race(inner or FIFOScheduler(), goal, lambda _: self.record, past)
         self.goal = goal
 
     def run(self, number: int, depths: np.ndarray, widths: float = 1.0) -> int:
@@ -151,7 +151,7 @@ def test_the_scheduler_within_knows_only_the_first_heat() -> None:
         def on_trial_complete(self, tune_controller: Any, trial: Any, result: Any) -> None:
             self.known.append("complete")
 
-    inner = Noted()  # type: ignore[no-untyped-call]
+    inner = Noted()
     Trials(inner=inner).run(0, np.ones(16))
     assert inner.known == ["added", "complete"]
 
