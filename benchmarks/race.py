@@ -60,8 +60,8 @@ class Search:
         study = optuna.create_study(directions=self.goal.directions, sampler=sampler(plan, 0))
         recorder: Any = SimpleNamespace(record=self.ended.append)
         self.search = OptunaSearch(study, space, self.goal, recorder)
-        self.scheduler: Any = scheduler(plan.scheduler, plan.rungs)
-        if plan.race:
+        self.scheduler: Any = scheduler(plan.stopped_by, plan.rungs)
+        if plan.races:
             self.scheduler = Race(self.scheduler, self.goal, lambda trial_id: self.search.running[trial_id])
 
     def run(self) -> None:

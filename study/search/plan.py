@@ -130,13 +130,16 @@ class Plan(BaseModel):
         float, _option("How far an answer stays from each constraint's bound, in bands of seed noise.", ge=0, le=1000)
     ] = 0.0
     sampler: Annotated[SamplerName, _option("What proposes settings.")] = "tpe"
-    scheduler: Annotated[SchedulerName, _option("What stops hopeless trials early.")] = "asha"
+    scheduler: Annotated[
+        SchedulerName | None, _option("What stops hopeless trials early.", "none in a race, else asha")
+    ] = None
     race: Annotated[
-        bool,
+        bool | None,
         _option(
-            "Begin each trial with few seeds, and double them as long as a paired test does not put it behind the best."
+            "Begin each trial with few seeds, and double them while a paired test does not put it behind the best.",
+            "where there is one objective's mean and 8 seeds or more, and no scheduler is named",
         ),
-    ] = False
+    ] = None
     audit: Annotated[
         float, _option("Share of the trials to be stopped that run on, to see what was lost.", ge=0, le=1)
     ] = 0.0
@@ -187,7 +190,7 @@ class Plan(BaseModel):
             return f"--aggregate {self.aggregate}, expected mean, which a paired test compares"
         if self.audit:
             return "--audit, which exempts trials from stopping, expected one of the two"
-        if len(self.heats) < 2:
+        if self.seeds < 2 * FIRST_HEAT:
             return f"--seeds {self.seeds}, expected {2 * FIRST_HEAT} or more, to begin with {FIRST_HEAT}"
         return ""
 
@@ -224,6 +227,21 @@ class Plan(BaseModel):
         return [self.seed * SEEDS_APART + replica for replica in range(self.seeds)]
 
     @property
+    def races(self) -> bool:
+        """Whether trials race: if asked for, and by default if they can and no scheduler is named."""
+        return self.scheduler is None and not self._no_race() if self.race is None else self.race
+
+    @property
+    def stopped_by(self) -> SchedulerName:
+        """The scheduler. By default a race has none, and other searches have ASHA.
+
+        Example:
+            >>> Plan(seeds=16).stopped_by, Plan(seeds=4).stopped_by
+            ('none', 'asha')
+        """
+        return self.scheduler or ("none" if self.races else "asha")
+
+    @property
     def heats(self) -> list[list[int]]:
         """`replica_seeds` in the parts that a trial is trained on, one after another. Only a race has several.
 
@@ -232,7 +250,7 @@ class Plan(BaseModel):
             [4, 4, 8]
         """
         ends = [self.seeds]
-        while self.race and ends[0] >= 2 * FIRST_HEAT:
+        while self.races and ends[0] >= 2 * FIRST_HEAT:
             ends.insert(0, ends[0] // 2)
         return [self.replica_seeds[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 

@@ -51,12 +51,12 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
         return plan.minutes is not None and used + clock() / 60 >= plan.minutes
 
     search = OptunaSearch(study, folder.space, folder.goal, recorder, is_over)
-    stopping = scheduler(plan.scheduler, plan.rungs)
+    stopping = scheduler(plan.stopped_by, plan.rungs)
     np.random.seed(plan.seed + past)  # by which Ray draws hyperband's brackets
     replay(stopping, scores(folder, plan.heats[0]))
     if plan.audit:
         stopping = Audited(stopping, plan.audit, plan.seed + past, lambda trial_id: search.running[trial_id].exempt())
-    if plan.race:
+    if plan.races:
         best = folder.best().trial
         incumbent = folder.final(best.item()) if len(best) else None
         stopping = Race(stopping, folder.goal, lambda trial_id: search.running[trial_id], incumbent)

@@ -53,7 +53,7 @@ class _Trial:
     def __init__(self, space: Space, plan: Plan, goal: Goal):
         self._space, self._plan, self._goal = space, plan, goal
         self._start = time.perf_counter()
-        self._decisive = decisive(plan.scheduler, plan.rungs)
+        self._decisive = decisive(plan.stopped_by, plan.rungs)
         self._number = 0
         self._doses: dict[str, float] = {}
         self._unreported: list[Reached] = []

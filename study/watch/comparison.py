@@ -49,7 +49,8 @@ def searches(studies: Mapping[str, StudyFolder], progress: Mapping[str, pd.DataF
 
 def stopping_in_words(plan: Plan) -> str:
     """What stops trials early, in words: the scheduler, and perhaps a race."""
-    return f"{plan.scheduler}, race" if plan.race else plan.scheduler
+    scheduler = [] if plan.races and plan.stopped_by == "none" else [plan.stopped_by]
+    return ", ".join([*scheduler, *["race"] * plan.races])
 
 
 def best_in_words(row: pd.Series | None) -> str:

@@ -107,7 +107,9 @@ def test_work_counts_the_seeds_that_a_trial_had(tmp_path: Path) -> None:
 
 def test_a_race_is_told_from_its_scheduler() -> None:
     assert stopping_in_words(study.Plan(scheduler="none")) == "none"
-    assert stopping_in_words(study.Plan(race=True)) == "asha, race"
+    assert stopping_in_words(study.Plan(race=True)) == "race"
+    assert stopping_in_words(study.Plan(race=True, scheduler="asha")) == "asha, race"
+    assert stopping_in_words(study.Plan(race=False)) == "asha"
 
 
 def test_without_a_journal_trials_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def test_heats_double_and_are_all_seeds(seeds: int, heats: list[int]) -> None:
     plan = Plan(race=True, seeds=seeds, seed=2)
     assert [len(heat) for heat in plan.heats] == heats
     assert [seed for heat in plan.heats for seed in heat] == plan.replica_seeds
-    assert Plan(seeds=seeds).heats == [Plan(seeds=seeds).replica_seeds]
+    assert Plan(seeds=seeds, race=False).heats == [Plan(seeds=seeds).replica_seeds]
 
 
 @pytest.mark.parametrize(
@@ -194,6 +194,19 @@ def test_a_plan_that_cannot_race_says_so_in_a_line(options: Any, found: str) -> 
         Plan(race=True, **options)
     assert str(error.value).startswith(found)
     assert "\n" not in str(error.value)
+
+
+def test_a_race_is_the_default_where_trials_can_race_and_no_scheduler_is_named() -> None:
+    assert (Plan().races, Plan().stopped_by) == (True, "none")
+    cannot: list[dict[str, Any]] = [{"seeds": 7}, {"objectives": ("a", "b")}, {"aggregate": "lcb"}, {"audit": 0.5}]
+    for options in cannot:
+        assert (Plan(**options).races, Plan(**options).stopped_by) == (False, "asha")
+    for name in ("asha", "none"):
+        assert (Plan(scheduler=name).races, Plan(scheduler=name).stopped_by) == (False, name)
+        assert (Plan(scheduler=name, race=True).races, Plan(scheduler=name, race=True).stopped_by) == (True, name)
+    assert (Plan(race=False).races, Plan(race=False).stopped_by) == (False, "asha")
+    old = {"trials": 4, "minutes": None, "seeds": 16, "scheduler": "asha"}  # a manifest of before
+    assert not Plan.of_manifest(old, "old").races
 
 
 # A worker
@@ -279,10 +292,10 @@ def test_constants_of_a_model_are_not_joined() -> None:
 
 @pytest.fixture(scope="module")
 def raced(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Any]) -> Any:
-    """A study that raced, and what it printed."""
+    """A study that raced, as it does by default, and what it printed."""
     out = tmp_path_factory.mktemp("runs")
     experiment = Path(__file__).parents[1] / "experiments"
-    small = ("--race", "--trials", 24, "--seeds", 8, "--rungs", 4, "--cpus", 1, "--confirm", 0)
+    small = ("--trials", 24, "--seeds", 8, "--rungs", 4, "--cpus", 1, "--confirm", 0)
     space = (experiment / "bowl.toml", "--experiment", experiment / "bowl.py")
     done = command("run", *space, "--name", "raced", "--out", out, *small)
     assert done.returncode == 0, done.stderr
