@@ -116,6 +116,7 @@ def test_a_study_without_a_value_or_parameters_has_none() -> None:
     folder._trials = folder._trials.drop(columns="value")
     assert importance.importances(folder).empty  # type: ignore[arg-type]
     assert importance.mattering(importance.importances(folder)) == []  # type: ignore[arg-type]
+    assert importance.left_out(importance.importances(folder)) == ""  # type: ignore[arg-type]
 
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=9))

@@ -180,4 +180,5 @@ def test_a_safe_setting_gives_up_a_band_for_the_largest_margin(
 def test_the_page_says_what_to_take_and_draws_without_scripts(hue: StudyFolder) -> None:
     page = Path(write_report(hue, "map")).read_text()
     assert "Best: trial" in re.sub("<[^>]*>", "", page)
+    assert "The noise floor of every metric" in page
     assert "<script" not in page

@@ -70,4 +70,7 @@ def test_a_report_without_the_experiment_says_what_needs_it(hue: StudyFolder, tm
     assert "--experiment FILE.py" in page
     for there in ("The confirmed settings", "What is not known", "Which parameters matter", "is best: mean isolation"):
         assert there in page
+    assert "of the pairs of complete trials differ in isolation" in page
+    assert "typical difference between two settings in bands of seed noise" in page
+    assert "because fewer than 20 trials tell" in page
     assert "Named colours" not in page
