@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -61,6 +62,15 @@ def expect_folder() -> None:
         os.getcwd()
     except OSError as error:
         raise InputError(f"the current folder: {error.strerror}, expected one that exists (cd to another)") from None
+
+
+def open_streams() -> None:
+    """Open the standard streams that a service was started without, as Ray and kernels need them. They lead nowhere."""
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115  # open until the end
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def cpus() -> int:

@@ -244,6 +244,17 @@ def test_a_compiler_that_cannot_compile_is_said_once_and_recorded(
     assert said.count("cannot compile the step: no room: training runs eagerly, several times slower") == 1
 
 
+def test_a_service_without_standard_streams_gets_some(tmp_path: Path) -> None:
+    """So do the processes that it starts, such as a notebook's kernel."""
+    child = f"import sys; open({str(tmp_path / 'missing')!r}, 'w').write(str((sys.stdin, sys.stdout, sys.stderr).count(None)))"
+    look = (
+        "import subprocess, sys; from study.surroundings import open_streams; open_streams(); print(1, file=sys.stderr)"
+    )
+    look += f"; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
+    subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", look], check=True)
+    assert (tmp_path / "missing").read_text() == "0"
+
+
 def test_a_machine_without_loopback_is_said() -> None:
     """So it is in a namespace of its own. Ray would wait for minutes."""
     surroundings.expect_loopback()  # the positive control
