@@ -17,15 +17,14 @@ import numpy as np
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.importance import BaseImportanceEvaluator, FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 from sklearn.ensemble import RandomForestRegressor
 
-from analysis.fanova import fanova
 from study.record.trial_state import TrialState
 
 ENOUGH = 10  # the fewest trials that tell anything
 _MOST = 100  # the most trials that a forest is averaged over: the cost grows with the square of their number
-_SHARED = 400  # the most trials that importances are taken from: their cost grows with the square, too
+_SHARED = 400  # the most trials that importances are taken from: fANOVA's cost grows with the square, too
 
 Distributions = Mapping[str, BaseDistribution]
 
@@ -34,8 +33,8 @@ def importances(trials: pd.DataFrame, distributions: Distributions, value: str =
     """Each parameter's share of what makes a trial good, by two measures, on two sets of trials.
 
     - fANOVA (Hutter, Hoos & Leyton-Brown 2014, ICML) asks what makes a difference anywhere. It is the share of the
-      variance over the whole space that the parameter explains by itself, in a random forest (`fanova`). Log ranges are
-      taken in logarithms. (Optuna by itself gives their last decade 90% of the weight.)
+      variance over the whole space that the parameter explains by itself, in a random forest. Log ranges are taken in
+      logarithms. (Optuna by itself gives their last decade 90% of the weight.)
     - PED-ANOVA (Watanabe, Bansal & Hutter 2023, arXiv 2304.10255) asks what makes a setting one of the best. It is how
       much the parameter's values in the best tenth of the trials, or the best five, differ from those in all trials.
       It is rough, since these are few.
@@ -58,27 +57,29 @@ def importances(trials: pd.DataFrame, distributions: Distributions, value: str =
     subsets = {"all": drawn, "spread": counted.iloc[spread]}
     table = pd.DataFrame(index=list(distributions))
     for name, subset in subsets.items():
-        table[f"fANOVA, {name}"] = explained(subset, distributions, value)[0]
+        table[f"fANOVA, {name}"] = _shares(subset, distributions, value, FanovaImportanceEvaluator(seed=0))
     for name, subset in subsets.items():
         tenth = PedAnovaImportanceEvaluator(target_quantile=max(0.1, 5 / len(subset)))
-        table[f"PED-ANOVA, {name}"] = _among_best(subset, distributions, value, tenth)
+        table[f"PED-ANOVA, {name}"] = _shares(subset, distributions, value, tenth)
     order = table[["fANOVA, all", "fANOVA, spread"]].mean(axis=1).sort_values(ascending=False, kind="stable")
     return table.loc[order.index]
 
 
-def explained(trials: pd.DataFrame, distributions: Distributions, value: str = "value") -> tuple[pd.Series, float]:
-    """Each parameter's share of what all of them explain of a value by themselves over the whole space (`fanova`).
+def explained(
+    trials: pd.DataFrame, distributions: Distributions, trees: int, value: str = "value"
+) -> tuple[pd.Series, float]:
+    """Each parameter's share of what all of them explain of a value by themselves over the whole space (fANOVA).
 
     Returns:
-        The shares, of a sum of 1; empty if there are none. And the share of the value's variance that the forest
-        explains in trials that it has not seen; NaN without one.
+        The shares, of a sum of 1; empty if there are none. And the share of the value's variance that a random forest
+        explains in trials that it has not seen (out-of-bag R²); NaN without one.
     """
     if trials[value].nunique() < 2:
         return pd.Series(dtype=float), np.nan
-    choices = [len(getattr(distribution, "choices", ())) for distribution in distributions.values()]
-    found, r2 = fanova(_cube(trials, distributions), trials[value].to_numpy(), choices)
-    shares = pd.Series(found, list(distributions))
-    return (shares / shares.sum() if shares.sum() else shares.head(0)), r2
+    model = RandomForestRegressor(64, oob_score=True, random_state=0)
+    model.fit(_cube(trials, distributions), trials[value].to_numpy())
+    evaluator = FanovaImportanceEvaluator(n_trees=trees, seed=0)
+    return _shares(trials, distributions, value, evaluator), float(model.oob_score_)
 
 
 def space_filling(points: np.ndarray, n: int, categorical: Sequence[bool] = ()) -> list[int]:
@@ -267,8 +268,8 @@ def _counted(trials: pd.DataFrame, value: str) -> pd.DataFrame:
     return counted if len(counted) >= ENOUGH and counted[value].nunique() > 1 else counted.head(0)
 
 
-def _among_best(
-    trials: pd.DataFrame, distributions: Distributions, value: str, evaluator: PedAnovaImportanceEvaluator
+def _shares(
+    trials: pd.DataFrame, distributions: Distributions, value: str, evaluator: BaseImportanceEvaluator
 ) -> pd.Series:
     """Optuna's importances, for trials in the unit cube; empty if it finds none."""
     if trials[value].nunique() < 2:

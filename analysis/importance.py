@@ -15,6 +15,7 @@ from study.record.trial_state import TrialState
 
 ENOUGH = 20  # the fewest trials that an importance is taken from
 MOST = 300  # the most: more are drawn at random, since the cost grows with the square of their number
+TREES = 16  # of each importance: the cost grows with their number, and there is a column for each rung
 
 KNOWN = 0.1  # the least share of the variance that a forest must explain
 
@@ -83,7 +84,7 @@ def _at_rungs(folder: StudyFolder) -> pd.DataFrame:
 def _row(of: str, step: float, trials: pd.DataFrame, distributions: Distributions) -> dict[Any, Any]:
     row: dict[Any, Any] = {"of": of, "step": step, "trials": len(trials), "r2": np.nan}
     if len(trials) >= ENOUGH:
-        shares, r2 = explained(trials, distributions)
+        shares, r2 = explained(trials, distributions, TREES)
         row["r2"] = r2
         if r2 >= KNOWN:
             return row | shares.to_dict()
