@@ -45,12 +45,10 @@ NOWHERE = "/dev/null/only-live-tests-start-a-Ray"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: Any) -> None:
-    """Mark the live tests; run them first, as they take longest, and in one process those that share something."""
+    """Mark the live tests, and run them first, as they take longest."""
     for item in items:
         if STARTS.intersection(item.fixturenames) or item.originalname in CONFORMANCE:
             item.add_marker(pytest.mark.live)
-        shares = "live" if "live" in item.fixturenames else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(shares))
     items.sort(key=lambda item: not item.get_closest_marker("live"))
 
 

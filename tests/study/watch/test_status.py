@@ -30,7 +30,7 @@ from study.watch.status import started, status
 
 @pytest.fixture
 def copy(hue: StudyFolder, tmp_path: Path) -> Any:
-    return study.load(shutil.copytree(hue.path, tmp_path / "copy", ignore=shutil.ignore_patterns(".lock")))
+    return study.load(shutil.copytree(hue.path, tmp_path / "copy", ignore=shutil.ignore_patterns(".lock", "*.html")))
 
 
 def test_a_finished_study(copy: Any) -> None:
