@@ -245,7 +245,7 @@ class Plan(BaseModel):
     def heats(self) -> list[list[int]]:
         """`replica_seeds` in the parts that a trial is trained on, one after another. Only a race has several.
 
-        Example:
+        Examples:
             >>> [len(heat) for heat in Plan(race=True, seeds=16).heats]
             [4, 4, 8]
         """
