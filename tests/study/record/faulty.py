@@ -10,29 +10,10 @@ import shutil
 import sys
 from pathlib import Path
 
-import pandas as pd
-from optuna.samplers import RandomSampler
-
 import study
 from study.record import recorder
 from study.record.folder import StudyFolder
-from study.record.recovery import clean, reconcile
-from study.search import journal
-from tests.study.record.test_recorder import drive
-
-
-def mended(folder: StudyFolder, whole: StudyFolder) -> None:
-    """What is left is whole files, and each trial that the journal knows to have ended is there once."""
-    before = folder.trials()
-    clean(folder)
-    search = journal.search(folder.path, RandomSampler(), folder.goal.directions)
-    ended = [trial.number for trial in search.trials if trial.state.is_finished()]
-    reconcile(search, folder)
-    after = folder.trials()
-    assert after.trial.tolist() == sorted({*ended, *before.trial})
-    if len(after):
-        pd.testing.assert_frame_equal(after, whole.trials().head(len(after))[after.columns])
-    assert not list(folder.path.rglob("*.partial"))
+from tests.study.record.test_recorder import drive, mended
 
 
 def main(empty: Path, whole: StudyFolder, call: str, code: str) -> int:

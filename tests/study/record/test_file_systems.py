@@ -70,6 +70,18 @@ def run(spaces: Path, path: Path, *more: object) -> Driver:
     )
 
 
+def killed_and_resumed(spaces: Path, path: Path) -> str:
+    """Kill a study when two trials have ended, and resume it to its end; return what that said."""
+    driver = run(spaces, path)
+    driver.until(lambda: ended(path) >= 2)
+    driver.process.kill()
+    assert driver.end()[0] == -signal.SIGKILL
+    found, _, stderr = Driver("resume", path, "--confirm", 0).end()
+    assert found == 0, stderr
+    assert study.load(path).trials().trial.tolist() == list(range(4))
+    return stderr
+
+
 @pytest.mark.slow
 def test_a_study_on_a_file_system_that_fails_ends_in_a_line_and_goes_on(
     shim: str, spaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -92,14 +104,7 @@ def test_a_study_on_a_file_system_without_locks_is_killed_and_goes_on(
     path = tmp_path / "unlocked"
     monkeypatch.setenv("LD_PRELOAD", shim)
     monkeypatch.setenv("FAULT", f"flock {errno.ENOSYS} 0 {path}")
-    driver = run(spaces, path)
-    driver.until(lambda: ended(path) >= 2)
-    driver.process.kill()
-    assert driver.end()[0] == -signal.SIGKILL
-    found, _, stderr = Driver("resume", path, "--confirm", 0).end()
-    assert found == 0, stderr
-    assert "its file system has no locks" in stderr
-    assert study.load(path).trials().trial.tolist() == list(range(4))
+    assert "its file system has no locks" in killed_and_resumed(spaces, path)
 
 
 @pytest.fixture
@@ -116,13 +121,7 @@ def mounted(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.slow
 def test_a_study_that_is_killed_goes_on_and_one_that_cannot_be_written_says_so(mounted: Path, spaces: Path) -> None:
     path = mounted / "study"
-    driver = run(spaces, path)
-    driver.until(lambda: ended(path) >= 2)
-    driver.process.kill()
-    assert driver.end()[0] == -signal.SIGKILL
-    found, _, stderr = Driver("resume", path, "--confirm", 0).end()
-    assert found == 0, stderr
-    assert study.load(path).trials().trial.tolist() == list(range(4))
+    killed_and_resumed(spaces, path)
 
     before = {file: file.stat().st_mtime_ns for file in path.rglob("*")}
     subprocess.run(["mount", "-o", "remount,ro", mounted], check=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 from optuna.samplers import RandomSampler
@@ -81,6 +82,21 @@ def empty(hue: StudyFolder, tmp_path: Path) -> StudyFolder:
     return study.load(path)
 
 
+def mended(folder: StudyFolder, whole: StudyFolder) -> optuna.Study:
+    """Mend what is left of a search: whole files, and each trial that the journal knows to have ended, once."""
+    before = folder.trials()
+    clean(folder)
+    search = journal.search(folder.path, RandomSampler(), folder.goal.directions)
+    ended = [trial.number for trial in search.trials if trial.state.is_finished()]
+    reconcile(search, folder)
+    after = folder.trials()
+    assert after.trial.tolist() == sorted({*ended, *before.trial})
+    if len(after):
+        pd.testing.assert_frame_equal(after, whole.trials().head(len(after))[after.columns])
+    assert not list(folder.path.rglob("*.partial"))
+    return search
+
+
 def test_a_kill_at_any_moment_loses_nothing_that_the_journal_knows(
     empty: StudyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,16 +132,7 @@ def test_a_kill_at_any_moment_loses_nothing_that_the_journal_knows(
                 pass
             else:
                 break
-        folder = study.load(path)
-        before = folder.trials()
-        clean(folder)
-        search = journal.search(path, RandomSampler(), folder.goal.directions)
-        ended = [trial.number for trial in search.trials if trial.state.is_finished()]
-        reconcile(search, folder)
-        after = folder.trials()
-        assert after.trial.tolist() == sorted({*ended, *before.trial})
-        if len(after):
-            pd.testing.assert_frame_equal(after, whole.trials().head(len(after))[after.columns])
+        search = mended(study.load(path), whole)
         for trial, same in zip(search.trials, whole.optuna().trials, strict=False):
             assert trial.params == same.params or not trial.state.is_finished()
     assert moment >= 3 * TRIALS  # the positive control: the last one was not killed, and there were many moments
