@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import optuna
 import pandas as pd
 import torch
@@ -22,6 +21,7 @@ from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.search import interval
 from study.experiment import Rung
 from study.record.trial_state import TrialState
 from study.search import worker
@@ -146,13 +146,6 @@ def measure(repeats: range, whole_trials: int) -> None:
             print(row, flush=True)
 
 
-def interval(values: np.ndarray) -> str:
-    """The mean and its 95% bootstrap interval, in thousandths."""
-    means = np.random.default_rng(0).choice(values * 1000, (10_000, len(values))).mean(1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return f"{values.mean() * 1000:+.1f} [{low:+.1f}, {high:+.1f}]"
-
-
 def show(rows: pd.DataFrame) -> None:
     """Print the arms, and their differences by repeat."""
     values = rows.pivot_table(index="repeat", columns="arm", values="confirmed").dropna()
@@ -160,7 +153,8 @@ def show(rows: pd.DataFrame) -> None:
     table.title = f"{len(values)} searches of each: means; differences in thousandths, with 95% intervals"
     for arm in ARMS:
         mean = rows[rows.arm == arm].mean(numeric_only=True)
-        apart = [interval((values[arm] - values[other]).to_numpy()) if arm != other else "" for other in list(ARMS)[:2]]
+        others = [values[arm] - values[other] if arm != other else None for other in list(ARMS)[:2]]
+        apart = ["" if of is None else interval(of.to_numpy(), "+", 1) for of in others]
         figures = f"{mean.trials:.0f}", f"{mean.complete:.0f}", f"{mean.searched:.4f}", f"{mean.confirmed:.4f}"
         table.add_row(arm, *figures, f"{values[arm].std():.4f}", *apart)
     Console(width=120).print(table)

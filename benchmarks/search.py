@@ -209,11 +209,12 @@ def simulate(landscape: Landscape, arm: Arm, seed: int, trials: int = TRIALS) ->
     return run
 
 
-def interval(values: np.ndarray, sign: str = "") -> str:
-    """The mean and its 95% bootstrap interval, in thousandths."""
+def interval(values: np.ndarray, sign: str = "", digits: int = 0) -> str:
+    """The mean and its 95% bootstrap interval, in thousandths, with `digits` decimals."""
     means = np.random.default_rng(0).choice(values * 1000, (10_000, len(values))).mean(1)
     low, high = np.quantile(means, [0.025, 0.975])
-    return f"{values.mean() * 1000:{sign}.0f} [{low:{sign}.0f}, {high:{sign}.0f}]"
+    mean, low, high = (f"{number:{sign}.{digits}f}" for number in (values.mean() * 1000, low, high))
+    return f"{mean} [{low}, {high}]"
 
 
 def main() -> None:
