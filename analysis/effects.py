@@ -65,21 +65,23 @@ def importances(trials: pd.DataFrame, distributions: Distributions, value: str =
     return table.loc[order.index]
 
 
-def explained(
-    trials: pd.DataFrame, distributions: Distributions, trees: int, value: str = "value"
-) -> tuple[pd.Series, float]:
-    """Each parameter's share of what all of them explain of a value by themselves over the whole space (fANOVA).
+def explained(trials: pd.DataFrame, distributions: Distributions, trees: int) -> pd.Series:
+    """Each parameter's share of what all of them explain of `value` by themselves over the whole space (fANOVA).
 
-    Returns:
-        The shares, of a sum of 1; empty if there are none. And the share of the value's variance that a random forest
-        explains in trials that it has not seen (out-of-bag R²); NaN without one.
+    The shares sum to 1. They are empty if nothing is explained.
     """
-    if trials[value].nunique() < 2:
-        return pd.Series(dtype=float), np.nan
-    model = RandomForestRegressor(64, oob_score=True, random_state=0)
-    model.fit(_cube(trials, distributions), trials[value].to_numpy())
-    evaluator = FanovaImportanceEvaluator(n_trees=trees, seed=0)
-    return _shares(trials, distributions, value, evaluator), float(model.oob_score_)
+    return _shares(trials, distributions, "value", FanovaImportanceEvaluator(n_trees=trees, seed=0))
+
+
+def foreseen(trials: pd.DataFrame, distributions: Distributions) -> float:
+    """The share of the variance of `value` that a random forest explains in trials that it has not seen.
+
+    This is its out-of-bag R². It is NaN if all values are equal.
+    """
+    if trials["value"].nunique() < 2:
+        return np.nan
+    forest = RandomForestRegressor(64, oob_score=True, random_state=0)
+    return float(forest.fit(_cube(trials, distributions), trials["value"].to_numpy()).oob_score_)
 
 
 def space_filling(points: np.ndarray, n: int, categorical: Sequence[bool] = ()) -> list[int]:

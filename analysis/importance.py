@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.effects import Distributions, explained
+from analysis.effects import Distributions, explained, foreseen
 from analysis.words import listed, score_of
 from study import StudyFolder
 from study.record.trial_state import TrialState
@@ -84,10 +84,9 @@ def _at_rungs(folder: StudyFolder) -> pd.DataFrame:
 def _row(of: str, step: float, trials: pd.DataFrame, distributions: Distributions) -> dict[Any, Any]:
     row: dict[Any, Any] = {"of": of, "step": step, "trials": len(trials), "r2": np.nan}
     if len(trials) >= ENOUGH:
-        shares, r2 = explained(trials, distributions, TREES)
-        row["r2"] = r2
-        if r2 >= KNOWN:
-            return row | shares.to_dict()
+        row["r2"] = foreseen(trials, distributions)
+        if row["r2"] >= KNOWN:
+            return row | explained(trials, distributions, TREES).to_dict()
     return row | dict.fromkeys(distributions, np.nan)
 
 
