@@ -10,6 +10,7 @@ from scipy import stats
 from analysis.effects import noise
 from analysis.words import count, listed
 from study import StudyFolder
+from study.evidence.comparing import replica_steps
 from study.record.trial_state import TrialState
 
 
@@ -71,15 +72,10 @@ def audit(folder: StudyFolder) -> Audit:
     interval = stats.binomtest(len(winners), exempted).proportion_ci(method="wilson") if exempted else None
     steps = len(folder.space.setting(folder.parameters(int(trials.trial.iloc[0]))).schedule)
     stopped = trials[(trials.state == TrialState.STOPPED) & ~trials.audited]
-    whole_trial, done = steps * len(folder.seeds()), _replica_steps(folder.replicas())
+    whole_trial, done = steps * len(folder.seeds()), replica_steps(folder)
     saved = float((whole_trial - stopped.trial.map(done).fillna(0)).sum() / (whole_trial * len(trials)))
     chance = (float(interval.low), float(interval.high)) if interval else (0.0, 1.0)
     return Audit(pd.DataFrame(table).T, exempted, winners, tied, len(stopped), chance, saved)
-
-
-def _replica_steps(replicas: pd.DataFrame) -> pd.Series:
-    """The steps that a trial's replicas were trained for, all together, by trial. In a race some have fewer seeds."""
-    return replicas.groupby(["trial", "seed"]).step.max().groupby("trial").sum()
 
 
 def in_words(found: Audit) -> str:

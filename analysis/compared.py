@@ -12,7 +12,6 @@ from study import StudyFolder
 from study.evidence.comparing import at_work
 from study.evidence.ranking import mean_in_words
 from study.evidence.verdicts import UNRESOLVED
-from study.record.trial_state import TrialState
 from study.watch.comparison import best_in_words, difference_in_words, kept_in_words, stopping_in_words
 from study.watch.live import format_figure, format_value
 
@@ -51,12 +50,12 @@ def searches(studies: Mapping[str, StudyFolder], progress: Mapping[str, pd.DataF
     shortest = min(int(of.work.iloc[-1]) for of in progress.values())
     table = {}
     for name, folder in studies.items():
-        trials, plan, of = folder.trials(), folder.plan(), progress[name]
+        plan, of = folder.plan(), progress[name]
         table[name] = {
             "space": folder.manifest()["space"],
             "sampler, scheduler": f"{plan.sampler}, {stopping_in_words(plan)}",
             "constraints": "; ".join(plan.constraints) or "none",
-            "complete trials": f"{(trials.state == TrialState.COMPLETE).sum():,} of {len(trials):,}",
+            "complete trials": f"{len(folder.complete()):,} of {len(folder.trials()):,}",
             "seeds of a trial": str(len(folder.seeds())),
             "replica-steps": f"{of.work.iloc[-1]:,}",
             "best at the end": best_in_words(of.iloc[-1]),

@@ -11,7 +11,6 @@ import pandas as pd
 
 from analysis.words import count, listed, plain
 from study import StudyFolder
-from study.record.trial_state import TrialState
 from study.search.goal import counted
 
 COMPLETE, BETTER, CONFIRMED = "complete", "better half", "confirmed"
@@ -42,9 +41,8 @@ def floors(folder: StudyFolder) -> pd.DataFrame:
         resampled or, if they are fewer than the seeds, these. With 40 trials of 4 seeds, nine intervals in ten hold
         the truth.
     """
-    trials, goal = folder.trials(), folder.goal
-    rows = []
-    for name, part in _sets(folder, trials):
+    goal, rows = folder.goal, []
+    for name, part in _sets(folder):
         for metric, declared in goal.metrics.items():
             if metric in part:
                 values = part.assign(value=counted(part, metric, declared))
@@ -55,11 +53,11 @@ def floors(folder: StudyFolder) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _sets(folder: StudyFolder, trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def _sets(folder: StudyFolder) -> Iterator[tuple[str, pd.DataFrame]]:
     """The rows of each set of trials."""
-    if "value" not in trials:
+    complete = folder.complete()
+    if complete.empty:
         return
-    complete = trials[trials.state == TrialState.COMPLETE]
     score = folder.goal.sign * complete["value"]
     final, confirmed = folder.final(), folder.confirmation()
     yield COMPLETE, final[final.trial.isin(complete.trial)]

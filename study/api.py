@@ -22,7 +22,7 @@ from study.evidence.ranking import ranking
 from study.record import lock
 from study.record.budget import minutes_used
 from study.record.folder import PRIOR, StudyFolder
-from study.record.loading import load
+from study.record.loading import load, opened
 from study.record.manifest import (
     Listed,
     compared_spaces,
@@ -266,7 +266,7 @@ def resume(
     """
     from study.cluster.connect import joined
 
-    folder = _open(study, experiment)
+    folder = opened(study, experiment)
     before, trials, minutes = folder.plan(), options.get("trials"), options.get("minutes")
     if trials is not None and trials < (done := len(folder.trials())):
         raise InputError(f"{folder.path}: has {done} trials, expected more (--trials)")
@@ -324,7 +324,7 @@ def confirm(
         raise InputError(f"--top: found {top}, expected 0 or more")
     if not 2 <= seeds <= MOST_HELD_OUT:
         raise InputError(f"--seeds: found {seeds}, expected 2 to {MOST_HELD_OUT:,}")
-    folder = _open(study, experiment)
+    folder = opened(study, experiment)
     _ = folder.experiment  # raises InputError if it is not here
     if folder.complete().empty:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to confirm")
@@ -370,7 +370,7 @@ def report(
         InputError: if there is nothing to report, or no such notebook.
         FailedError: if the notebook cannot be executed.
     """
-    folder = _open(study, experiment)
+    folder = opened(study, experiment)
     with interrupts_restored(), mirrored(folder), interruptible(), writing(folder, notebook, figures) as page:
         pass
     return page.result()
@@ -408,20 +408,14 @@ def compare(
     """
     from study.watch.report import write_comparison
 
-    folders, file = [_open(each, experiment) for each in studies], expanded(to)
+    folders, file = [opened(each, experiment) for each in studies], expanded(to)
     if len(folders) < 2:
         raise InputError(f"studies: found {len(folders)}, expected two or more to compare")
+    expect_comparable(folders)
     if file.suffix != ".html" or file.is_dir() or not file.parent.is_dir():
         raise InputError(
             f"--to: found {str(file)!r}, expected a file such as comparison.html in a folder that is there"
         )
-    expect_comparable(folders)
     with interrupts_restored(), interruptible(), paged(partial(write_comparison, folders, file, figures)) as page:
         pass
     return page.result()
-
-
-def _open(study: StudyFolder | str | Path, experiment: str | Path | None) -> StudyFolder:
-    if isinstance(study, StudyFolder) and experiment is None:
-        return study
-    return load(study.path if isinstance(study, StudyFolder) else study, experiment)

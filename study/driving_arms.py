@@ -37,13 +37,9 @@ def _candidates(folder: StudyFolder, arms: list[Arm]) -> list[Candidate]:
     """The setting as it is, and its arms."""
     document = folder.document(0)
     return [
-        _candidate(folder, REFERENCE, document, 0),
-        *(_candidate(folder, arm.name, arm.change(document)) for arm in arms),
+        Candidate.of(folder, REFERENCE, document, 0),
+        *(Candidate.of(folder, arm.name, arm.change(document)) for arm in arms),
     ]
-
-
-def _candidate(folder: StudyFolder, name: str, document: Document, trial: int | None = None) -> Candidate:
-    return Candidate(name, folder.space, document, trial, bool(folder.plan().compiled))
 
 
 def _simplify(folder: StudyFolder, arms: list[Arm]) -> None:
@@ -51,7 +47,7 @@ def _simplify(folder: StudyFolder, arms: list[Arm]) -> None:
     document = folder.document(0)
 
     def train(name: str, changed: Document) -> pd.DataFrame:
-        return train_on(folder, [_candidate(folder, name, changed)], folder.seeds())
+        return train_on(folder, [Candidate.of(folder, name, changed)], folder.seeds())
 
     simplest, accepted, tried = simplify(document, arms, folder.arms(), folder.goal, train)
     writer = Writer(folder.path)
@@ -63,6 +59,6 @@ def _simplify(folder: StudyFolder, arms: list[Arm]) -> None:
     title = f"{document.get('title', folder.name)}, simplified: {', '.join(accepted)}"
     stem = f"{plain_name(folder.name)}-{SIMPLEST}"
     file = write_setting(simplest | {"title": title}, folder.path / SIMPLEST, stem)
-    chosen = [_candidate(folder, REFERENCE, document, 0), _candidate(folder, SIMPLEST, simplest)]
+    chosen = [Candidate.of(folder, REFERENCE, document, 0), Candidate.of(folder, SIMPLEST, simplest)]
     confirm_on(folder, chosen, HELD_OUT)
     console.print(f"simplest: {file} ({', '.join(accepted)})", soft_wrap=True, highlight=False, markup=False)

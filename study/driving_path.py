@@ -29,23 +29,19 @@ def drive_path(folder: StudyFolder, plan: Plan, target: Document) -> None:
     start = folder.document(0)
 
     def train(choices: Mapping[str, Document]) -> pd.DataFrame:
-        return train_on(folder, [_candidate(folder, *choice) for choice in choices.items()], folder.seeds())
+        return train_on(folder, [Candidate.of(folder, *choice) for choice in choices.items()], folder.seeds())
 
     with held(folder, plan, "paths do not go on, begin anew"):
         order, tried = walk(start, target, folder.goal, lambda document: _is_valid(folder, document), train)
         Writer(folder.path).write(TRIED, tried.to_parquet(index=False))
         made = [order[:place] for place in range(1, len(order))]
         settings = [
-            _candidate(folder, folder.manifest()["from"], start, 0),
-            *(_candidate(folder, names[-1], between(start, target, names)) for names in made),
-            _candidate(folder, order[-1], target),
+            Candidate.of(folder, folder.manifest()["from"], start, 0),
+            *(Candidate.of(folder, names[-1], between(start, target, names)) for names in made),
+            Candidate.of(folder, order[-1], target),
         ]
         train_again(folder, settings, plan.held_out_seeds(HELD_OUT), PATH)
         console.print(comparison.path(folder))
-
-
-def _candidate(folder: StudyFolder, name: str, document: Document, trial: int | None = None) -> Candidate:
-    return Candidate(name, folder.space, document, trial, bool(folder.plan().compiled))
 
 
 def _is_valid(folder: StudyFolder, document: Document) -> bool:

@@ -25,7 +25,7 @@ def drive_variance(folder: StudyFolder, plan: Plan, factors: Sequence[tuple[str,
     apart = folder.experiment.apart  # type: ignore[attr-defined]
     seeds = [apart(number, **parts) for number, parts in enumerate(chosen)]
     with held(folder, plan, "combinations do not go on, run them again"):
-        whole = Candidate("every combination", folder.space, folder.document(0), 0, bool(folder.plan().compiled))
+        whole = Candidate.of(folder, "every combination", folder.document(0), 0)
         rows = train_on(folder, [whole], seeds).set_index("seed").sort_index()
         table = pd.DataFrame(chosen)[list(PARTS)].join(rows.drop(columns=["setting", "trial"]))
         Writer(folder.path).write(VARIED, table.to_parquet(index=False))

@@ -11,7 +11,7 @@ from typing import Any
 from anchoring.errors import FailedError, InputError
 from study.driving import mirrored
 from study.record.folder import StudyFolder
-from study.record.loading import load
+from study.record.loading import opened
 from study.record.manifest import create_anew
 from study.record.mirror import names, working_folder
 from study.record.writer import new_path
@@ -22,7 +22,8 @@ from study.search.goal import Goal
 from study.search.plan import ARMS, OF_ARMS, TRAINED_ONCE, Plan, parameters, with_options
 from study.search.single import keep, train_once
 from study.search.trial import Report
-from study.space.space import Space, concept_of
+from study.space.document import rescaled
+from study.space.space import Space, concept_of, expect_concept
 from study.surroundings import expanded
 from study.watch.screen import console
 
@@ -197,21 +198,18 @@ def path(
     """
     from study.cluster.connect import joined
     from study.driving_path import drive_path
-    from study.evidence.paths import differences, ending, nearest_reference, rescaled
+    from study.evidence.paths import differences, ending, nearest_reference
 
-    folder = study if isinstance(study, StudyFolder) else load(study, experiment)
+    folder = opened(study, experiment)
     trial = ending(folder) if trial is None else trial
     target = folder.document(trial)
     begin = nearest_reference(folder, target) if start is None else start
     wanted = {**options, "objectives": options.get("objectives") or folder.goal.objectives}
     source = folder.source if folder.given else None
     plan, space, goal, elsewhere, place = _fixed(begin, Plan(**wanted, **ARMS), name, out, source)
-    for what, found, expected in (
-        ("experiment", space.source.name, folder.source.name),
-        ("concept", concept_of(space), concept_of(folder.space)),
-    ):
-        if found != expected:
-            raise InputError(f"--from: {begin}: found the {what} {found}, expected the study's, {expected}")
+    if (found := space.source.name) != (expected := folder.source.name):
+        raise InputError(f"--from: {begin}: found the experiment {found}, expected the study's, {expected}")
+    expect_concept(space, concept_of(folder.space), f"--from: {begin}")
     if plan.steps is not None:
         target = rescaled(target, plan.steps)
     if not differences(space.document(), target):

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from anchoring.errors import InputError
 from study.cli.options import ExperimentFile, Json, Out, app, known_studies, open_folder, print_answer
 
 
@@ -35,18 +34,15 @@ def compare(
     studies need the same experiment, concept and first objective.
     """
     from study import api
-    from study.evidence.comparing import answers, best_so_far, differing, expect_comparable, named
+    from study.evidence.comparing import answers, best_so_far, differing, named
     from study.watch import comparison
 
-    if len(studies) < 2:
-        raise InputError(f"studies: found {len(studies)}, expected two or more to compare")
     folders = [open_folder(study, out, experiment) for study in studies]
-    expect_comparable(folders)
+    page = api.compare(folders, to=to, figures=figures)
     by_name = named(folders)
     progress = {name: best_so_far(folder) for name, folder in by_name.items()}
     found = answers(by_name)
     unequal = differing(by_name, found)
-    page = api.compare(folders, to=to, figures=figures)
     answer = {"page": page, "answers": found, "best so far": progress, "parameters": unequal.to_dict("index")}
     print_answer(
         answer,

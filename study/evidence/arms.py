@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anchoring.dopesheet import RESERVED, Dopesheet, rescale
+from anchoring.dopesheet import RESERVED, Dopesheet
 from anchoring.errors import InputError
 from study.experiment import Document
-from study.space.document import without_term
+from study.space.document import rescaled, without_term
 from study.space.doses import RATE, level
 
 REFERENCE = "reference"
@@ -238,7 +238,7 @@ def _steps(wanted: str | int) -> Change:
         sheet = _sheet(document)
         share = SHARES.get(str(wanted))
         steps = int(wanted) if share is None else round((len(sheet) - 1) * share) + 1
-        return _with_rows(document, rescale(document["schedule"]["rows"], steps, document["schedule"]["file"]))
+        return rescaled(document, steps)
 
     return change
 

@@ -11,12 +11,11 @@ import pandas as pd
 
 from anchoring.errors import InputError
 from study.evidence.ranking import ranking
-from study.evidence.verdicts import verdict_of
+from study.evidence.verdicts import judged
 from study.experiment import Metric
 from study.record.folder import StudyFolder
-from study.record.trial_state import TrialState
 from study.search import journal
-from study.search.goal import counted
+from study.search.goal import by_seed
 from study.space.space import concept_of
 
 
@@ -41,7 +40,7 @@ def expect_comparable(folders: Sequence[StudyFolder]) -> None:
         if (path := folder.path.resolve()) in known:
             raise InputError(f"{folder.path}: found this study twice, expected distinct studies")
         known.append(path)
-        if not (folder.trials().state == TrialState.COMPLETE).any():
+        if folder.complete().empty:
             raise InputError(f"{folder.path}: found no complete trial, expected at least one to compare")
         for what, of in _SAME.items():
             if (found := of(folder)) != (expected := of(first)):
@@ -84,22 +83,24 @@ def best_so_far(folder: StudyFolder) -> pd.DataFrame:
         11  5456128    296  0.9401  0.0037
         12  5806752    296  0.9401  0.0037
     """
-    trials, replicas, goal = folder.trials().set_index("trial"), folder.replicas(), folder.goal
-    good = ((trials.state == TrialState.COMPLETE) & trials.feasible.eq(True)).to_dict()
-    values = trials["value"].to_dict()
-    steps = replicas.groupby(["trial", "seed"]).step.max().groupby("trial").sum()
-    order = ended_order(folder)
-    work = steps.reindex(order).fillna(0).cumsum().astype(int)
+    goal, complete, order = folder.goal, folder.complete().set_index("trial"), ended_order(folder)
+    values = complete["value"][complete.feasible.eq(True)].to_dict()
+    work = replica_steps(folder).reindex(order).fillna(0).cumsum().astype(int)
     at_the_end = dict(list(folder.final().groupby("trial")))
     table: list[dict[str, Any]] = []
     best: float | None = None
     for trial in order:
-        if good[trial] and goal.better(values[trial], best):
+        if trial in values and goal.better(values[trial], best):
             best = values[trial]
             scores = goal.sign * goal.scores(at_the_end[trial])
             table.append({"work": work[trial], "trial": trial, "mean": scores.mean(), "band": band(scores)})
     last = table[-1] if table else {"trial": pd.NA, "mean": math.nan, "band": math.nan}
     return pd.DataFrame([*table, {**last, "work": int(work.iloc[-1]) if len(work) else 0}])[_PROGRESS]
+
+
+def replica_steps(folder: StudyFolder) -> pd.Series:
+    """The optimizer steps that each trial's replicas were trained for, all together, by trial."""
+    return folder.replicas().groupby(["trial", "seed"]).step.max().groupby("trial").sum()
 
 
 _PROGRESS = ["work", "trial", "mean", "band"]
@@ -183,9 +184,7 @@ def difference(ours: pd.DataFrame, theirs: pd.DataFrame, name: str, metric: Metr
         >>> round(found["difference"], 3), found["verdict"], found["paired"]
         (0.097, 'better', 3)
     """
-    from scipy import stats  # half a second
-
-    a, b = (_by_seed(rows, name, metric) for rows in (ours, theirs))
+    a, b = (by_seed(rows, name, metric) for rows in (ours, theirs))
     common = a.index.intersection(b.index)
     if paired := len(common) if len(common) > 1 else 0:
         differences = a[common] - b[common]
@@ -196,19 +195,7 @@ def difference(ours: pd.DataFrame, theirs: pd.DataFrame, name: str, metric: Metr
         parts = np.array([float(of.var(ddof=1)) / len(of) if len(of) > 1 else math.nan for of in (a, b)])
         error = float(np.sqrt(parts.sum()))
         freedom = parts.sum() ** 2 / (parts**2 / (np.array([len(a), len(b)]) - 1)).sum() if error > 0 else math.nan
-    half = float(stats.t.ppf(0.975, freedom)) * error if error > 0 else error
-    return {
-        "difference": mean,
-        "low": mean - half,
-        "high": mean + half,
-        "band": 2 * error,
-        "verdict": verdict_of(mean, 2 * error, metric),
-        "paired": paired,
-    }
-
-
-def _by_seed(rows: pd.DataFrame, name: str, metric: Metric) -> pd.Series:
-    return counted(rows.set_index("seed"), name, metric)
+    return {**judged(mean, error, freedom, metric), "paired": paired}
 
 
 def differing(studies: Mapping[str, StudyFolder], found: pd.DataFrame) -> pd.DataFrame:

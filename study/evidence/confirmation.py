@@ -23,7 +23,7 @@ from study.search.goal import Goal
 from study.search.limits import Clock, limit_memory
 from study.search.trial import Reached
 from study.space.document import without_term
-from study.space.space import Space, concept_of
+from study.space.space import Space, concept_of, expect_concept
 from study.surroundings import alone
 
 AT_ONCE = 16  # replicas in a task; small tasks spread evenly over workers
@@ -38,6 +38,11 @@ class Candidate:
     document: Document
     trial: int | None = None
     compiled: bool = False
+
+    @classmethod
+    def of(cls, folder: StudyFolder, name: str, document: Document, trial: int | None = None) -> Candidate:
+        """A setting in a study's space, compiled as the study is."""
+        return cls(name, folder.space, document, trial, bool(folder.plan().compiled))
 
     @property
     def setting(self) -> Any:
@@ -67,8 +72,7 @@ def candidates(folder: StudyFolder, top: int, seeds: int, against: Sequence[Path
         space = Space.read(file, plan.steps, folder.source)
         if space.distributions:
             raise InputError(f"{file}: found ranges, expected a fixed setting to compare with (--against)")
-        if (other := concept_of(space)) != concept:
-            raise InputError(f"{file}: found the concept {other}, expected the study's, {concept} (--against)")
+        expect_concept(space, concept, str(file), " (--against)")
         try:
             Goal.of(plan, space.metrics())
         except InputError as error:
@@ -92,7 +96,7 @@ def promoted(folder: StudyFolder, number: int, most: int) -> list[Candidate]:
 
 
 def _of_trial(folder: StudyFolder, trial: int) -> Candidate:
-    return Candidate(f"trial {trial}", folder.space, folder.document(trial), trial, bool(folder.plan().compiled))
+    return Candidate.of(folder, f"trial {trial}", folder.document(trial), trial)
 
 
 def _distinct(folder: StudyFolder, order: pd.DataFrame, most: int) -> list[int]:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anchoring.dopesheet import Dopesheet, Property, rescale
+from anchoring.dopesheet import Dopesheet, Property
 from anchoring.errors import InputError
 from study.evidence.comparing import difference
 from study.evidence.leading import leading
 from study.experiment import Document, Metric
 from study.record.folder import StudyFolder, reference_files
 from study.search.goal import Goal, counted
+from study.space.document import rescaled
 from study.space.doses import RATE
 from study.space.space import Space
 
@@ -185,12 +186,6 @@ def nearest_reference(folder: StudyFolder, target: Document) -> Path:
     if not files:
         raise InputError(f"{folder.path}: found no reference of its experiment, expected a fixed setting (--from)")
     return min(files, key=lambda file: len(differences(Space.read(file, None, folder.source).document(), target)))
-
-
-def rescaled(document: Document, steps: int) -> Document:
-    """A document with its schedule stretched or shrunk. Raises InputError if rounding makes that impossible."""
-    schedule = document[SCHEDULE]
-    return {**document, SCHEDULE: {**schedule, "rows": rescale(schedule["rows"], steps, schedule["file"])}}
 
 
 def alone(tried: pd.DataFrame, start: pd.DataFrame, name: str, metric: Metric) -> dict[str, float]:

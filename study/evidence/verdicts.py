@@ -41,8 +41,6 @@ def verdicts(rows: pd.DataFrame, metrics: Mapping[str, Metric]) -> pd.DataFrame:
             arm  difference   band verdict
         0  flat        -0.1  0.012   worse
     """
-    from scipy import stats  # half a second
-
     by_arm = {str(name): part.set_index("seed", drop=False) for name, part in rows.groupby("setting", sort=False)}
     usual = by_arm.pop(REFERENCE)
     table: list[dict[str, Any]] = []
@@ -54,22 +52,38 @@ def verdicts(rows: pd.DataFrame, metrics: Mapping[str, Metric]) -> pd.DataFrame:
             mean = float(differences.mean()) if n else math.nan
             sd = float(differences.std(ddof=1)) if n > 1 else math.nan
             error = sd / math.sqrt(n) if n else math.nan
-            half = float(stats.t.ppf(0.975, n - 1)) * error if n > 1 else math.nan
             table.append(
                 {
                     "arm": arm,
                     "metric": name,
                     "reference": theirs.mean(),
                     "mean": ours.mean(),
-                    "difference": mean,
-                    "low": mean - half,
-                    "high": mean + half,
-                    "band": 2 * error,
-                    "verdict": verdict_of(mean, 2 * error, metric),
+                    **judged(mean, error, n - 1, metric),
                     "seeds": _seeds(mean, sd) if abs(mean) <= 2 * error else math.nan,
                 }
             )
     return pd.DataFrame(table)
+
+
+def judged(difference: float, error: float, freedom: float, metric: Metric) -> dict[str, Any]:
+    """A mean difference with its 95% t interval, its band of two standard errors, and its verdict.
+
+    Args:
+        difference: the mean difference.
+        error: its standard error. NaN if there are too few values.
+        freedom: the degrees of freedom.
+        metric: the declaration of what differs.
+    """
+    from scipy import stats  # half a second
+
+    half = float(stats.t.ppf(0.975, freedom)) * error if error > 0 else error
+    return {
+        "difference": difference,
+        "low": difference - half,
+        "high": difference + half,
+        "band": 2 * error,
+        "verdict": _verdict(difference, 2 * error, metric),
+    }
 
 
 def by_chance(comparisons: int, seeds: int) -> float:
@@ -84,7 +98,7 @@ def by_chance(comparisons: int, seeds: int) -> float:
     return comparisons * 2 * float(stats.t.sf(2, seeds - 1))
 
 
-def verdict_of(difference: float, band: float, metric: Metric) -> str:
+def _verdict(difference: float, band: float, metric: Metric) -> str:
     """What a difference in a metric means beside its band: better, worse or not resolved; else more or less."""
     if math.isnan(difference) or math.isnan(band) or abs(difference) <= band:
         return UNRESOLVED

@@ -12,6 +12,18 @@ from study.registry import Source, given
 from study.surroundings import expanded
 
 
+def opened(study: StudyFolder | str | Path, experiment: str | Path | None) -> StudyFolder:
+    """A study that is given as such, by its folder or by its URL. A given experiment takes the place of the study's.
+
+    Examples:
+        >>> opened("analysis/published/deletion", None).name
+        'deletion'
+    """
+    if isinstance(study, StudyFolder) and experiment is None:
+        return study
+    return load(study.path if isinstance(study, StudyFolder) else study, experiment)
+
+
 def load(path: str | Path, experiment: str | Path | Source | None = None) -> StudyFolder:
     """Open a study's folder, such as `runs/mine-001`, to read its tables, settings, models and search.
 

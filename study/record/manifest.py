@@ -24,7 +24,7 @@ from study.registry import DEFAULT
 from study.search import points
 from study.search.goal import Goal
 from study.search.plan import MAY_CHANGE, Plan
-from study.space.space import Space, concept_of
+from study.space.space import Space, concept_of, expect_concept
 
 Listed = tuple[str, list[points.Point]] | None
 """Where a list of settings comes from, and the settings."""
@@ -70,8 +70,7 @@ def compared_spaces(space: Space, plan: Plan) -> list[Space]:
         other = Space.read(reference, plan.steps, space.source)
         if other.distributions:
             raise InputError(f"{where}: found ranges, expected a fixed setting to compare with")
-        if concept_of(other) != concept:
-            raise InputError(f"{where}: found the concept {concept_of(other)}, expected the study's, {concept}")
+        expect_concept(other, concept, where)
         Goal.of(plan, other.metrics())  # raises InputError if what is bounded is not measured there
         found.append(other)
     return found

@@ -188,7 +188,7 @@ class Goal:
             return counted(replicas, name, metric).to_numpy()
         if (reference := self.references.get(bound.beside)) is None:
             return np.array([])
-        return _by_seed(replicas, name, metric).sub(_by_seed(reference, name, metric)).dropna().to_numpy()
+        return by_seed(replicas, name, metric).sub(by_seed(reference, name, metric)).dropna().to_numpy()
 
     def _check(self, name: str, where: str) -> None:
         usable = [known for known, metric in self.metrics.items() if not (metric.not_an_objective or metric.examined)]
@@ -219,8 +219,14 @@ def counted(replicas: pd.DataFrame, name: str, metric: Metric) -> pd.Series:
     return replicas[name].where(~replicas["diverged"].astype(bool), metric.diverged)
 
 
-def _by_seed(rows: pd.DataFrame, name: str, metric: Metric) -> pd.Series:
-    """`counted`, indexed by seed."""
+def by_seed(rows: pd.DataFrame, name: str, metric: Metric) -> pd.Series:
+    """The values of `counted`, by seed.
+
+    Examples:
+        >>> rows = pd.DataFrame({"seed": [7, 8], "utility": [0.9, float("nan")], "diverged": [False, True]})
+        >>> by_seed(rows, "utility", Metric("how well it works", diverged=0.0)).to_dict()
+        {7: 0.9, 8: 0.0}
+    """
     values = counted(rows, name, metric)
     return values.set_axis(rows.seed.loc[values.index])
 

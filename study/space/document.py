@@ -15,6 +15,7 @@ from typing import Any
 
 import tomli_w
 
+from anchoring.dopesheet import rescale
 from anchoring.errors import InputError
 from study.experiment import Document
 from study.surroundings import expanded
@@ -64,6 +65,12 @@ def write_setting(document: Document, folder: Path, stem: str) -> Path:
             f"{where}: cannot be written ({error.strerror}), expected a folder without such a file (--to)"
         ) from None
     return toml
+
+
+def rescaled(document: Document, steps: int) -> Document:
+    """A document with its schedule stretched or shrunk. Raises InputError if rounding makes that impossible."""
+    schedule = document["schedule"]
+    return {**document, "schedule": {**schedule, "rows": rescale(schedule["rows"], steps, schedule["file"])}}
 
 
 def without_term(document: Document, term: str) -> Document:

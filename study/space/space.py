@@ -274,6 +274,12 @@ def concept_of(space: Space) -> Any:
     return getattr(space.setting(next(space.corners())), "concept", None)
 
 
+def expect_concept(space: Space, concept: Any, where: str, then: str = "") -> None:
+    """Raise InputError unless a fixed setting has a study's concept. `then` says what to do about it."""
+    if (found := concept_of(space)) != concept:
+        raise InputError(f"{where}: found the concept {found}, expected the study's, {concept}{then}")
+
+
 def located(path: Path) -> Path:
     """The file of a space: the path itself or, if that is a bare name, the file of the space with this name.
 

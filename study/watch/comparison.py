@@ -11,14 +11,10 @@ from rich.table import Table
 from study.evidence.comparing import at_work, is_ordered
 from study.evidence.paths import gains
 from study.evidence.ranking import mean_in_words
-from study.evidence.verdicts import BETTER, WORSE
 from study.record.folder import StudyFolder
-from study.record.trial_state import TrialState
 from study.search.plan import Plan
 from study.watch.live import format_figure, format_value
-
-STYLES = {BETTER: "green", WORSE: "logging.level.error"}
-"""How a verdict looks."""
+from study.watch.summary import styled
 
 
 def searches(studies: Mapping[str, StudyFolder], progress: Mapping[str, pd.DataFrame]) -> Table:
@@ -30,12 +26,12 @@ def searches(studies: Mapping[str, StudyFolder], progress: Mapping[str, pd.DataF
     for column in columns:
         table.add_column(column, justify="right" if column else "left", overflow="fold")
     for name, folder in studies.items():
-        trials, plan, of = folder.trials(), folder.plan(), progress[name]
+        plan, of = folder.plan(), progress[name]
         table.add_row(
             escape(name),
             plan.sampler,
             stopping_in_words(plan),
-            f"{(trials.state == TrialState.COMPLETE).sum()} of {len(trials)}",
+            f"{len(folder.complete())} of {len(folder.trials())}",
             str(len(folder.seeds())),
             f"{of.work.iloc[-1]:,}",
             best_in_words(of.iloc[-1]),
@@ -87,8 +83,7 @@ def answers(studies: Mapping[str, StudyFolder], found: pd.DataFrame) -> Table:
         if pd.isna(row.trial):
             table.add_row(escape(name), "not confirmed", *[""] * (len(columns) - 1))
             continue
-        style = STYLES.get(row.verdict, "dim")
-        apart = "" if pd.isna(row.difference) else f"[{style}]{difference_in_words(row)}[/]"
+        apart = "" if pd.isna(row.difference) else styled(row.verdict, difference_in_words(row))
         cells = (row.setting, f"{row.seeds:.0f}", mean_in_words(row), format_figure(row["min"]), f"{row.failures:.0%}")
         table.add_row(escape(name), *map(escape, cells), *([escape(kept_in_words(row))] * constrained), apart)
     kept = " Constraints: each study's own, with margins in bands of seed noise." * constrained
@@ -148,8 +143,13 @@ def path(folder: StudyFolder) -> Table:
     for place, (_, row) in enumerate(found.iterrows(), start=1):
         interval = f"{row.low:+.4f} to {row.high:+.4f}"
         gain = f"{row['difference']:+.4f} ± {row.band:.4f}"
-        verdict = f"[{STYLES.get(row.verdict, 'dim')}]{row.verdict}[/]"
-        figures = (format_figure(row["mean"]), format_figure(row.worst), gain, interval, verdict)
+        figures = (
+            format_figure(row["mean"]),
+            format_figure(row.worst),
+            gain,
+            interval,
+            styled(row.verdict, row.verdict),
+        )
         table.add_row(escape(row.change), *figures, end_section=place == len(found) - 1)
     table.caption = (
         "Each change is made on top of those above it. Gains are differences seed by seed, and add up to the last row. "

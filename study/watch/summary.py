@@ -182,8 +182,13 @@ def variance(folder: StudyFolder) -> Table:
 
 
 def _verdict(row: pd.Series) -> str:
-    style = {BETTER: "green", WORSE: "logging.level.error"}.get(row.verdict, "dim")
-    return f"[{style}]{row['difference']:+.4f} ± {row.band:.4f} {row.verdict}[/]"
+    return styled(row.verdict, f"{row['difference']:+.4f} ± {row.band:.4f} {row.verdict}")
+
+
+def styled(verdict: str, text: str) -> str:
+    """A text as its verdict looks, in rich's markup."""
+    style = {BETTER: "green", WORSE: "logging.level.error"}.get(verdict, "dim")
+    return f"[{style}]{text}[/]"
 
 
 def metrics(replicas: pd.DataFrame) -> Table:

@@ -32,6 +32,8 @@ class Folder:
     def trials(self) -> Any:
         return self._trials
 
+    complete = trials
+
     def final(self) -> Any:
         return self._final
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 import study
 from anchoring.dopesheet import Dopesheet
-from study.evidence.paths import TOTAL, alone, between, differences, gains, rescaled, walk
+from study.evidence.paths import TOTAL, alone, between, differences, gains, walk
 from study.experiment import Document, Metric
 from study.search.goal import Goal
+from study.space.document import rescaled
 from study.space.space import Space
 from tests.conftest import GOLDEN, SPACES
 from tests.study.conftest import EXPERIMENTS
