@@ -194,7 +194,10 @@ def difference(ours: pd.DataFrame, theirs: pd.DataFrame, name: str, metric: Metr
         mean = float(a.mean() - b.mean())
         parts = np.array([float(of.var(ddof=1)) / len(of) if len(of) > 1 else math.nan for of in (a, b)])
         error = float(np.sqrt(parts.sum()))
-        freedom = parts.sum() ** 2 / (parts**2 / (np.array([len(a), len(b)]) - 1)).sum() if error > 0 else math.nan
+        freedom = math.nan
+        if error > 0:
+            shares = parts / parts.sum()  # the squares of tiny parts themselves would be 0
+            freedom = 1 / float((shares**2 / (np.array([len(a), len(b)]) - 1)).sum())
     return {**judged(mean, error, freedom, metric), "paired": paired}
 
 
