@@ -13,6 +13,13 @@ _BIASES = {
     "trained to the end": "the trials that were stopped, mostly bad ones, are missing",
 }
 
+LABELS = (
+    "The best complete trial that keeps the constraints, with at most so many labels, on the seeds of the search. "
+    "Trials: how many had so few; the best of few trials is worth less. A sample counts each time it is drawn with a "
+    "label."
+)
+"""How to read `labelling.table`, in Markdown."""
+
 FLOORS = (
     "*Band*: the difference of two trials' means that seeds alone make, two standard errors on common seeds. *Typical "
     "difference*: that of two settings (root mean square), without what seeds make of it. *Pairs told apart* differ by "

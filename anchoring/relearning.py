@@ -1,4 +1,4 @@
-"""How hard it is to relearn a concept after the weights of its dims are re-initialised."""
+"""How hard it is to relearn a concept after the weights of what an ablation takes away are re-initialised."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from anchoring.ablation import weights_around
 from anchoring.authored import Authored
 from anchoring.fitting import fitting
+from anchoring.layers import Edits
 from anchoring.replicas import Replicas
 
 EVERY, LIMIT, RATE = 5, 2000, 0.002
@@ -28,8 +29,12 @@ def relearning(
     knows: Callable[[nn.Module], Tensor],
     *,
     reach: float = 0.9,
+    edits: Callable[[nn.Module], Edits] | None = None,
 ) -> Tensor:
-    """Steps to relearn a concept after its dims are re-initialised, divided by the steps that new models need: [R].
+    """Steps to relearn an ablated concept from new weights, divided by the steps that new models need: [R].
+
+    The ablation stays in the weights. New weights are added in the directions that it took away, which are those of the
+    ablated dims, or of whatever an affine edit projects out.
 
     Both learn the task alone, by Adam from the same samples, until they know enough, which is tested every 5 steps.
     The ratio is 1 for replicas that knew nothing. It is lower the more they can build on: what is left of the concept,
@@ -38,17 +43,18 @@ def relearning(
     Args:
         experiment: the experiment that the setting is for.
         model: the trained replicas; they are not changed.
-        setting: the setting. Its ablation names the dims that are re-initialised.
+        setting: the setting. It names the layer that is ablated.
         seeds: the replicas' seeds. Re-initialised weights and samples come from other seeds, derived from these.
         knows: how much of the task one replica knows, a scalar.
         reach: how much of it is enough.
+        edits: an ablation of that layer to use instead of the setting's, which must be affine in its activations.
 
     Returns:
         The ratio for each replica, [R]. At most 2,000 steps are counted. It is NaN for a replica that diverged, or if
         neither it nor the new model knows enough by then.
 
     Raises:
-        ValueError: the replicas are not of the setting's architecture.
+        ValueError: the replicas are not of the setting's architecture, or the ablation is not affine.
 
     Examples:
         >>> from excolor.experiment import Colors
@@ -65,22 +71,30 @@ def relearning(
     found, expected = ({name: tuple(p.shape[1:]) for name, p in m.state_dict().items()} for m in (model, fresh))
     if found != expected:
         raise ValueError(f"relearning: found a model with weights {found}, expected the setting's: {expected}")
-    layer, dims = setting.ablation.layer, list(setting.ablation.removed)
-    rejoined = Replicas.of([graft(one, new, layer, dims) for one, new in zip(model, fresh, strict=True)])
+    ablation = setting.ablation
+    pairs = ((one, new, (edits or ablation.edits)(one)) for one, new in zip(model, fresh, strict=True))
+    rejoined = Replicas.of([graft(one, new, ablation.layer, *edit.values()) for one, new, edit in pairs])
     again, scratch = (train_until(experiment, m, setting, others, knows, reach) for m in (rejoined, fresh))
     neither = (again == LIMIT) & (scratch == LIMIT)
     return (again / scratch).masked_fill(neither | ~model.finite(), torch.nan)
 
 
 @torch.no_grad()
-def graft(one: nn.Module, new: nn.Module, layer: str, dims: Sequence[int]) -> nn.Module:
-    """A copy of one replica with another's weights around some dims of a layer."""
+def graft(one: nn.Module, new: nn.Module, layer: str, edit: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A copy of one replica with an edit z -> A z + c in the weights around a layer, and another's weights in I - A."""
     grafted = copy.deepcopy(one)
     (writer, reader), (new_writer, new_reader) = weights_around(grafted, layer), weights_around(new, layer)
-    writer.weight[dims] = new_writer.weight[dims]
-    reader.weight[:, dims] = new_reader.weight[:, dims]
+    width = writer.out_features
+    constant = edit(torch.zeros(1, width))[0]
+    kept = (edit(torch.eye(width)) - constant).mT
+    probe = torch.arange(1.0, width + 1)
+    if not (kept @ probe + constant).allclose(edit(probe.unsqueeze(0))[0], atol=1e-4, equal_nan=True):
+        raise ValueError(f"relearning: found an edit of {layer} that is not affine, expected one such as ablated dims")
+    removed = torch.eye(width) - kept
+    writer.weight.copy_(kept @ writer.weight + removed @ new_writer.weight)
+    reader.weight.copy_(reader.weight @ kept + new_reader.weight @ removed)
     if writer.bias is not None:
-        writer.bias[dims] = new_writer.bias[dims]
+        writer.bias.copy_(kept @ writer.bias + removed @ new_writer.bias + constant)
     return grafted
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from anchoring.ablation import Suppress, prune
+from anchoring.ablation import Ablate, Suppress, prune
 from anchoring.probes import probe_r2
 from anchoring.relearning import graft, relearning
 from anchoring.replicas import Replicas
@@ -166,13 +166,38 @@ def test_relearning_redraws_what_was_ablated_and_leaves_the_model_alone(subspace
 
 def test_a_graft_is_of_the_dims_and_of_nothing_else() -> None:
     one, new = Replicas(ModelConfig().make, range(2))
-    grafted = graft(one, new, "encoder", (1,))
+    grafted = graft(one, new, "encoder", *Ablate(dims=(1,)).edits(one).values())
     for name, tensor in grafted.state_dict().items():
         whole = {"encoder.2.weight": (1,), "encoder.2.bias": (1,), "decoder.0.weight": (slice(None), 1)}.get(name)
         expected = one.state_dict()[name].clone()
         if whole:
             expected[whole] = new.state_dict()[name][whole]
         assert torch.equal(tensor, expected), name
+
+
+def test_a_graft_keeps_what_an_affine_edit_keeps_and_takes_the_rest_from_new_weights() -> None:
+    """An oblique projection along one direction, with a constant, as LEACE fits it."""
+    one, new = Replicas(ModelConfig().make, range(2))
+    along, read = torch.tensor([1.0, 2.0, 0.0, -1.0]), torch.tensor([0.5, 0.5, 0.0, 0.5])  # read @ along is 1
+
+    def edit(z: torch.Tensor) -> torch.Tensor:
+        return z - ((z - 3) @ read).unsqueeze(-1) * along
+
+    grafted = graft(one, new, "encoder", edit)
+    hidden = torch.randn(5, 16, generator=torch.Generator().manual_seed(0))
+    before, added, after = (model.encoder[2](hidden) for model in (one, new, grafted))
+    taken = (added @ read).unsqueeze(-1) * along
+    assert torch.allclose(after, edit(before) + taken, atol=1e-5)
+    answers = [model.decoder[0].weight for model in (one, new, grafted)]
+    assert torch.allclose(answers[2] @ along, answers[1] @ along, atol=1e-6)
+    untouched = torch.tensor([0.0, 0.0, 1.0, 0.0])
+    assert torch.allclose(answers[2] @ untouched, answers[0] @ untouched, atol=1e-6)
+
+
+def test_relearning_knows_no_graft_of_an_edit_that_is_not_affine(subspace_ablation: Any) -> None:
+    model = Replicas(subspace_ablation.model.make, range(1))
+    with pytest.raises(ValueError, match="encoder that is not affine"):
+        relearned(model, subspace_ablation, range(1), edits=lambda one: {"encoder": torch.tanh})
 
 
 def test_relearning_of_the_diverged_is_nothing_and_of_the_pruned_an_error(subspace_ablation: Any) -> None:
