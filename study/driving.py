@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anchoring.errors import FailedError
+from study import private
 from study.record import lock
 from study.record.budget import minutes_used
 from study.record.folder import StudyFolder
@@ -61,6 +62,9 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
         # the report is written while Ray ends
         with ExitStack() as report, cluster(plan.workers, plan.address, preload=folder.source.modules) as where:
             from study.search.run import run  # Ray Tune, which is imported while the workers import PyTorch
+
+            if plan.address is None:
+                private.share_workers()
 
             manifest = folder.manifest()
             Writer(folder.path).write_manifest({**manifest, "cluster": where})

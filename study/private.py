@@ -45,6 +45,14 @@ def good_trials(study: optuna.Study, trials: list[FrozenTrial], most: int) -> Se
     return _split_trials(study, trials, most)[0]
 
 
+def share_workers() -> None:
+    """Let Ray Tune's trials run in any worker. By itself Tune gives them an environment of one variable, for which Ray
+    starts workers besides those that it has ready."""
+    from ray.tune.execution import class_cache
+
+    class_cache.DEFAULT_ENV_VARS.clear()
+
+
 def keep_on_loopback() -> None:
     """Make a Ray that starts here listen on 127.0.0.1 only. Ray reads the variable once, when it is imported."""
     from ray._private import ray_constants

@@ -38,8 +38,11 @@ QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "PL_DISABLE_FORK": "1",
 }
-"""Turns off Ray's loggers, snapshots and usage statistics, and its handler of Ctrl-C, which outlives a search."""
+"""Turns off Ray's loggers, snapshots and usage statistics, and its handler of Ctrl-C, which outlives a search.
+
+The last is what Tune sets for Lightning in its trials. `private.share_workers` takes it away there."""
 
 
 @contextmanager
@@ -151,7 +154,10 @@ def _start(workers: int, folder: str, preload: Iterable[str]) -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
             _temp_dir=folder,
-            _system_config={"preload_python_modules": ["study.search.worker", *preload]},
+            _system_config={
+                "preload_python_modules": ["study.search.worker", *preload],
+                "idle_worker_killing_time_threshold_ms": 3_600_000,  # by default Ray ends workers while they import
+            },
         )
 
 

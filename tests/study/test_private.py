@@ -118,6 +118,14 @@ def test_rays_median_rule_asks_when_there_are_too_few(monkeypatch: pytest.Monkey
     assert rule._results[trial] == [{"rung": 1, "score": 0.5}]
 
 
+def test_trials_need_no_environment_of_their_own() -> None:
+    tune = "from ray.tune.execution.class_cache import _ActorClassCache as Cache"
+    ask = f"{tune}; print(Cache().get(type('Trial', (), dict()))._default_options['runtime_env'])"
+    share = f"from study import private; private.share_workers(); {ask}"
+    said = [subprocess.check_output([sys.executable, "-c", script], text=True).strip() for script in (ask, share)]
+    assert said == ["{'env_vars': {'PL_DISABLE_FORK': '1'}}", "{'env_vars': {}}"]
+
+
 def test_rich_writes_its_buffer_where_we_look(monkeypatch: pytest.MonkeyPatch) -> None:
     console, buffers = Console(file=(written := io.StringIO())), []
     monkeypatch.setattr(console, "_check_buffer", lambda: buffers.append([segment.text for segment in console._buffer]))
