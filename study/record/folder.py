@@ -23,7 +23,7 @@ from study.registry import Source
 from study.search import journal
 from study.search.goal import Goal
 from study.search.plan import Plan
-from study.space.ranges import within
+from study.space.ranges import described, within
 from study.space.space import Space
 
 if TYPE_CHECKING:
@@ -333,7 +333,8 @@ class StudyFolder:
         for name, distribution in self.space.distributions.items():
             if name not in values or not within(values[name], distribution):
                 found = repr(values[name]) if name in values else "none"
-                raise InputError(f"{self.path}: trial {trial}: {name}: found {found}, expected one of {distribution}")
+                expected = described(distribution)
+                raise InputError(f"{self.path}: trial {trial}: {name}: found {found}, expected {expected}")
         return values
 
     def document(self, trial: int) -> Document:

@@ -22,7 +22,7 @@ from study.registry import Source
 from study.search.goal import Goal
 from study.search.points import Point
 from study.space.document import read_document
-from study.space.ranges import Value, number, within
+from study.space.ranges import Value, described, number, within
 from study.space.space import Slot, Space, at, located
 from study.surroundings import expanded
 
@@ -119,7 +119,8 @@ def _point_of_file(space: Space, file: Path) -> Point:
     """A fixed setting's point: values that make the space's document equal to the file's."""
     document = read_document(file)
     values: dict[str, Value] = {}
-    places = [(slot, leaf) for _, slot, leaf in _pairs(space.template, document) if isinstance(slot, Slot)]
+    pairs = _pairs(space.template, document)
+    places = [(slot, leaf) for _, slot, leaf in pairs if isinstance(slot, Slot) and leaf is not None]
     for slot, leaf in sorted(places, key=lambda place: bool(place[0].times or place[0].factor != 1)):
         text = str(leaf).removeprefix(slot.sign)
         value = leaf if not isinstance(leaf, str) else number(text)
@@ -151,7 +152,7 @@ def _expect_within(space: Space, values: Mapping[str, Any], where: str) -> Point
     for name, distribution in space.distributions.items():
         if not within(values.get(name), distribution):
             found = "none" if values.get(name) is None else repr(values[name])
-            raise InputError(f"{where}: {name}: found {found}, expected one of {distribution}")
+            raise InputError(f"{where}: {name}: found {found}, expected {described(distribution)}")
     return {name: values[name] for name in space.distributions}
 
 

@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from anchoring.errors import InputError
 from study.search.plan import Plan
-from study.space.ranges import Value, within
+from study.space.ranges import Value, described, within
 from study.space.space import Space, at
 
 SOBOL, LISTED, GRID, STARTED = "sobol", "list", "grid", "start"
@@ -147,5 +147,5 @@ def _value(cell: str, distribution: BaseDistribution, where: str) -> Value:
         with suppress(ValueError):
             value = kind(cell)
     if not within(value, distribution):
-        raise InputError(f"{where}: found {cell!r}, expected one of {distribution}")
+        raise InputError(f"{where}: found {cell!r}, expected {described(distribution)}")
     return cast(Value, value)

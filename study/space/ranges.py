@@ -80,6 +80,20 @@ def within(value: object, distribution: BaseDistribution) -> bool:
     return isinstance(value, kind) and distribution.low <= value <= distribution.high
 
 
+def described(distribution: BaseDistribution) -> str:
+    """A range in words.
+
+    Examples:
+        >>> described(FloatDistribution(0.003, 1, log=True)), described(CategoricalDistribution([10, 30]))
+        ('a number from 0.003 to 1', 'one of 10, 30')
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return f"one of {', '.join(str(choice) for choice in distribution.choices)}"
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    kind = "a number" if isinstance(distribution, FloatDistribution) else "an integer"
+    return f"{kind} from {distribution.low:g} to {distribution.high:g}"
+
+
 def _options(arguments: list[str], found: str) -> list[Value]:
     options: list[Value] = []
     for argument in arguments:

@@ -66,9 +66,9 @@ def test_a_list_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFacto
         ("rate,steepness.1,rate\n", "row 1: found the columns"),
         ("rate,steepness.1\n", "found no row, expected one for each setting"),
         ("rate,steepness.1\n0.5\n", "row 2: found 1 cells, expected 2"),
-        ("rate,steepness.1\n0.5,1\n\n7,1\n", "row 4, column rate: found '7', expected one of FloatDistribution"),
-        ("rate,steepness.1\nfast,1\n", "row 2, column rate: found 'fast', expected one of"),
-        ("rate,steepness.1\nnan,1\n", "row 2, column rate: found 'nan', expected one of"),
+        ("rate,steepness.1\n0.5,1\n\n7,1\n", "row 4, column rate: found '7', expected a number from 0.01 to 1"),
+        ("rate,steepness.1\nfast,1\n", "row 2, column rate: found 'fast', expected a number from 0.01 to 1"),
+        ("rate,steepness.1\nnan,1\n", "row 2, column rate: found 'nan', expected a number from"),
         ('rate,steepness.1\n"0.5,1\n', "cannot be read ("),
     ],
 )
