@@ -54,7 +54,7 @@ def relearning(
         neither it nor the new model knows enough by then.
 
     Raises:
-        ValueError: the replicas are not of the setting's architecture, or the ablation is not affine.
+        ValueError: the replicas are not of the setting's architecture, or the ablation is not affine or of one layer.
 
     Examples:
         >>> from excolor.experiment import Colors
@@ -71,9 +71,11 @@ def relearning(
     found, expected = ({name: tuple(p.shape[1:]) for name, p in m.state_dict().items()} for m in (model, fresh))
     if found != expected:
         raise ValueError(f"relearning: found a model with weights {found}, expected the setting's: {expected}")
-    ablation = setting.ablation
-    pairs = ((one, new, (edits or ablation.edits)(one)) for one, new in zip(model, fresh, strict=True))
-    rejoined = Replicas.of([graft(one, new, ablation.layer, *edit.values()) for one, new, edit in pairs])
+    layer, ways = setting.ablation.layer, [(edits or setting.ablation.edits)(one) for one in model]
+    if any(len(way) != 1 for way in ways):
+        raise ValueError(f"relearning: found edits of {', '.join(ways[0])}, expected those of one layer")
+    pairs = zip(model, fresh, ways, strict=True)
+    rejoined = Replicas.of([graft(one, new, layer, *way.values()) for one, new, way in pairs])
     again, scratch = (train_until(experiment, m, setting, others, knows, reach) for m in (rejoined, fresh))
     neither = (again == LIMIT) & (scratch == LIMIT)
     return (again / scratch).masked_fill(neither | ~model.finite(), torch.nan)

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor, nn
 
-from anchoring.ablation import around
+from anchoring.ablation import Leace, around
 from anchoring.authored import Authored
 from anchoring.erasure import Target
 from anchoring.layers import activations
@@ -28,7 +28,7 @@ LEAST_VIBRANCY = 0.2
 
 @dataclass(frozen=True)
 class Trained:
-    """The replicas that are examined. They have weights that write and read the `dims` of `layer`."""
+    """The replicas that are examined. They have weights that write and read `layer`."""
 
     experiment: Authored
     model: Replicas
@@ -90,7 +90,10 @@ def examinations(concept: Concept) -> dict[str, Examined]:
                 "steps to relearn the concept, over steps from scratch: 1 if nothing was left to build on",
                 examined=True,
             ),
-            lambda of: relearning(of.experiment, of.model, of.setting, of.seeds, partial(knowledge, concept=concept)),
+            lambda of: relearning(
+                *(of.experiment, of.model, of.setting, of.seeds, partial(knowledge, concept=concept)),
+                edits=of.experiment.edits(of.setting),
+            ),
         )
     }
     return of_hue | of_any if concept == "hue" else of_any
@@ -106,13 +109,17 @@ def examine(experiment: Authored, model: Replicas, setting: ColorSetting, seeds:
         seeds: their seeds.
 
     Returns:
-        Each metric, [R]. `wheel` and `winding` need two ablated dims. There is no metric at all if the setting ablates
-        something other than dims, or dims without weights around them.
+        Each metric, [R]. `wheel` and `winding` need two ablated dims, and of what LEACE erased only `relearning` is
+        measured. There is no metric at all of another ablation, or without weights around the layer.
     """
     trained = Trained(experiment, model, setting, seeds)
-    if not trained.dims or trained.layer not in around(model.one()):
+    if trained.layer not in around(model.one()):
         return {}
     table = examinations(setting.concept)
+    if isinstance(setting.ablation, Leace) and len(setting.ablation.places) == 1:
+        table = {"relearning": table["relearning"]}
+    elif not trained.dims:
+        return {}
     skipped = () if len(trained.dims) == 2 else ("wheel", "winding")
     return {name: compute(trained) for name, (_, compute) in table.items() if name not in skipped}
 

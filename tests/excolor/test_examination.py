@@ -198,6 +198,10 @@ def test_relearning_knows_no_graft_of_an_edit_that_is_not_affine(subspace_ablati
     model = Replicas(subspace_ablation.model.make, range(1))
     with pytest.raises(ValueError, match="encoder that is not affine"):
         relearned(model, subspace_ablation, range(1), edits=lambda one: {"encoder": torch.tanh})
+    with pytest.raises(ValueError, match="edits of encoder, decoder, expected those of one layer"):
+        relearned(
+            model, subspace_ablation, range(1), edits=lambda one: dict.fromkeys(("encoder", "decoder"), torch.abs)
+        )
 
 
 def test_relearning_of_the_diverged_is_nothing_and_of_the_pruned_an_error(subspace_ablation: Any) -> None:
@@ -211,10 +215,8 @@ def test_relearning_of_the_diverged_is_nothing_and_of_the_pruned_an_error(subspa
 
 
 def test_what_is_not_about_dims_that_weights_write_is_not_examined(
-    load: Any, spaces: Path, subspace_ablation: Any
+    subspace_ablation: Any,
 ) -> None:
-    unregularized = load(spaces / "unregularized.toml")
-    assert experiment.examine(experiment.model(unregularized, [0]), unregularized, [0]) == {}
     for ablation in (Suppress(direction=(1, 0, 0, 0)), Suppress(layer="decoder.0", dims=(3,))):
         setting = subspace_ablation.model_copy(update={"ablation": ablation})
         assert examine(experiment, experiment.model(setting, [0]), setting, [0]) == {}
@@ -227,6 +229,13 @@ def test_a_closer_look_measures_every_replica(subspace_ablation: Any) -> None:
     assert set(measured) == {"probe_gap", "relearning", "wheel", "winding"} == declared
     assert all(metric.shape == (2,) and metric.isfinite().all() for metric in measured.values())
     assert measured["probe_gap"][1].item() == pytest.approx(probe_gap(model[1], "encoder", (0, 1)).item(), abs=1e-4)
+
+
+def test_of_what_leace_erased_relearning_is_measured(load: Any, spaces: Path) -> None:
+    setting = load(spaces / "unregularized.toml")
+    measured = experiment.examine(experiment.model(setting, [0]), setting, [0])
+    assert set(measured) == {"relearning"}
+    assert measured["relearning"].isfinite().all()
 
 
 def test_of_red_relearning_is_measured(load: Any, spaces: Path) -> None:
