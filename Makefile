@@ -26,7 +26,7 @@ coverage: .venv/ready  ## run both tiers, print what no test runs
 golden: .venv/ready  ## make the golden studies anew, which most tests read
 	$(BIN)/python tests/golden/make.py
 
-soak: .venv/ready .venv-s3/ready  ## run the tests that take minutes: many kills, faults of disks and machines
+soak: .venv/cluster .venv-s3/ready  ## run the tests that take minutes: many kills, faults of disks and machines
 	$(BIN)/pytest -m slow
 
 check: .venv/ready
@@ -48,6 +48,10 @@ check: .venv/ready
 torch:  ## install the CPU build of PyTorch into the environment of BIN
 	$(PIP) --no-deps '$(TORCH)+cpu' 2> /dev/null || \
 	    ($(PIP) uv && $(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend cpu --no-deps '$(TORCH)')
+
+.venv/cluster: .venv/ready  # what submits studies to clusters
+	$(PIP) '.[cluster]'
+	touch $@
 
 .venv-s3/ready:  # an S3 server of the tests', whose dependencies do not go with ours
 	$(PYTHON) -m venv .venv-s3

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from ray import tune
 
+from anchoring.errors import InputError
 from study.record.budget import minutes_used, record_minutes
 from study.record.folder import StudyFolder
 from study.record.recorder import Listener, Recorder
@@ -70,7 +71,7 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
         suppress(GaveUpError),
         recorder,
         interruptible(search.interrupt),
-        _minutes_recorded(folder, used, clock),
+        minutes_recorded(folder, used, clock),
         _without_tunes_files(folder.path / "ray"),
     ):
         tune.run(
@@ -101,10 +102,10 @@ def _without_tunes_files(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _minutes_recorded(folder: StudyFolder, used: float, clock: Clock) -> Iterator[None]:
+def minutes_recorded(folder: StudyFolder, used: float, clock: Clock) -> Iterator[None]:
     """Record, on leaving, how long this search took besides those that `used` minutes before."""
     try:
         yield
     finally:
-        with suppress(OSError):  # what else cannot be written is said
+        with suppress(OSError, InputError):  # a folder that is full or gone: what ended the search says so
             record_minutes(folder, used + clock() / 60)

@@ -64,7 +64,7 @@ def test_a_study_outlives_a_node_and_uses_one_that_joins(network: Any, spaces: P
         return {int(path.name) for path in network.folder.glob(f"{name}/session_2*/artifacts/*/*/working_dirs/*")}
 
     def compiled_on(name: Any) -> Any:
-        return list(network.folder.glob(f"{name}-cache/excolor/*.pt2"))
+        return list(network.folder.glob(f"{name}-cache/concept-study/native/*.so"))
 
     def ended() -> Any:
         return len(list((out / "apart" / "replicas.parquet").glob("*.parquet")))

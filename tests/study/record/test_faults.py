@@ -174,10 +174,14 @@ def test_a_disk_that_fills_up_ends_a_study_in_one_line_and_nothing_is_lost(
 ) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=False).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=99m", "tmpfs", disk], check=False).returncode:
         pytest.skip("cannot mount a disk of its own")
     try:
-        code, stdout, stderr = run(spaces / "hue.toml", disk / "full", 500, "--steps", 300).end()
+        driver = run(spaces / "hue.toml", disk / "full", 500, "--steps", 300)
+        driver.until(lambda: ended(disk / "full") >= 2)
+        room = shutil.disk_usage(disk).used + 2**17
+        subprocess.run(["mount", "-o", f"remount,size={room}", disk], check=True)
+        code, stdout, stderr = driver.end()
         assert code == 1, stderr
         assert "No space left on device" in stderr.splitlines()[-1]
         assert "Traceback" not in stdout + stderr

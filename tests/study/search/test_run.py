@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 import study
 from study import cli
 from study.record.folder import StudyFolder
+from study.search.limits import Clock
+from study.search.run import minutes_recorded
 from tests.conftest import LIVE, OUTCOMES
 
 
@@ -33,6 +35,21 @@ def test_every_trial_is_there_once(folder: Any) -> None:
     assert set(folder.trials().state) == {"complete", "stopped", "diverged", "failed"}
     assert folder.trials()[folder.trials().state == "complete"].steps.eq(100).all()
     assert folder.trials()[folder.trials().state == "stopped"].steps.lt(100).all()
+
+
+def test_what_ends_a_search_is_said_though_its_minutes_cannot_be_recorded(hue: StudyFolder, tmp_path: Path) -> None:
+    """The folder is gone, so there is no manifest to write them into."""
+    here, clock = study.load(shutil.copytree(hue.path, tmp_path / "hue")), cast(Clock, lambda: 30.0)
+    with minutes_recorded(here, 2.0, clock):
+        pass
+    assert here.manifest()["minutes_used"] == 2.5
+
+    def end() -> None:
+        shutil.rmtree(here.path)
+        raise OSError("a full disk")
+
+    with pytest.raises(OSError, match="a full disk"), minutes_recorded(here, 2.0, clock):
+        end()
 
 
 def test_trials_summarise_their_replicas_last_rung(folder: Any) -> None:
