@@ -80,8 +80,8 @@ def best_so_far(folder: StudyFolder) -> pd.DataFrame:
         >>> import study
         >>> best_so_far(study.load("analysis/published/deletion")).round(4).tail(2)
                work  trial    mean    band
-        11  5456128    296  0.9401  0.0037
-        12  5806752    296  0.9401  0.0037
+        18  6802532    341  0.9435  0.0033
+        19  7348896    341  0.9435  0.0033
     """
     goal, complete, order = folder.goal, folder.complete().set_index("trial"), ended_order(folder)
     values = complete["value"][complete.feasible.eq(True)].to_dict()

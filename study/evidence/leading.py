@@ -23,7 +23,7 @@ def leading(folder: StudyFolder, n: int | None = None) -> pd.DataFrame:
     Examples:
         >>> import study
         >>> leading(study.load("analysis/published/deletion"), 2).trial.tolist()
-        [296, 295]
+        [341, 306]
     """
     if len(folder.round(1)):
         order = standing(folder)[["trial"]].merge(folder.trials(), on="trial")
