@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.style import FAINT, INK, PALETTE, drawing, log_ticks
+from analysis.style import FAINT, INK, PALETTE, drawing, legend, log_ticks
 from study import StudyFolder
 from study.watch.live import format_figure
 
@@ -64,10 +64,12 @@ def curve(folder: StudyFolder, trials: pd.DataFrame, confirmed: pd.DataFrame) ->
     if LABELLED in confirmed:
         means = confirmed[confirmed.trial.notna()].groupby("trial")[[LABELLED, metric]].mean()
         axis.plot(means[LABELLED], means[metric], "D", color=INK, markersize=5, label="confirmed on held-out seeds")
-    values = trials.value.quantile([0.25, 1.0] if folder.goal.sign > 0 else [0.0, 0.75])
-    margin = 0.05 * (values.max() - values.min()) or 0.01
+    ends = trials.value.quantile([0.05, 0.95])  # a few hopeless trials would stretch the axis
+    low, high = max(best.value.min(), ends.min()), min(best.value.max(), ends.max())
+    low, high = (low, best.value.max()) if folder.goal.sign > 0 else (best.value.min(), high)
+    margin = 0.05 * (high - low) or 0.01
     axis.set(xscale="log", xlabel="samples that carried a label, mean over the replicas", ylabel=f"mean {metric}")
-    axis.set_ylim(values.min() - margin, values.max() + margin)
+    axis.set_ylim(low - margin, high + margin)
     log_ticks(axis, "x")
-    axis.legend(frameon=False, loc="lower right" if folder.goal.sign > 0 else "upper right")
+    legend(figure, axis)
     return figure
