@@ -20,11 +20,16 @@ NOT_METRICS = ("trial", "seed", "step", "diverged")  # the other columns of repl
 STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {  # those of pandas to the last bit, in a tenth of the time
     "mean": np.mean,
     "sd": lambda values: (
-        np.sqrt(np.var(values, ddof=1, dtype=float).astype(values.dtype)) if len(values) > 1 else np.nan
+        np.sqrt(np.var(values, ddof=1, dtype=float).astype(_real(values.dtype))) if len(values) > 1 else np.nan
     ),
     "p10": lambda values: np.percentile(values, np.array([10.0]))[0],
     "min": np.min,
 }
+
+
+def _real(kind: np.dtype) -> np.dtype:
+    """The numbers in which pandas gives a statistic of such numbers."""
+    return kind if kind.kind == "f" else np.dtype(float)
 
 
 def trials_table(folder: Path) -> pa.Table:

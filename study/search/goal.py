@@ -13,8 +13,12 @@ import pandas as pd
 
 from anchoring.errors import InputError
 from study.experiment import Metric
+from study.record.tables import STATISTICS
 from study.search.constraints import Constraint
 from study.search.plan import Aggregate, Plan
+
+Columns = Mapping[str, np.ndarray] | pd.DataFrame
+"""A table, or its columns by name."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class Goal:
         """Whether to maximize or minimize each objective, in Optuna's words."""
         return ["maximize" if self.metrics[name].higher_is_better else "minimize" for name in self.objectives]
 
-    def values(self, replicas: pd.DataFrame) -> list[float]:
+    def values(self, replicas: Columns) -> list[float]:
         """Each objective's value at one rung.
 
         Args:
@@ -115,7 +119,7 @@ class Goal:
         """
         chosen = {name: self.metrics[name] for name in self.objectives}
         return [
-            _aggregate(counted(replicas, name, metric), self.aggregate, metric.higher_is_better)
+            _aggregate(_numbers(replicas, name, metric), self.aggregate, metric.higher_is_better)
             for name, metric in chosen.items()
         ]
 
@@ -185,7 +189,7 @@ class Goal:
         """The numbers that a constraint bounds."""
         name, metric = bound.metric, self.metrics[bound.metric]
         if not bound.reference:
-            return counted(replicas, name, metric).to_numpy()
+            return _numbers(replicas, name, metric)
         if (reference := self.references.get(bound.beside)) is None:
             return np.array([])
         return by_seed(replicas, name, metric).sub(by_seed(reference, name, metric)).dropna().to_numpy()
@@ -231,18 +235,20 @@ def by_seed(rows: pd.DataFrame, name: str, metric: Metric) -> pd.Series:
     return values.set_axis(rows.seed.loc[values.index])
 
 
-def _aggregate(values: pd.Series, aggregate: Aggregate, more_is_better: bool) -> float:
-    sign = 1 if more_is_better else -1
-    values = values * sign
+def _numbers(replicas: Columns, name: str, metric: Metric) -> np.ndarray:
+    """The values of `counted`, without an index. For a few replicas this takes a tenth of pandas' time."""
+    values = np.asarray(replicas[name])
+    if metric.diverged is None:
+        return values[~np.isnan(values)]
+    return np.where(np.asarray(replicas["diverged"], bool), metric.diverged, values)
 
-    match aggregate:
-        case "mean":
-            result = float(values.mean())
-        case "p10":
-            result = float(values.quantile(0.1))
-        case "min":
-            result = float(values.min())
-        case "lcb":
-            sd = float(values.std()) if len(values) > 1 else 0.0
-            result = float(values.mean()) - 1.645 * sd / math.sqrt(len(values))
-    return float(result) * sign
+
+def _aggregate(values: np.ndarray, aggregate: Aggregate, more_is_better: bool) -> float:
+    sign = 1 if more_is_better else -1
+    values = values[~np.isnan(values)] * sign
+    if not len(values):
+        return math.nan
+    if aggregate == "lcb":
+        sd = float(STATISTICS["sd"](values)) if len(values) > 1 else 0.0
+        return (float(STATISTICS["mean"](values)) - 1.645 * sd / math.sqrt(len(values))) * sign
+    return float(STATISTICS[aggregate](values)) * sign

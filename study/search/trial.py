@@ -98,7 +98,7 @@ class Report:
     @classmethod
     def of(cls, rungs: Sequence[Reached], goal: Goal, seconds: float, doses: dict[str, float] | None = None) -> Report:
         """The report of one or more rungs, in their order."""
-        values = {rung.step: goal.values(pd.DataFrame(rung.columns)) for rung in rungs}
+        values = {rung.step: goal.values(rung.columns) for rung in rungs}
         columns = {name: np.concatenate([rung.columns[name] for rung in rungs]) for name in rungs[0].columns}
         last = rungs[-1]
         return cls(last.state, last.step, seconds, pd.DataFrame(columns), values, last.model, doses=doses or {})

@@ -9,7 +9,8 @@ from hypothesis.extra.numpy import arrays
 from study.record.tables import summarise
 
 NUMBERS = some.floats(-1e6, 1e6, width=32) | some.just(float("nan"))
-COLUMNS = some.sampled_from([np.float32, np.float64]).flatmap(lambda kind: arrays(kind, (17,), elements=NUMBERS))
+REAL = some.sampled_from([np.float32, np.float64]).flatmap(lambda kind: arrays(kind, (17,), elements=NUMBERS))
+COLUMNS = REAL | arrays(np.int64, (17,), elements=some.integers(-1000, 1000))
 
 
 @given(COLUMNS, some.integers(1, 17))
