@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
 
 from anchoring.errors import InputError
 from study import private
 
 NAME = "optuna.journal"
+
+WAITING = (TrialState.WAITING,)
 
 Entry = dict[str, Any]
 """A line of the journal."""
@@ -68,6 +71,30 @@ class DriversJournal(JournalFileBackend):
         super().append_logs(entries)
 
 
+class DriversStorage(JournalStorage):
+    """The storage of a study's driver, which remembers when no trial waits. At each proposal Optuna looks through all
+    trials for one that does."""
+
+    _none_waits = False
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        if states != WAITING:
+            return super().get_all_trials(study_id, deepcopy, states)
+        waiting = [] if self._none_waits else super().get_all_trials(study_id, deepcopy, states)
+        self._none_waits = not waiting
+        return waiting
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        self._none_waits &= template_trial is None
+        return super().create_new_trial(study_id, template_trial)
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        self._none_waits &= state is not TrialState.WAITING
+        return super().set_trial_state_values(trial_id, state, values)
+
+
 def storage(folder: Path, kind: type[JournalStorage] = JournalStorage) -> JournalStorage:
     """The folder's journal; a new one if there is none. Raises InputError if it is damaged."""
     return _storage(folder, JournalFileBackend, kind)
@@ -77,7 +104,7 @@ def search(folder: Path, sampler: optuna.samplers.BaseSampler, directions: Seque
     """The folder's search as an `optuna.Study` that can ask for trials, for its driver. Makes the journal if there is
     none."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    journal = _storage(folder, DriversJournal)
+    journal = _storage(folder, DriversJournal, DriversStorage)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.create_study(

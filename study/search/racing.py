@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import TrialScheduler
 
 from study.record.trial_state import TrialState
 from study.search.goal import Goal
+from study.search.schedulers import InOrder
 from study.search.trial import Report, TrialRecord
 
 LEVEL = 0.05
@@ -34,7 +35,7 @@ def behind(goal: Goal, rows: pd.DataFrame, incumbent: pd.DataFrame) -> bool:
         return bool(stats.ttest_rel(ours, theirs, alternative="less").pvalue < LEVEL)
 
 
-class Race(FIFOScheduler):
+class Race(InOrder):
     """A scheduler that stops a trial at the end of a heat if it is `behind` the incumbent.
 
     The incumbent is the best complete trial that keeps the constraints, so it has all seeds. During the first heat

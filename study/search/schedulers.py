@@ -27,7 +27,7 @@ def scheduler(name: SchedulerName, rungs: int) -> TrialScheduler:
     - `none` stops no trial.
     """
     halving = partial(
-        AsyncHyperBandScheduler,
+        _Halving,
         time_attr=RUNG,
         metric=SCORE,
         mode="max",
@@ -43,7 +43,7 @@ def scheduler(name: SchedulerName, rungs: int) -> TrialScheduler:
         case "median":
             return _Median(RUNG, SCORE, "max", grace_period=FIRST, min_samples_required=3)
         case "none":
-            return FIFOScheduler()
+            return InOrder()  # type: ignore[no-untyped-call]
 
 
 def decisive(name: SchedulerName, rungs: int) -> set[int]:
@@ -62,7 +62,21 @@ def decisive(name: SchedulerName, rungs: int) -> set[int]:
             return set()
 
 
-class _Median(MedianStoppingRule):
+class InOrder(FIFOScheduler):
+    """A scheduler that stops no trial and leaves it to Tune to start them in their order.
+
+    Ray's own look for a trial to start among all that there ever were, at each step.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        return None
+
+
+class _Halving(InOrder, AsyncHyperBandScheduler):
+    """Ray's rule."""
+
+
+class _Median(InOrder, MedianStoppingRule):
     """Ray's rule, except that it never pauses a trial: our trials keep no checkpoint to resume from."""
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
@@ -73,7 +87,7 @@ class _Median(MedianStoppingRule):
         return TrialScheduler.CONTINUE
 
 
-class Audited(FIFOScheduler):
+class Audited(InOrder):
     """A scheduler that exempts a share of the trials that `inner` would stop: they run to the end.
 
     It calls `exempt` with the id of each. `seed` fixes which ones are chosen.

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
+from study.experiment import Metric
+from study.search.goal import Goal
+from study.search.racing import Race
 from study.search.schedulers import Audited, replay, scheduler
 from study.search.trial import RUNG, SCORE
 
@@ -70,3 +73,13 @@ def test_the_audit_spares_the_stated_share_and_hides_them_from_the_scheduler(cur
         plain[i] for i in range(60) if str(i) not in exempted
     ]
     assert 0.25 < len(exempted) / len(would) < 0.75
+
+
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median", "none"])
+def test_no_scheduler_looks_through_all_trials_for_one_to_start(name: Any) -> None:
+    alone = scheduler(name, 10)
+    audited = Audited(scheduler(name, 10), 0.5, seed=0, exempt=lambda trial_id: None)
+    race = Race(scheduler(name, 10), Goal({"utility": Metric("", diverged=0.0)}), lambda trial_id: None)  # type: ignore[arg-type, return-value]
+    for stopping in (alone, audited, race):
+        controller: Any = None
+        assert stopping.choose_trial_to_run(controller) is None
