@@ -13,6 +13,7 @@ import numpy as np
 from ray import tune
 
 from anchoring.errors import InputError
+from study import private
 from study.record.budget import minutes_used, record_minutes
 from study.record.folder import StudyFolder
 from study.record.recorder import Listener, Recorder
@@ -73,6 +74,7 @@ def run(plan: Plan, folder: StudyFolder, listeners: list[Listener]) -> None:
         interruptible(search.interrupt),
         minutes_recorded(folder, used, clock),
         _without_tunes_files(folder.path / "ray"),
+        private.trainables_remembered(),
     ):
         tune.run(
             tune.with_parameters(run_trial, space=folder.space, plan=plan, goal=folder.goal),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import io
 import pkgutil
@@ -13,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import create_autospec
 
+import numpy as np
 import optuna
 import pytest
 import torch
@@ -21,6 +24,8 @@ from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from ray import tune
+from ray.tune import registry
 from ray.tune.schedulers import MedianStoppingRule
 from rich.console import Console
 
@@ -86,6 +91,40 @@ def test_good_trials_are_the_best(search: optuna.Study) -> None:
     for value in (3.0, 1.0, 4.0, 2.0):
         search.tell(search.ask(), value)
     assert [trial.number for trial in private.good_trials(search, search.trials, 2)] == [0, 2]
+
+
+def test_tpe_computes_the_same_with_scipys_normal_distribution() -> None:
+    private.quicken_normals()
+    name = "optuna.samplers._tpe._truncnorm"
+    spec = importlib.util.find_spec(name)
+    assert spec
+    assert spec.loader
+    own: Any = importlib.util.module_from_spec(spec)  # as nobody has changed it
+    spec.loader.exec_module(own)
+    quick: Any = importlib.import_module(name)
+    assert quick._log_ndtr is not own._log_ndtr
+    assert quick.erf is not own.erf
+    random = np.random.default_rng(0)
+    low, high = np.sort(random.normal(scale=8, size=(2, 500)), axis=0)
+    shares = random.random(500)
+    places = quick.ppf(shares, low, high)
+    np.testing.assert_allclose(places, own.ppf(shares, low, high), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(quick.logpdf(places, low, high), own.logpdf(places, low, high), rtol=1e-9)
+
+
+def test_tune_remembers_what_trials_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = create_autospec(registry._Registry.get, side_effect=registry._Registry.get)
+    monkeypatch.setattr(registry._Registry, "get", looked)
+    tune.register_trainable("ours", lambda config: None)
+    try:
+        with private.trainables_remembered():
+            kept = [registry.get_trainable_cls("ours") for _ in range(3)]
+        assert kept == [kept[0]] * 3
+        assert looked.call_count == 1
+        registry.get_trainable_cls("ours")
+        assert looked.call_count == 2
+    finally:
+        registry._global_registry.unregister(registry.TRAINABLE_CLASS, "ours")
 
 
 def test_tpe_calls_what_is_overridden(search: optuna.Study) -> None:
