@@ -16,7 +16,7 @@ from study.record.writer import Writer
 from study.search.journal import DriversJournal, Entry
 from study.search.trial import Report, Row, TrialRecord
 
-SPARED = 20
+SPARED = 100
 """How many times as long as it takes to write the table of trials it is left alone. It is written whole each time."""
 
 
