@@ -1,13 +1,14 @@
 """What a study's driver costs, by how much it has to do: 100 to 10,000 trials that only sleep, 1 to 64 at a time.
 
-`python -m benchmarks.driver` measures all of it in half an hour and writes benchmarks/data/driver-trials.csv and
-driver-workers.csv. Numbers after it choose what is measured: `python -m benchmarks.driver trials 300 1000`.
+`python -m benchmarks.driver` measures all of it in an hour and writes benchmarks/data/driver-trials.csv and
+driver-workers.csv. `python -m benchmarks.driver trials 300 1000` measures two sizes, and keeps the others' rows.
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,19 +75,24 @@ def by_workers(workers: int) -> dict[str, float]:
     }
 
 
-def _write(name: str, rows: list[dict[str, float]]) -> None:
+def measured(name: str, key: str, rows: Iterable[dict[str, Any]]) -> None:
+    """Put rows into a table of benchmarks/data as they are measured, each in place of the one with the same key."""
     DATA.mkdir(exist_ok=True)
-    table = pd.DataFrame(rows)
-    table.to_csv(Path(DATA, name), index=False, float_format="%.4g")
-    print(table.to_string(index=False, float_format="{:.4g}".format))
+    for row in rows:
+        new, file = pd.DataFrame([row]), DATA / name
+        if file.is_file():
+            old = pd.read_csv(file)
+            new = pd.concat([old[old[key] != row[key]], new])
+        new.sort_values(key, kind="stable").to_csv(file, index=False, float_format="%.4g")
+        print(", ".join(f"{name} {figure:.4g}" for name, figure in row.items()), flush=True)
 
 
 def main() -> None:
     what, numbers = sys.argv[1:2] or ["trials", "workers"], [int(word) for word in sys.argv[2:]]
     if "trials" in what:
-        _write("driver-trials.csv", [by_trials(trials) for trials in numbers or TRIALS])
+        measured("driver-trials.csv", "trials", map(by_trials, numbers or TRIALS))
     if "workers" in what:
-        _write("driver-workers.csv", [by_workers(workers) for workers in numbers or WORKERS])
+        measured("driver-workers.csv", "workers", map(by_workers, numbers or WORKERS))
 
 
 if __name__ == "__main__":
