@@ -8,8 +8,8 @@ from study.search.plan import Plan
 from study.space.space import Space
 from study.watch.screen import console
 
-WORTH_COMPILING = 20_000
-"""Compiling a step takes as long as this many replica-steps take longer eagerly."""
+WORTH_COMPILING = 10_000
+"""Compiling a step takes as long as this many replica-steps take longer eagerly: 3,000 of the digits, 20,000 of hue."""
 
 EAGER_SPEED = 9_000
 """Replica-steps a second of one worker, roughly."""
@@ -24,8 +24,8 @@ def kinds_of(space: Space, setting: Any) -> set[str] | None:
 def worth_compiling(space: Space, plan: Plan) -> bool:
     """Whether the plan's trainings end sooner with compiled steps, even if these have to be compiled first.
 
-    They do unless they are short, or different settings need different kinds of step, each compiled for itself. Without
-    native code there is nothing to compile.
+    They do unless they are short for the number of kinds of step that different settings are expected to need, each
+    compiled for itself. Without native code there is nothing to compile.
     """
     kinds: set[str] = set()
     points = steps = new = 0
@@ -36,8 +36,10 @@ def worth_compiling(space: Space, plan: Plan) -> bool:
         points, steps, new = points + 1, len(setting.schedule), new + (not found <= kinds)
         kinds |= found
     trials = plan.trials or (plan.minutes or 0) * 60 * EAGER_SPEED * plan.workers / (plan.seeds * steps)
-    few = new <= max(1, points / 2)
-    return few and trials * plan.seeds * steps >= WORTH_COMPILING * len(kinds)
+    expected = float(len(kinds))
+    if new > max(1, points / 2):  # there are more than were met
+        expected = max(expected, trials * new / points)
+    return trials * plan.seeds * steps >= WORTH_COMPILING * expected
 
 
 def decide_compiled(plan: Plan, space: Space) -> Plan:
