@@ -1,9 +1,10 @@
 """Other ways to take a concept out of a model, by one scorer: what is left for a probe, and how soon it is relearned.
 
-`python -m benchmarks.comparators` takes 15 minutes of CPU time, prints a table and writes benchmarks/data/comparators.csv.
-Every way is a model, a place in it and an operator. All models are of one size and see as many samples as hue-isolated
-and red-isolated do. What is fitted after training is fitted to as many noisy labels as those settings' training has.
-Each way is tuned: it has the training, of 32, whose mean isolation on 8 seeds is best. The table is of 64 other seeds.
+`python -m benchmarks.comparators` takes 15 minutes of CPU time, prints a table and writes
+benchmarks/data/comparators.csv. Every way is a model, a place in it and an operator. All models are of one size and see
+as many samples as hue-isolated and red-isolated do. What is fitted after training is fitted to as many noisy labels as
+those settings' training has. Each way is tuned: of 32 trainings it has the one best on 8 seeds by mean isolation. The
+table is of 64 other seeds.
 """
 
 from __future__ import annotations
