@@ -3,7 +3,7 @@
 `python -m benchmarks.comparators` takes 15 minutes of CPU time, prints a table and writes
 benchmarks/data/comparators.csv. Every way is a model, a place in it and an operator. All models are of one size and see
 as many samples as hue-isolated and red-isolated do. What is fitted after training is fitted to as many noisy labels as
-those settings' training has. Each way is tuned: of 32 trainings it has the one best on 8 seeds by mean isolation. The
+those settings' training has. Each way is tuned. It has the best of 32 trainings, by mean isolation on 8 seeds. The
 table is of 64 other seeds.
 """
 

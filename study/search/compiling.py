@@ -9,7 +9,7 @@ from study.space.space import Space
 from study.watch.screen import console
 
 WORTH_COMPILING = 10_000
-"""Compiling a step takes as long as this many replica-steps take longer eagerly: 3,000 of the digits, 20,000 of hue."""
+"""Compiling a step takes as long as this many replica-steps take longer eagerly, roughly."""
 
 EAGER_SPEED = 9_000
 """Replica-steps a second of one worker, roughly."""
