@@ -162,7 +162,7 @@ def test_a_command_imports_no_package_that_it_does_not_need(hue: StudyFolder, sp
     assert imported("status", hue.path) == {"optuna", "pandas"}
     assert imported("show", hue.path, 0) == {"optuna", "pandas"}
     assert imported("spaces") >= {"optuna", "torch"}  # which checks the settings
-    short = "--seeds", 2, "--steps", 20, "--rungs", 1, "--wandb", "off", "--out", tmp_path
+    short = "--seeds", 2, "--steps", 20, "--out", tmp_path
     assert imported("train", spaces / "subspace-ablation.toml", *short).isdisjoint({"lightning", "matplotlib", "scipy"})
 
 
