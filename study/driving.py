@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -56,10 +56,10 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
     """Run a study's trials, confirm its best, write the report, and print what came of it."""
     from study.cluster.connect import cluster
 
-    interrupted: KeyboardInterrupt | None = None
+    interrupted: list[KeyboardInterrupt] = []
     budget = f"{plan.minutes:g} minutes" if plan.trials is None else f"{plan.trials} trials"
     try:
-        # the report is written while Ray ends
+        # the report is begun while the study is confirmed, and written while Ray ends
         with ExitStack() as report, cluster(plan.workers, plan.address, preload=folder.source.modules) as where:
             from study.search.run import run  # Ray Tune, which is imported while the workers import PyTorch
 
@@ -74,27 +74,46 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
             at_once = plan.at_once or f"on {where['cpus']} CPUs of {where['nodes']} nodes, as many"
             seeds = " to ".join(str(n) for n in dict.fromkeys([len(plan.heats[0]), plan.seeds]))
             title = f"{folder.path}: {budget} of {manifest['space']}, {seeds} seeds each, {at_once} at a time"
-            try:
-                with StudyView(console, title, plan, folder.goal, past, row, minutes_used(folder)) as view:
-                    run(plan, folder, [view, *listeners])
-                if plan.rounds and not folder.complete().empty:
-                    promote_on(folder, plan)
-            except KeyboardInterrupt as ending:
-                interrupted = ending
-                console.print("interrupted: once more (Ctrl-C) leaves at once")
+            with (
+                _until(interrupted),
+                StudyView(console, title, plan, folder.goal, past, row, minutes_used(folder)) as view,
+            ):
+                run(plan, folder, [view, *listeners])
             if not folder.complete().empty:
-                if not isinstance(interrupted, Terminated):  # a report takes longer than a scheduler waits
-                    report.enter_context(writing(folder))
+                confirmed = Future[None]()
+                if not _terminated(interrupted):
+                    report.enter_context(writing(folder, confirmed=confirmed))
+                    report.callback(confirmed.cancel)
+                with _until(interrupted):
+                    if plan.rounds and not interrupted:
+                        promote_on(folder, plan)
+                if not _terminated(interrupted):
+                    confirmed.set_result(None)
                 console.print(summary.best_settings(folder))
                 if folder.best().empty:
                     console.print(summary.none_keeps(folder), highlight=False, markup=False)
     except KeyboardInterrupt as ending:
-        interrupted = ending
+        interrupted.append(ending)
     if interrupted:
         kept = f"interrupted after {len(folder.trials())} trials, which are kept"
         raise FailedError(f"{folder.path}: {kept}; `study resume {folder.quoted}` goes on")
     if folder.complete().empty:
         raise FailedError(f"{folder.path}: found no complete trial; `study show {folder.quoted} TRIAL` says why")
+
+
+@contextmanager
+def _until(interrupted: list[KeyboardInterrupt]) -> Iterator[None]:
+    """A context that an interruption ends. It is added to the list."""
+    try:
+        yield
+    except KeyboardInterrupt as ending:
+        interrupted.append(ending)
+        console.print("interrupted: once more (Ctrl-C) leaves at once")
+
+
+def _terminated(interrupted: list[KeyboardInterrupt]) -> bool:
+    """Whether a scheduler ended the study. It does not wait for a report."""
+    return any(isinstance(ending, Terminated) for ending in interrupted)
 
 
 def with_references(folder: StudyFolder, plan: Plan) -> StudyFolder:
@@ -159,11 +178,16 @@ def _count(chosen: list[Candidate]) -> str:
 
 
 @contextmanager
-def writing(folder: StudyFolder, notebook: str = "", figures: Path | None = None) -> Iterator[Future[Path]]:
-    """A context in which a study's report, or another notebook's page, is written. Its end says where the page is."""
+def writing(
+    folder: StudyFolder, notebook: str = "", figures: Path | None = None, confirmed: Future[None] | None = None
+) -> Iterator[Future[Path]]:
+    """A context in which a study's report, or another notebook's page, is written. Its end says where the page is.
+
+    If `confirmed` is still to come, the report waits for it. If it is cancelled, there is no report.
+    """
     from study.watch.report import write_report
 
-    with paged(partial(write_report, folder, notebook, figures)) as page:
+    with suppress(CancelledError), paged(partial(write_report, folder, notebook, figures, confirmed=confirmed)) as page:
         yield page
 
 

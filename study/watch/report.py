@@ -6,6 +6,7 @@ import html
 import os
 import site
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -30,12 +31,16 @@ from study.registry import GIVEN
 from study.surroundings import expanded, socket_folder
 from study.watch.pages import page_of
 
+CONFIRMED = "confirmed"
+"""The tag of the first cell of a notebook that needs the study's confirmation."""
+
 
 def write_report(
     folder: StudyFolder,
     notebook: str = "",
     figures: Path | None = None,
     parameters: Mapping[str, Any] = MappingProxyType({}),
+    confirmed: Future[None] | None = None,
 ) -> Path:
     """Execute a notebook on a study, and write it to the study's folder as one page that needs no other file.
 
@@ -44,6 +49,8 @@ def write_report(
         notebook: the name of a notebook in analysis/, or a notebook's file. By default that of `page_of`.
         figures: a folder to which every figure is written, as SVG and as PDF.
         parameters: further variables of the notebook to set, by name.
+        confirmed: ends when the study is confirmed, if that is still to come. Until then, the cells before the one
+            with the tag `confirmed` are executed.
 
     Returns:
         The path of the page: the notebook's name with the suffix `.html`.
@@ -51,13 +58,14 @@ def write_report(
     Raises:
         InputError: if no trial is complete, or there is no such notebook.
         FailedError: if executing the notebook fails.
+        CancelledError: if `confirmed` is cancelled.
     """
     if folder.complete().empty:
         raise InputError(f"{folder.path}: found no complete trial, expected at least one to report on")
     name, content = _find(notebook or page_of(folder))
     title = folder.name if name == page_of(folder) else f"{folder.name}: {name}"
     variables = {"FOLDER": str(folder.path.resolve()), "OTHERS": [], **parameters}
-    return Writer(folder.path).write(f"{name}.html", _page(content, title, folder, figures, variables))
+    return Writer(folder.path).write(f"{name}.html", _page(content, title, folder, figures, variables, confirmed))
 
 
 def write_comparison(folders: Sequence[StudyFolder], to: Path, figures: Path | None = None) -> Path:
@@ -77,7 +85,14 @@ def write_comparison(folders: Sequence[StudyFolder], to: Path, figures: Path | N
     return Writer(to.parent).write(to.name, page)
 
 
-def _page(content: str, title: str, folder: StudyFolder, figures: Path | None, variables: Mapping[str, Any]) -> bytes:
+def _page(
+    content: str,
+    title: str,
+    folder: StudyFolder,
+    figures: Path | None,
+    variables: Mapping[str, Any],
+    confirmed: Future[None] | None = None,
+) -> bytes:
     """A notebook, executed with these variables, as a page. The study says where the experiment is."""
     # readers of the page can do nothing about warnings; small matrices are fastest on one thread
     kernel = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
@@ -87,7 +102,7 @@ def _page(content: str, title: str, folder: StudyFolder, figures: Path | None, v
         figures = expanded(figures)
         figures.mkdir(parents=True, exist_ok=True)
         kernel["STUDY_FIGURES"] = str(figures.resolve())
-    executed = execute(content, kernel, variables)
+    executed = execute(content, kernel, variables, confirmed)
     exporter = _Exporter(  # type: ignore[no-untyped-call]
         template_name="basic",
         extra_template_basedirs=[],
@@ -100,8 +115,13 @@ def _page(content: str, title: str, folder: StudyFolder, figures: Path | None, v
     return page.substitute(title=html.escape(title), body=body).encode()
 
 
-def execute(content: str, environment: dict[str, str], parameters: Mapping[str, Any]) -> nbformat.NotebookNode:
-    """Execute a notebook, given as JSON. Parameters are set after its first code cell, which has their defaults."""
+def execute(
+    content: str, environment: dict[str, str], parameters: Mapping[str, Any], confirmed: Future[None] | None = None
+) -> nbformat.NotebookNode:
+    """Execute a notebook, given as JSON. Parameters are set after its first code cell, which has their defaults.
+
+    From the cell with the tag `confirmed` on, or the first cell without such a tag, it waits for `confirmed`.
+    """
     try:
         notebook = nbformat.reads(content, as_version=4)
     except ValueError as error:
@@ -109,6 +129,13 @@ def execute(content: str, environment: dict[str, str], parameters: Mapping[str, 
     first = next((place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code"), -1)
     source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
     notebook.cells.insert(first + 1, nbformat.v4.new_code_cell(source))
+    tagged = (place for place, cell in enumerate(notebook.cells) if CONFIRMED in cell.metadata.get("tags", []))
+    waits_at = next(tagged, 0)
+
+    def begin(cell: nbformat.NotebookNode, cell_index: int) -> None:
+        if confirmed and (cell_index >= waits_at or confirmed.cancelled()):
+            confirmed.result()
+
     # a kernel imports from its working directory, which may hold a stranger's files
     with TemporaryDirectory(dir=socket_folder()) as empty:
         no_port = {"transport": "ipc", "ip": f"{empty}/kernel", "connection_file": f"{empty}/kernel.json"}
@@ -120,6 +147,7 @@ def execute(content: str, environment: dict[str, str], parameters: Mapping[str, 
             config=Config({"AsyncKernelManager": no_port}),
             resources={"metadata": {"path": empty}},
             shutdown_kernel="immediate",
+            on_cell_start=begin,
         )
         try:
             client.execute(env=environment | _nobodys_settings(empty))

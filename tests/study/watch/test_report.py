@@ -1,6 +1,8 @@
 import re
 import subprocess
+import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +78,35 @@ def test_ones_own_notebook_gets_the_folder_and_leaves_its_figures(hue: StudyFold
     assert path == hue.path / "own.html"
     assert 'alt="Nothing, of hue"' in path.read_text()
     assert sorted(file.name for file in (tmp_path / "figures").iterdir()) == ["mine.pdf", "mine.svg"]
+
+
+@pytest.mark.live
+def test_a_report_is_begun_before_the_study_is_confirmed(hue: StudyFolder, tmp_path: Path) -> None:
+    before, after = files = [tmp_path / name for name in ("before", "after")]
+    cells = [nbformat.v4.new_code_cell(f"open({str(file)!r}, 'w').close()") for file in files]
+    cells[1].metadata["tags"] = ["confirmed"]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "begun.ipynb")
+    confirmed, page = Future[None](), hue.path / "begun.html"
+
+    def confirm() -> list[bool]:
+        for _ in range(2000):
+            if before.exists():
+                break
+            time.sleep(0.05)
+        time.sleep(1)
+        try:
+            return [after.exists(), page.exists()]
+        finally:
+            confirmed.set_result(None)
+
+    with ThreadPoolExecutor(1) as aside:
+        begun = aside.submit(confirm)
+        assert write_report(hue, str(tmp_path / "begun.ipynb"), confirmed=confirmed) == page
+    assert begun.result() == [False, False]
+    assert after.exists()
+    page.unlink()
+    cancelled = Future[None]()
+    cancelled.cancel()
+    with pytest.raises(CancelledError):
+        write_report(hue, str(tmp_path / "begun.ipynb"), confirmed=cancelled)
+    assert not page.exists()
