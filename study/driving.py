@@ -19,7 +19,7 @@ from study.record.manifest import expect_same_experiment, extend, grow_list
 from study.record.mirror import Mirror, url_of
 from study.record.recorder import Listener
 from study.record.writer import Writer
-from study.search.interrupt import Terminated, interruptible, interrupts_restored
+from study.search.interrupt import Terminated, interruptible, interrupts_restored, until_interrupted
 from study.search.plan import Plan
 from study.watch import summary
 from study.watch.live import StudyView
@@ -56,7 +56,7 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
     """Run a study's trials, confirm its best, write the report, and print what came of it."""
     from study.cluster.connect import cluster
 
-    interrupted: list[KeyboardInterrupt] = []
+    interrupted: list[type[KeyboardInterrupt]] = []
     budget = f"{plan.minutes:g} minutes" if plan.trials is None else f"{plan.trials} trials"
     try:
         # the report is begun while the study is confirmed, and written while Ray ends
@@ -75,45 +75,30 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
             seeds = " to ".join(str(n) for n in dict.fromkeys([len(plan.heats[0]), plan.seeds]))
             title = f"{folder.path}: {budget} of {manifest['space']}, {seeds} seeds each, {at_once} at a time"
             with (
-                _until(interrupted),
+                until_interrupted(interrupted),
                 StudyView(console, title, plan, folder.goal, past, row, minutes_used(folder)) as view,
             ):
                 run(plan, folder, [view, *listeners])
             if not folder.complete().empty:
                 confirmed = Future[None]()
-                if not _terminated(interrupted):
+                if Terminated not in interrupted:  # a report takes longer than a scheduler waits
                     report.enter_context(writing(folder, confirmed=confirmed))
                     report.callback(confirmed.cancel)
-                with _until(interrupted):
+                with until_interrupted(interrupted):
                     if plan.rounds and not interrupted:
                         promote_on(folder, plan)
-                if not _terminated(interrupted):
+                if Terminated not in interrupted:
                     confirmed.set_result(None)
                 console.print(summary.best_settings(folder))
                 if folder.best().empty:
                     console.print(summary.none_keeps(folder), highlight=False, markup=False)
     except KeyboardInterrupt as ending:
-        interrupted.append(ending)
+        interrupted.append(type(ending))
     if interrupted:
         kept = f"interrupted after {len(folder.trials())} trials, which are kept"
         raise FailedError(f"{folder.path}: {kept}; `study resume {folder.quoted}` goes on")
     if folder.complete().empty:
         raise FailedError(f"{folder.path}: found no complete trial; `study show {folder.quoted} TRIAL` says why")
-
-
-@contextmanager
-def _until(interrupted: list[KeyboardInterrupt]) -> Iterator[None]:
-    """A context that an interruption ends. It is added to the list."""
-    try:
-        yield
-    except KeyboardInterrupt as ending:
-        interrupted.append(ending)
-        console.print("interrupted: once more (Ctrl-C) leaves at once")
-
-
-def _terminated(interrupted: list[KeyboardInterrupt]) -> bool:
-    """Whether a scheduler ended the study. It does not wait for a report."""
-    return any(isinstance(ending, Terminated) for ending in interrupted)
 
 
 def with_references(folder: StudyFolder, plan: Plan) -> StudyFolder:

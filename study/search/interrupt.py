@@ -70,3 +70,19 @@ def interruptible(stop: Callable[[type[KeyboardInterrupt]], None] | None = None)
         for number, handler in before.items():
             if signal.getsignal(number) is first:
                 signal.signal(number, handler)
+
+
+@contextmanager
+def until_interrupted(interrupted: list[type[KeyboardInterrupt]]) -> Iterator[None]:
+    """A context that an interruption ends. Its class is added to the list, also where Ray raises another instead."""
+
+    def stop(exception: type[KeyboardInterrupt]) -> NoReturn:
+        interrupted.append(exception)
+        raise exception
+
+    try:
+        with interruptible(stop):
+            yield
+    except KeyboardInterrupt as ending:
+        interrupted.append(type(ending))
+        console.print("interrupted: once more (Ctrl-C) leaves at once")

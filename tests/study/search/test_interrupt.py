@@ -65,6 +65,25 @@ def test_a_scheduler_and_a_closed_terminal_stop_it_as_well(number: Any) -> None:
     assert process.returncode == 130
 
 
+AS_RAY_WAITS = """
+import signal
+from study.search.interrupt import until_interrupted
+
+interrupted = []
+with until_interrupted(interrupted):
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt from None
+print([exception.__name__ for exception in interrupted])
+"""
+
+
+def test_sigterm_is_known_although_ray_raises_another_exception() -> None:
+    said = subprocess.check_output([sys.executable, "-c", AS_RAY_WAITS], text=True)
+    assert said.splitlines()[-1] == "['Terminated', 'KeyboardInterrupt']"
+
+
 def test_what_was_started_to_ignore_a_signal_ignores_it() -> None:
     command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-c", WORK]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
