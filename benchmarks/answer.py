@@ -56,7 +56,7 @@ def _ask(out: str, name: str) -> dict[str, float]:
     ended = ((trial.number, trial.datetime_complete) for trial in folder.optuna().trials)
     training = min(end.timestamp() - float(lasted[trial]) for trial, end in ended if end)
     return {
-        "first is training after": training - start,  # in a process that may still have to import Lightning
+        "first is training after": training - start,
         "report": came["report"] - came["Confirmed"],
         "end": over - came["report"],
         "from command to prompt": over - start,
