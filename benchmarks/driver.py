@@ -23,7 +23,7 @@ SLEEPER = ("--experiment", str(HERE / "sleeper.py"), "--seeds", "1", "--rungs", 
 
 TRIALS = (100, 300, 1000, 3000, 10_000)
 WORKERS = (1, 2, 4, 8, 16, 32, 64)
-ROUNDS = 6  # trials for each worker; the first and the last are not measured
+ROUNDS = 30  # trials for each worker, as those that start first have many before the last one starts
 
 
 def driver() -> list[Row]:
@@ -61,17 +61,19 @@ def by_trials(trials: int) -> dict[str, float]:
 def by_workers(workers: int) -> dict[str, float]:
     """The share of the workers' time in which they sleep, in a study of trials that sleep for a second.
 
-    The time begins when all workers have had a trial, and ends when the last trial starts.
+    The time begins when every worker's process has ended a trial, and ends when the last trial starts.
     """
-    trials = ROUNDS * workers + 10
+    trials = ROUNDS * workers
     found = search(HERE / "sleeper-second.toml", trials, *SLEEPER, "--cpus", str(workers))
-    begin, end = found.ends[workers], found.starts.max()
+    first = np.unique(found.trials["process.mean"], return_index=True)[1].max()
+    begin, end = found.ends[first], found.starts.max()
     slept = np.minimum(found.starts + 1, end) - np.maximum(found.starts, begin)
     return {
         "workers": workers,
         "trials": trials,
+        "seconds": end - begin,
         "busy": slept.clip(0).sum() / (workers * (end - begin)),
-        "ms_a_trial": 1000 * found.driver_cpu(workers, trials - workers - 1),
+        "ms_a_trial": 1000 * found.driver_cpu(first, trials - workers),
     }
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 import study
 from benchmarks.settings import ROOT
@@ -27,6 +28,7 @@ class Search:
     Args:
         starts: when each trial began to train, in the order in which they ended.
         ends: when each trial ended.
+        trials: the rows of trials.parquet, in that order, too.
         sampled: when the driver was sampled.
         memory: the driver's resident bytes at those times.
         cpu: the seconds of CPU time that the driver had used by then, without the processes that it starts.
@@ -34,6 +36,7 @@ class Search:
 
     starts: np.ndarray
     ends: np.ndarray
+    trials: pd.DataFrame
     sampled: np.ndarray
     memory: np.ndarray
     cpu: np.ndarray
@@ -96,9 +99,10 @@ def _read(folder: study.StudyFolder, start: float, samples: np.ndarray) -> Searc
     ended = [trial.datetime_complete for trial in folder.optuna().trials if trial.datetime_complete]
     ends = np.array([end.timestamp() for end in ended]) - start
     order = np.argsort(ends)
-    starts = ends - folder.trials().seconds.to_numpy()
+    trials = folder.trials()
+    starts = ends - trials.seconds.to_numpy()
     times, memory, cpu = samples.T
-    return Search(starts[order], ends[order], times - start, memory, cpu)
+    return Search(starts[order], ends[order], trials.iloc[order], times - start, memory, cpu)
 
 
 def _memory_and_cpu(process: int) -> tuple[int, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,10 @@ class Sleeper:
         return Sleep(document["title"], schedule, float(document["seconds"]), place)
 
     def metrics(self, setting: Sleep) -> Mapping[str, Metric]:
-        return {"depth": Metric("how deep in the bowl a replica has come: 1 at the bottom", diverged=0.0)}
+        return {
+            "depth": Metric("how deep in the bowl a replica has come: 1 at the bottom", diverged=0.0),
+            "process": Metric("the worker that it slept in", ideal=None, not_an_objective="it is only a number"),
+        }
 
     def train(self, setting: Sleep, seeds: Sequence[int], *, rungs: int, compiled: bool, on_rung: OnRung) -> nn.Module:
         model, away = self.model(setting, seeds), sum((at - 0.3) ** 2 for at in setting.place)
@@ -43,7 +47,8 @@ class Sleeper:
         for rung in range(1, rungs + 1):
             time.sleep(setting.seconds / rungs)
             depth = (rung / rungs) * torch.exp(-away - 0.05 * noise.abs())
-            reached = SimpleNamespace(step=rung, steps=rungs, metrics={"depth": depth}, diverged=depth.isnan())
+            metrics = {"depth": depth, "process": torch.full_like(depth, os.getpid(), dtype=torch.float64)}
+            reached = SimpleNamespace(step=rung, steps=rungs, metrics=metrics, diverged=depth.isnan())
             on_rung(reached, model)
         return model
 
