@@ -118,13 +118,13 @@ class AnchoredExperiment(Authored):
             seeds: one for each replica.
             rungs: how often the replicas are measured.
             compiled: whether steps are native code, which pays unless the training is short.
-            on_rung: called with each `anchoring.segments.Rung` and the replicas as they are then. If it raises,
+            on_rung: called with each `anchoring.training.Rung` and the replicas as they are then. If it raises,
                 training ends.
 
         Returns:
             The trained replicas.
         """
-        from anchoring.training import train
+        from anchoring.training import train  # Lightning takes seconds to import
 
         return train(self, setting, seeds, rungs=rungs, compiled=compiled, on_rung=on_rung)[0]
 

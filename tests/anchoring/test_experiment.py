@@ -188,7 +188,7 @@ def test_a_replica_whose_objective_is_infinite_has_diverged(useless: Any) -> Non
 
 def test_segments_are_cut_by_the_bytes_that_samples_take(monkeypatch: pytest.MonkeyPatch) -> None:
     setting = changed()
-    monkeypatch.setattr("anchoring.segments.BYTES_AT_ONCE", 2 * 32 * (2 * 4 + 8 + 4) * 7)
+    monkeypatch.setattr("anchoring.training.BYTES_AT_ONCE", 2 * 32 * (2 * 4 + 8 + 4) * 7)
     segments = list(Training(blobs, setting, [0, 1], rungs=1).segments())
     assert [len(segment.batch[0]) for segment in segments] == [7] * 8 + [4]
     assert sum(part[0].nbytes for part in segments[0].batch) == 2 * 32 * (2 * 4 + 8 + 4)

@@ -141,17 +141,6 @@ def test_lightnings_checkpoints_hold_the_replicas_of_each_segment(short: Any, tm
     assert training.moments.abs().sum() > 0
 
 
-def test_lightning_trains_to_the_last_bit_as_it_is_trained_without(short: Any) -> None:
-    without, rungs = train(experiment, short, [0, 1], rungs=3)
-    watched, seen = train(experiment, short, [0, 1], rungs=3, callbacks=[Callback()])
-    for a, b in zip(without.parameters(), watched.parameters(), strict=True):
-        assert torch.equal(a, b)
-    for one, other in zip(rungs, seen, strict=True):
-        assert (one.step, one.steps) == (other.step, other.steps)
-        assert one.metrics.keys() == other.metrics.keys()
-        assert all(torch.equal(one.metrics[name], other.metrics[name]) for name in one.metrics)
-
-
 def test_callbacks_see_phases_and_actions_and_can_retarget(subspace_ablation: Any) -> None:
     rows = [
         ["STEP", "PHASE", "ACTION", "lr"],
