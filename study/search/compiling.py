@@ -8,7 +8,7 @@ from study.search.plan import Plan
 from study.space.space import Space
 from study.watch.screen import console
 
-WORTH_COMPILING = 10_000
+WORTH_COMPILING = 5_000
 """Compiling a step takes as long as this many replica-steps take longer eagerly, roughly."""
 
 EAGER_SPEED = 9_000
@@ -39,7 +39,7 @@ def worth_compiling(space: Space, plan: Plan) -> bool:
     expected = float(len(kinds))
     if new > max(1, points / 2):  # there are more than were met
         expected = max(expected, trials * new / points)
-    return trials * plan.seeds * steps >= WORTH_COMPILING * expected
+    return trials * plan.seeds * steps >= WORTH_COMPILING * min(expected, trials)
 
 
 def decide_compiled(plan: Plan, space: Space) -> Plan:
