@@ -83,21 +83,22 @@ def test_a_study_outlives_a_node_and_uses_one_that_joins(network: Any, spaces: P
         "10.77.0.1:6379",
         "--compile",
     ]
-    arguments += ["--trials", 24, "--seeds", 2, "--steps", 200, "--confirm", 0]
+    # a trial takes longer than a worker to start: Tune gives a waiting trial to the first worker that is free
+    arguments += ["--trials", 24, "--seeds", 7, "--steps", 2000, "--scheduler", "none", "--confirm", 0]
     driver = network.popen("head", [*STUDY, *arguments], log)
     try:
         wait_for(lambda: ended() >= 4 and trials_on("two") and compiled_on("one"), driver)
         network.kill("one")
         before = ended()
         worker("three")
-        wait_for(lambda: ended() >= before + 3 and trials_on("three"), driver)
+        wait_for(lambda: ended() >= before + 3 and compiled_on("three"), driver)
         assert driver.wait(timeout=600) == 0, log.read_text()
     finally:
         driver.kill()
         driver.wait()
     folder = study.load(out / "apart")
     assert folder.trials().trial.tolist() == list(range(24))
-    assert set(folder.trials().state) == {"complete", "stopped"}
+    assert set(folder.trials().state) == {"complete"}
     assert sorted(set(folder.replicas().trial)) == list(range(24))
     assert all(trial.state.is_finished() for trial in folder.optuna().trials)
     assert folder.manifest()["cluster"] == {"address": "10.77.0.1:6379", "nodes": 2, "cpus": 2}
