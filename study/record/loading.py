@@ -44,8 +44,8 @@ def load(path: str | Path, experiment: str | Path | Source | None = None) -> Stu
         >>> folder = load("analysis/published/deletion")
         >>> folder.best(2)[["trial", "state", "steps", "value"]].round(4)
              trial     state  steps   value
-        296    296  complete   1501  0.9401
-        295    295  complete   1501  0.9393
+        341    341  complete   1501  0.9435
+        306    306  complete   1501  0.9434
     """
     if "://" in str(path):
         out, _, name = str(path).rstrip("/").rpartition("/")
