@@ -71,7 +71,8 @@ def relearning(
     found, expected = ({name: tuple(p.shape[1:]) for name, p in m.state_dict().items()} for m in (model, fresh))
     if found != expected:
         raise ValueError(f"relearning: found a model with weights {found}, expected the setting's: {expected}")
-    layer, ways = setting.ablation.layer, [(edits or setting.ablation.edits)(one) for one in model]
+    layer, edits = setting.ablation.layer, edits or experiment.edits(setting)
+    ways = [edits(one) for one in model]
     if any(len(way) != 1 for way in ways):
         raise ValueError(f"relearning: found edits of {', '.join(ways[0])}, expected those of one layer")
     pairs = zip(model, fresh, ways, strict=True)

@@ -90,10 +90,7 @@ def examinations(concept: Concept) -> dict[str, Examined]:
                 "steps to relearn the concept, over steps from scratch: 1 if nothing was left to build on",
                 examined=True,
             ),
-            lambda of: relearning(
-                *(of.experiment, of.model, of.setting, of.seeds, partial(knowledge, concept=concept)),
-                edits=of.experiment.edits(of.setting),
-            ),
+            lambda of: relearning(of.experiment, of.model, of.setting, of.seeds, partial(knowledge, concept=concept)),
         )
     }
     return of_hue | of_any if concept == "hue" else of_any
