@@ -64,9 +64,8 @@ def curve(folder: StudyFolder, trials: pd.DataFrame, confirmed: pd.DataFrame) ->
     if LABELLED in confirmed:
         means = confirmed[confirmed.trial.notna()].groupby("trial")[[LABELLED, metric]].mean()
         axis.plot(means[LABELLED], means[metric], "D", color=INK, markersize=5, label="confirmed on held-out seeds")
-    ends = trials.value.quantile([0.05, 0.95])  # a few hopeless trials would stretch the axis
-    low, high = max(best.value.min(), ends.min()), min(best.value.max(), ends.max())
-    low, high = (low, best.value.max()) if folder.goal.sign > 0 else (best.value.min(), high)
+    usual = trials.value.clip(*trials.value.quantile([0.05, 0.95]))  # a few hopeless trials would stretch the axis
+    low, high = sorted((usual[best.index[0]], best.value.iloc[-1]))
     margin = 0.05 * (high - low) or 0.01
     axis.set(xscale="log", xlabel="samples that carried a label, mean over the replicas", ylabel=f"mean {metric}")
     axis.set_ylim(low - margin, high + margin)
