@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.style import PALETTE, drawing, legend
+from analysis.style import PALETTE, drawing, interval, legend
 
 _LINES = ("-", "--", ":", "-.")  # of studies beyond the palette's end
 
@@ -30,12 +30,10 @@ def progress(best: Mapping[str, pd.DataFrame], answers: pd.DataFrame, metric: st
         low, high = of["mean"] - of.band, of["mean"] + of.band
         axis.fill_between(of.work, low, high, step="post", color=color, alpha=0.2, linewidth=0)
         for _, row in answers[(answers.study == name) & answers.trial.notna()].iterrows():
-            ends = [[row["mean"] - row["mean.low"]], [row["mean.high"] - row["mean"]]]
             apart = 1 + 0.06 * (place + 1)
             at = end * (apart**1.5 if logarithmic else apart)
-            axis.errorbar(
-                at, row["mean"], yerr=ends, fmt="D", color=color, markersize=5, capsize=4, markeredgecolor="white"
-            )
+            figures = row["mean"], row["mean.low"], row["mean.high"]
+            interval(axis, "y", at, *figures, color, "D", markersize=5, markeredgecolor="white")
     if logarithmic:
         axis.set_xscale("log")
     axis.set(xlabel="replica-steps of the search", ylabel=f"{metric} of the best trial so far")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from analysis.effects import unit
-from analysis.style import FAINT, INK, PALETTE, drawing, edges, legend, panels, places, span
+from analysis.style import FAINT, INK, PALETTE, drawing, edges, interval, legend, panels, places, span
 from study.record.trial_state import TrialState
 from study.watch.live import format_value
 
@@ -79,9 +79,8 @@ def _curve(axis: Axes, curve: pd.DataFrame, distribution: BaseDistribution, colo
     """Draw an expected value with its band, or with an error bar at each choice."""
     at = places(curve.index.to_series(), distribution).to_numpy(float)
     if isinstance(distribution, CategoricalDistribution):
-        ends = [curve["mean"] - curve["low"], curve["high"] - curve["mean"]]
-        style: dict[str, Any] = {"fmt": "_", "markersize": 16, "markeredgewidth": 2, "capsize": 4}
-        axis.errorbar(at, curve["mean"], yerr=ends, color=color, label=label, **style)
+        style: dict[str, Any] = {"marker": "_", "markersize": 16, "markeredgewidth": 2}
+        interval(axis, "y", at, curve["mean"], curve["low"], curve["high"], color, label=label, **style)
     else:
         axis.fill_between(at, curve["low"], curve["high"], color=color, alpha=0.25, linewidth=0)
         axis.plot(at, curve["mean"], color=color, linewidth=2, label=label)
@@ -99,9 +98,7 @@ def costs(tables: Mapping[str, pd.DataFrame], label: str = "score") -> Figure:
     axis.axvline(0, color=INK, linewidth=0.8)
     for shift, ((of, table), color) in enumerate(zip(tables.items(), PALETTE, strict=False)):
         heights = [names.index(name) + 0.26 * (shift - (len(tables) - 1) / 2) for name in table.index]
-        ends = [table["mean"] - table["low"], table["high"] - table["mean"]]
-        style: dict[str, Any] = {"fmt": "o", "markersize": 5, "capsize": 3, "elinewidth": 1.2}
-        axis.errorbar(table["mean"], heights, xerr=ends, color=color, label=of, **style)
+        interval(axis, "x", heights, table["mean"], table["low"], table["high"], color, markersize=5, label=of)
     axis.set_yticks(range(len(names)), names)
     axis.set(xlabel=f"{label} lost outside the plateau", ylim=(len(names) - 0.4, -0.6))
     axis.grid(axis="y", color=FAINT, alpha=0.3)

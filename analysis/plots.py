@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.style import FAINT, INK, PALETTE, drawing, legend, log_ticks, panels, plain
+from analysis.style import FAINT, INK, PALETTE, drawing, interval, legend, log_ticks, panels, plain
 from study import StudyFolder
 from study.experiment import Setting
 from study.record.trial_state import TrialState
@@ -74,10 +74,8 @@ def confirmation(rows: pd.DataFrame, ranked: pd.DataFrame, metric: str) -> Figur
         axis.scatter(rows[metric][chosen], places[chosen], s=12, color=color, alpha=0.35, linewidth=0)
     for place, (_, row) in enumerate(ranked.iterrows()):
         color = PALETTE[0] if pd.notna(row.trial) else INK
-        ends = [[row["mean"] - row["mean.low"]], [row["mean.high"] - row["mean"]]]
-        axis.errorbar(
-            row["mean"], place, xerr=ends, fmt="D", color=color, markersize=5, capsize=5, markeredgecolor="white"
-        )
+        figures = row["mean"], row["mean.low"], row["mean.high"]
+        interval(axis, "x", place, *figures, color, "D", markersize=5, markeredgecolor="white")
     axis.set(yticks=range(len(names)), yticklabels=names, xlabel=f"{metric} on held-out seeds, a dot for each")
     axis.invert_yaxis()
     return figure

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.style import FAINT, INK, PALETTE, drawing, legend
+from analysis.style import FAINT, INK, PALETTE, drawing, interval, legend
 from analysis.words import score_of
 from study import StudyFolder
 from study.record.trial_state import TrialState
@@ -33,8 +33,7 @@ def endings(folder: StudyFolder, ended: pd.DataFrame) -> Figure:
 def rank_correlations(ranks: pd.DataFrame) -> Figure:
     """How well the order of trials at each rung predicts that at the end: Spearman's correlation with 95% intervals."""
     figure, axis = drawing(9, 3)
-    ends = [ranks["rank correlation"] - ranks["low"], ranks["high"] - ranks["rank correlation"]]
-    axis.errorbar(ranks.index, ranks["rank correlation"], yerr=ends, color=PALETTE[0], marker="o", capsize=4)
+    interval(axis, "y", ranks.index, ranks["rank correlation"], ranks["low"], ranks["high"], PALETTE[0], "o-")
     axis.axhline(0, color=FAINT, linewidth=0.8)
     axis.set(xlabel="step", ylabel="rank correlation with the end", ylim=(min(0, ranks["low"].min()) - 0.05, 1.05))
     return figure

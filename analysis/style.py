@@ -49,6 +49,19 @@ def legend(figure: Figure, axis: Axes) -> None:
     figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=columns, frameon=False)
 
 
+def interval(
+    axis: Axes, letter: str, at: Any, estimate: Any, low: Any, high: Any, color: str, marker: str = "o", **style: Any
+) -> None:
+    """Draw estimates with their intervals along "x" or "y". A bootstrap's interval need not hold its estimate."""
+    middle, bar = (low + high) / 2, {f"{letter}err": (high - low) / 2, "fmt": "none", "ecolor": color, "capsize": 4}
+    if letter == "x":
+        axis.errorbar(middle, at, **bar)
+        axis.plot(estimate, at, marker, color=color, **style)
+    else:
+        axis.errorbar(at, middle, **bar)
+        axis.plot(at, estimate, marker, color=color, **style)
+
+
 def span(axis: Axes, letter: str, distribution: Any) -> None:
     """Make "x" or "y" the axis of a parameter: logarithmic if it is searched so, or with a tick for each choice."""
     if isinstance(distribution, CategoricalDistribution):

@@ -18,6 +18,20 @@ def best(hue: StudyFolder) -> Any:
     return hue.best(3).trial.tolist()
 
 
+@pytest.mark.parametrize("letter", ["x", "y"])
+def test_an_interval_is_drawn_from_end_to_end_wherever_its_estimate_is(letter: str) -> None:
+    _, axis = style.drawing(4, 3)
+    estimate, low, high = np.array([0.3, 0.1, -0.2]), np.array([0.05, 0.0, -0.1]), np.array([0.2, 0.3, 0.1])
+    style.interval(axis, letter, range(3), estimate, low, high, "black")
+    (bars,) = axis.collections
+    along = 0 if letter == "x" else 1
+    drawn = [sorted(end[along] for end in segment) for segment in bars.get_segments()]  # type: ignore[attr-defined]
+    assert drawn == [pytest.approx(ends) for ends in zip(low, high, strict=True)]
+    dots = axis.lines[-1]
+    assert np.asarray(dots.get_data()[along]) == pytest.approx(estimate)
+    assert np.asarray(dots.get_data()[1 - along]) == pytest.approx(range(3))
+
+
 def test_schedules_draw_every_property_of_every_setting(hue: StudyFolder, best: Any) -> None:
     settings = {f"trial {trial}": hue.setting(trial) for trial in best}
     figure = plots.schedules(settings, references={"subspace ablation": hue.setting(0)})

@@ -89,6 +89,14 @@ def test_responses_and_costs_are_drawn_as_they_are(trials: Any, free: Any) -> No
     assert [tick.get_text() for tick in axis.get_yticklabels()] == found.costs.index.tolist()
 
 
+def test_a_cost_beside_its_interval_is_drawn() -> None:
+    """A bootstrap's interval need not hold its estimate. The studies of 60 trials whose trials raced had such costs."""
+    table = pd.DataFrame({"mean": [0.3, 0.1], "low": [0.05, 0.0], "high": [0.2, 0.3]}, index=["one", "other"])
+    (axis,) = effect_plots.costs({"few trials": table}).axes
+    (dots,) = [line for line in axis.lines if line.get_label() == "few trials"]
+    assert dots.get_xdata() == pytest.approx([0.3, 0.1])
+
+
 def test_what_to_keep_is_what_matters(trials: Any, free: Any) -> None:
     shares = effects.importances(trials, SPACE)
     table = advice.recommendations(shares, free, trials.loc[trials.value.idxmax()], responses(trials, SPACE, free))
