@@ -71,7 +71,8 @@ def of_costs(found: Mapping[str, Responses]) -> str:
     """How to read `effect_plots.costs`, in Markdown."""
     text = (
         "How much less is expected of trials with a parameter outside its plateau than of those inside, with 95% "
-        "bootstrap intervals. Below 0, the trials outside do better on average, although the best is not among them."
+        "bootstrap intervals, beside which an estimate may lie where trials are few. Below 0, the trials outside do "
+        "better on average, although the best is not among them."
     )
     drawn = [name for name, fitted in found.items() if len(fitted.costs)]
     return " ".join([text, *_warning("costs", drawn)])
