@@ -19,6 +19,9 @@ from study.search.trial import Report, Row, TrialRecord
 SPARED = 100
 """How many times as long as it takes to write the table of trials it is left alone. It is written whole each time."""
 
+LATEST = 5.0
+"""The seconds after which it is written in any case, so that it is up to date on a slow disk, too."""
+
 
 class Listener(Protocol):
     """An object that follows a search while it runs, such as a progress display or W&B."""
@@ -40,7 +43,8 @@ class Recorder:
     trials.parquet comes last. The journal has what it takes to make that row anew, so a kill at any moment loses no
     trial that the journal knows to have ended. What ends while files are written is written together afterwards.
 
-    On leaving its context, everything is written, unless something could not be written before.
+    On leaving its context, everything is written. If something could not be written, then only the rows of trials that
+    the journal knows to have ended.
 
     Args:
         folder: the study's folder.
@@ -67,12 +71,13 @@ class Recorder:
         try:
             if error is None or self._writing.exception() is None:
                 self._writing.result()
-                self._table_due = 0.0
                 self.commit()
                 self._writing.result()
         finally:
             self._journal.pending = None
             self._thread.shutdown()
+            if self._rows:
+                self._write_table()
 
     def record(self, trial: TrialRecord) -> None:
         """Take in a trial that has ended. `commit` writes it."""
@@ -115,4 +120,4 @@ class Recorder:
         self._table = pa.concat_tables([self._table, *new], promote_options="permissive").combine_chunks()
         self._writer.write_trials(self._table)
         self._rows = []
-        self._table_due = time.monotonic() + SPARED * (time.monotonic() - start)
+        self._table_due = time.monotonic() + min(SPARED * (time.monotonic() - start), LATEST)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 
 class Driver:
     """`study` with some arguments, in a session of its own, as if a terminal had started it."""
@@ -52,6 +54,12 @@ class Driver:
 def ended(folder: Path) -> int:
     """How many trials have left replicas."""
     return len(list((folder / "replicas.parquet").glob("*.parquet")))
+
+
+def in_table(folder: Path) -> int:
+    """How many trials have a row of trials.parquet, which is written less often."""
+    table = folder / "trials.parquet"
+    return pq.read_metadata(table).num_rows if table.is_file() else 0
 
 
 def rungs(folder: Path) -> int:

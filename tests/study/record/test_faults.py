@@ -25,7 +25,7 @@ from study.record.tables import trials_table
 from study.record.writer import Writer
 from study.search import journal
 from study.watch.report import write_report
-from tests.study.record.faults import Driver, ended, journal_is_whole, rungs
+from tests.study.record.faults import Driver, in_table, journal_is_whole, rungs
 
 
 def run(space: Any, path: Any, trials: Any, *more: Any) -> Any:
@@ -150,7 +150,7 @@ def test_what_cannot_be_written_ends_a_study_in_one_line_and_nothing_is_lost(
     driver = run(spaces / "hue.toml", path, 200, "--steps", 300)
     journal, table = path / "optuna.journal", path / "trials.parquet"
     # the journal is the longest file then, so it is the first that cannot be written
-    driver.until(lambda: ended(path) >= 3 and journal.stat().st_size > 1.2 * table.stat().st_size)
+    driver.until(lambda: in_table(path) >= 2 and journal.stat().st_size > 1.2 * table.stat().st_size)
     size = journal.stat().st_size + 100
     resource.prlimit(driver.process.pid, resource.RLIMIT_FSIZE, (size, size))
     code, stdout, stderr = driver.end()
@@ -178,7 +178,7 @@ def test_a_disk_that_fills_up_ends_a_study_in_one_line_and_nothing_is_lost(
         pytest.skip("cannot mount a disk of its own")
     try:
         driver = run(spaces / "hue.toml", disk / "full", 500, "--steps", 300)
-        driver.until(lambda: ended(disk / "full") >= 2)
+        driver.until(lambda: in_table(disk / "full") >= 2)
         room = shutil.disk_usage(disk).used + 2**17
         subprocess.run(["mount", "-o", f"remount,size={room}", disk], check=True)
         code, stdout, stderr = driver.end()
@@ -201,7 +201,7 @@ def test_a_disk_that_fills_up_ends_a_study_in_one_line_and_nothing_is_lost(
 def test_a_study_whose_folder_is_deleted_says_so(spaces: Path, tmp_path: Path) -> None:
     path = tmp_path / "gone"
     driver = run(spaces / "hue.toml", path, 200, "--steps", 300)
-    driver.until(lambda: ended(path) >= 2)
+    driver.until(lambda: in_table(path) >= 1)
     path.rename(tmp_path / "elsewhere")
     code, stdout, stderr = driver.end()
     assert code == 1, stderr

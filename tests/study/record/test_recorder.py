@@ -138,6 +138,27 @@ def test_a_kill_at_any_moment_loses_nothing_that_the_journal_knows(
     assert moment >= 3 * TRIALS  # the positive control: the last one was not killed, and there were many moments
 
 
+def test_a_journal_that_cannot_be_written_leaves_a_table_of_all_that_it_knows(
+    empty: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.record.recorder.SPARED", 1e9)  # after the first time the table is left alone
+    write, room = journal.DriversJournal.write, 5
+
+    def fill(log: journal.DriversJournal, entries: list[journal.Entry]) -> None:
+        nonlocal room
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(empty.path / journal.NAME))
+        room -= 1
+        write(log, entries)
+
+    monkeypatch.setattr(journal.DriversJournal, "write", fill)
+    with pytest.raises(OSError, match=r"No space left on device: '.*optuna.journal'"):
+        drive(empty)
+    ended = [trial.number for trial in empty.optuna().trials if trial.state.is_finished()]
+    assert empty.trials().trial.tolist() == ended
+    assert len(ended) >= 2  # so that one of them was not in the table before
+
+
 def test_trials_that_end_together_are_written_as_if_each_had_ended_alone(empty: StudyFolder, tmp_path: Path) -> None:
     one_by_one, together = (study.load(shutil.copytree(empty.path, tmp_path / name)) for name in ("one", "all"))
     drive(one_by_one)

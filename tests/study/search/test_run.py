@@ -23,6 +23,7 @@ from study.record.folder import StudyFolder
 from study.search.limits import Clock
 from study.search.run import minutes_recorded
 from tests.conftest import LIVE, OUTCOMES
+from tests.study.record.faults import in_table
 
 
 @pytest.fixture(scope="module")
@@ -157,11 +158,10 @@ def test_the_same_seed_and_one_worker_make_the_same_study(folder: Any, command: 
 
 
 def begin(command: Any, folder: Any, more: Any) -> Any:
-    """The process of a study since whose start so many more trials have ended."""
-    parts = folder / "replicas.parquet"
-    enough = len(list(parts.glob("*.parquet"))) + more
+    """The process of a study since whose start so many more trials are in its table."""
+    enough = in_table(folder) + more
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and len(list(parts.glob("*.parquet"))) < enough:
+    while process.poll() is None and in_table(folder) < enough:
         time.sleep(0.1)
     return process
 
@@ -183,7 +183,7 @@ def test_a_study_that_was_killed_and_interrupted_goes_on_where_it_was(
     path = tmp_path / "cut"
     start = [sys.executable, "-m", "study", "run", str(spaces / "hue.toml"), "--name", "cut", "--out", str(tmp_path)]
     start += ["--trials", "500", "--seeds", "2", "--steps", "300", "--cpus", "2", "--confirm", "0", "--no-compile"]
-    process = begin(start, path, 3)
+    process = begin(start, path, 2)
     assert {ip.removeprefix("::ffff:") for ip in listened_on(process)} == {"127.0.0.1"}
     process.kill()
     process.communicate(timeout=60)
