@@ -94,12 +94,12 @@ def coverage(known: Map) -> str:
     )
 
 
-def tightest(known: Map, chosen: Mapping[str, int], most: int = 3) -> str:
-    """Which parameters may move least, from each recommended setting, in Markdown."""
+def tightest(known: Map, starts: Mapping[str, int], most: int = 3) -> str:
+    """Which parameters may move least, from each of some trials, in Markdown. `starts` has their labels."""
     texts = []
-    for label, trial in chosen.items():
+    for label, trial in starts.items():
         free = freedom(known, trial)
         width = (free.high - free.low).sort_values().head(most)
         named = [f"*{html.escape(str(name))}* ({share:.0%} of its range)" for name, share in width.items()]
-        texts.append(f"From the {label} setting, trial {trial}, least may move {listed(named)}.")
+        texts.append(f"From {label}, trial {trial}, least may move {listed(named)}.")
     return " ".join(texts)

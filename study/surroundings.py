@@ -64,6 +64,14 @@ def expect_folder() -> None:
         raise InputError(f"the current folder: {error.strerror}, expected one that exists (cd to another)") from None
 
 
+def have_a_home() -> None:
+    """Give a user whom the system does not know a home, as containers do: without one, Ray cannot be imported."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"
+
+
 def open_streams() -> None:
     """Open the standard streams that a service was started without, as Ray and kernels need them. They lead nowhere."""
     for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():

@@ -105,6 +105,17 @@ def run_study(*arguments: object, cwd: Path | None = None, wandb: str = "disable
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=600)
 
 
+def nobody_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make this process one of a user without a home, whom the system does not know."""
+
+    def unknown(user: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {user}")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setenv("HOME", "")  # to be put back at the end
+    monkeypatch.delenv("HOME")
+
+
 @pytest.fixture(autouse=True)
 def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test has a console of its own settings, whatever another did to them."""

@@ -61,7 +61,10 @@ def build(source: str) -> ctypes.CDLL:
     path = compiler()
     if path is None:
         raise OSError("found no C++ compiler: install g++ or clang++, or name one in CXX")
-    folder = platformdirs.user_cache_path("concept-study") / "native"
+    try:
+        folder = platformdirs.user_cache_path("concept-study") / "native"
+    except RuntimeError:  # in a container, say, that runs as nobody's user
+        raise OSError("found no home to keep native code in: set HOME or XDG_CACHE_HOME") from None
     folder.mkdir(parents=True, exist_ok=True)
     made_of = "\n".join([path, *FLAGS, _target(path), re.sub("[ \t]*//.*", "", source)])  # comments do not matter
     file = folder / f"{hashlib.sha256(made_of.encode()).hexdigest()[:32]}.so"

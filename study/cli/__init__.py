@@ -14,7 +14,7 @@ from anchoring.errors import FailedError, InputError, visible
 
 from study.cli import search, arms, vary, path, confirm, submit, train, status, look, compare, new, dashboard  # noqa: F401  # isort: skip
 from study.cli.options import app
-from study.surroundings import expect_folder, open_streams
+from study.surroundings import expect_folder, have_a_home, open_streams
 from study.watch.screen import console
 
 __all__ = ["app", "console", "main"]
@@ -24,6 +24,7 @@ def main() -> None:
     """Run the command line: exit code 0 for done, 1 for work that failed, 2 for wrong input."""
     atexit.register(gc.freeze)  # at its end, Python would look for garbage among all of PyTorch, for seconds
     open_streams()
+    have_a_home()
     logging.raiseExceptions = False  # of a library's log that cannot be written, on a full disk
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

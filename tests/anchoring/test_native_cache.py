@@ -8,10 +8,12 @@ from typing import Any
 import platformdirs
 import pytest
 import torch
+from platformdirs import PlatformDirs
 
 from anchoring import native
 from anchoring.native import build
 from tests.anchoring.steps import compiled
+from tests.conftest import nobody_known
 
 pytestmark = [
     pytest.mark.live,
@@ -113,3 +115,10 @@ def test_comments_do_not_matter(cache: Any, monkeypatch: pytest.MonkeyPatch) -> 
     assert build.build('extern "C" int answer() { return 1; }  // another').answer() == 1
     with pytest.raises(pytest.fail.Exception):
         build.build('extern "C" int answer() { return 2; }  // another')
+
+
+def test_a_user_without_a_home_has_no_native_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    nobody_known(monkeypatch)
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: PlatformDirs(name).user_cache_path)
+    assert native.cannot_build() == "found no home to keep native code in: set HOME or XDG_CACHE_HOME"

@@ -17,9 +17,10 @@ from study import surroundings
 from study.cli.answer import as_json
 from study.record.folder import StudyFolder
 from study.search.plan import Plan
-from study.surroundings import LONGEST, alone, cpus, expect_room, memory, socket_folder
+from study.surroundings import LONGEST, alone, cpus, expect_room, have_a_home, memory, socket_folder
 from study.watch.report import write_report
 from study.watch.screen import Screen
+from tests.conftest import nobody_known
 
 GIB = 2**30
 V1, V2 = "4:memory:/a/b\n3:cpu,cpuacct:/a/b\n2:pids:/a/b\n0::/\n", "0::/a/b\n"
@@ -282,6 +283,18 @@ def test_a_width_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for given, width in {"0": 80, "40": 40, "9": 80, "x": 80}.items():
         monkeypatch.setenv("COLUMNS", given)
         assert Screen(file=io.StringIO()).width == width
+
+
+def test_a_user_of_whom_the_system_knows_nothing_has_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers run as users without an entry in passwd. Without HOME, too, Ray cannot be imported."""
+    had = Path.home()
+    have_a_home()
+    assert Path.home() == had != Path("/")
+    nobody_known(monkeypatch)
+    with pytest.raises(RuntimeError, match="home"):
+        Path.home()
+    have_a_home()
+    assert Path.home() == Path("/")
 
 
 def test_a_current_folder_that_is_gone_is_said(tmp_path: Path) -> None:
