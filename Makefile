@@ -14,7 +14,7 @@ study: .venv/ready  ## set up, run a small study of the hue experiment, leave a 
 test: .venv/ready check  ## set up, check style and types, run both tiers of the tests
 	$(BIN)/pytest -n $(PROCESSES)
 
-unit: .venv/ready  ## set up, run the tests that start no Ray, in under a minute
+unit: .venv/ready  ## set up, run the tests that start no Ray, in minutes
 	$(BIN)/pytest -n $(PROCESSES) -m 'not live and not slow'
 
 live: .venv/ready  ## set up, run the tests that start a Ray, a notebook's kernel, a browser or a compiler
@@ -65,7 +65,7 @@ docs: .venv/ready  ## build the documentation into site/; a broken link is an er
 notebooks: .venv/ready  ## execute the notebooks in place, on published studies
 	PYTHONWARNINGS=ignore OMP_NUM_THREADS=1 $(BIN)/jupyter-execute --inplace --NotebookClient.record_timing=False analysis/*.ipynb
 
-bench: .venv/ready  ## measure speed beside the paper's way of training and JAX, in under ten minutes
+bench: .venv/ready  ## measure speed beside the paper's way of training and JAX, in some ten minutes
 	$(BIN)/python -m benchmarks.run
 
 wheel: .venv/ready  ## build dist/*.whl, and run studies from a wheel in an empty environment

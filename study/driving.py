@@ -81,7 +81,7 @@ def _search(folder: StudyFolder, plan: Plan, listeners: list[Listener]) -> None:
                 run(plan, folder, [view, *listeners])
             if not folder.complete().empty:
                 confirmed = Future[None]()
-                if Terminated not in interrupted:  # a report takes longer than a scheduler waits
+                if plan.report and Terminated not in interrupted:  # a report takes longer than a scheduler waits
                     report.enter_context(writing(folder, confirmed=confirmed))
                     report.callback(confirmed.cancel)
                 with until_interrupted(interrupted):

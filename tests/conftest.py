@@ -1,5 +1,6 @@
 """What tests of several folders share: golden studies to be read, one that is run now, and which tests may start what."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 import hypothesis
 import pytest
 import torch
+from filelock import FileLock
 
 import study
 from study.record.writer import Writer
@@ -156,15 +158,23 @@ def objectives(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A study that is run now, whose trials end in every way, with all that a study can leave; and what it printed."""
-    out = tmp_path_factory.mktemp("runs")
-    done = run_study(
-        *("run", OUTCOMES, "--name", "live", "--out", out, *LIVE),
-        *("--confirm", 2, "--wandb", "trials", "--tensorboard"),
-        wandb="offline",
-    )
-    assert done.returncode == 0, done.stderr
-    return study.load(out / "live"), done
+    """A study that is run now, whose trials end in every way, with all that a study can leave; and what it printed.
+
+    The processes that tests run in share it. It is to be read.
+    """
+    here = tmp_path_factory.getbasetemp()
+    out = here.parent if os.environ.get("PYTEST_XDIST_WORKER") else here
+    printed = out / "live.json"
+    with FileLock(out / "live.lock"):
+        if not printed.exists():
+            done = run_study(
+                *("run", OUTCOMES, "--name", "live", "--out", out, *LIVE),
+                *("--confirm", 2, "--wandb", "trials", "--tensorboard"),
+                wandb="offline",
+            )
+            assert done.returncode == 0, done.stderr
+            printed.write_text(json.dumps([done.stdout, done.stderr]))
+    return study.load(out / "live"), subprocess.CompletedProcess([], 0, *json.loads(printed.read_text()))
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ FIRST_HEAT = 4
 
 MAY_CHANGE = (
     *("trials", "minutes", "cpus", "address", "limit", "memory"),
-    *("promote", "confirm", "wandb", "tensorboard"),
+    *("promote", "confirm", "report", "wandb", "tensorboard"),
 )
 """Options that may differ when a study is continued: they say how much is run and where, not what is searched."""
 
@@ -64,7 +64,7 @@ OF_ARMS = (
 
 SURVEYED = (
     *("trials", "seeds", "promote", "cpus", "address", "seed", "steps", "rungs", "objectives", "aggregate"),
-    *("constraints", "margin", "compiled", "limit", "memory", "wandb", "tensorboard"),
+    *("constraints", "margin", "report", "compiled", "limit", "memory", "wandb", "tensorboard"),
 )
 """Options of a survey."""
 
@@ -153,6 +153,7 @@ class Plan(BaseModel):
     confirm: Annotated[
         int, _option(f"How many of the best to train again on {HELD_OUT} held-out seeds; 0 skips it.", ge=0)
     ] = 3
+    report: Annotated[bool, _option("Write a report at the end; `study report` does so later, too.")] = True
     compiled: Annotated[bool | None, _option("Native training steps.", "where they pay")] = None
     limit: Annotated[float, _option("Minutes a trial may take before it is ended, as failed.", ge=0.01)] = 60.0
     memory: Annotated[float | None, _option("GiB a worker may allocate.", "its share of the machine's", ge=0.1)] = None

@@ -297,7 +297,7 @@ def located(path: Path) -> Path:
         return file
     now = registry.renamed().get(path.stem)
     if now and (file := found(now)):
-        warnings.warn(f"{path}: is called {now} now; 0.4 will not know {path.stem}", FutureWarning, 4)
+        warnings.warn(f"{path}: is called {now} now; 0.5 will not know {path.stem}", FutureWarning, 4)
         return file
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import os
 import site
@@ -150,7 +151,7 @@ def execute(
             on_cell_start=begin,
         )
         try:
-            client.execute(env=environment | _nobodys_settings(empty))
+            asyncio.run(client.async_execute(env=environment | _nobodys_settings(empty)))
         except CellExecutionError as error:
             raise FailedError(f"executing the notebook failed: {error.ename}: {error.evalue}") from error
         except (CellTimeoutError, DeadKernelError) as error:

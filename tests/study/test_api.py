@@ -126,9 +126,12 @@ import study
 from study.watch.screen import console
 
 console.quiet = True
-found = study.run({space!r}, experiment={experiment!r}, trials=3, seeds=2, rungs=2, cpus=1, confirm=1, out={out!r})
-more = study.resume(found, trials=4, confirm=0)
-print(len(more.trials()), more.plan().confirm, found.answer().setting, *sorted(file.name for file in found.path.glob("*.html")))
+asked = dict(trials=3, seeds=2, rungs=2, cpus=1, confirm=1, report=False)
+found = study.run({space!r}, experiment={experiment!r}, out={out!r}, **asked)
+before = list(found.path.glob("*.html"))
+more = study.resume(found, trials=4, confirm=0, report=True)
+pages = [file.name for file in found.path.glob("*.html")]
+print(len(more.trials()), more.plan().confirm, found.answer().setting, before, pages)
 """
 
 
@@ -138,7 +141,7 @@ def test_a_script_runs_a_study_and_goes_on_with_it(tmp_path: Path) -> None:
     script = SCRIPT.format(space=space, experiment=experiment, out=str(tmp_path / "runs"))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"4 0 trial \d report.html\n", done.stdout)
+    assert re.fullmatch(r"4 0 trial \d \[\] \['report.html'\]\n", done.stdout)
     assert study.load(tmp_path / "runs" / "bowl-001").manifest()["command"] == ["python"]
 
 

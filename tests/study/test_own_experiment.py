@@ -82,7 +82,7 @@ def test_a_study_goes_on_and_is_confirmed_with_its_experiment(
         assert "--changed-experiment" in said
     assert study.load(copy).manifest() == study.load(bowl).manifest()
     go_on = ("--experiment", changed, "--changed-experiment", "--cpus", 1)
-    expect_done(command("resume", copy, "--trials", 13, "--confirm", 0, *go_on))
+    expect_done(command("resume", copy, "--trials", 13, "--confirm", 0, "--no-report", *go_on))
     folder = study.load(copy, changed)
     assert len(folder.trials()) == 13
     assert folder.manifest()["experiment"]["digest"] == registry.from_file(changed).digest

@@ -32,7 +32,7 @@ def run(space: Any, path: Any, trials: Any, *more: Any) -> Any:
     """Begin a study of small trials, long enough to be caught in training."""
     return Driver(
         *("run", space, "--name", path.name, "--out", path.parent, "--trials", trials, "--seeds", 2, "--cpus", 2),
-        *("--steps", 3000, "--confirm", 0, "--no-compile", *more),
+        *("--steps", 3000, "--confirm", 0, "--no-compile", "--no-report", *more),
     )
 
 

@@ -145,7 +145,7 @@ def test_reporting_runs_nothing(hostile: Any, canary: Any) -> None:
 def test_going_on_and_confirming_run_nothing(hostile: Any, canary: Any) -> None:
     """`resume` and `confirm` train the settings that a folder describes, and no more, even in that folder."""
     for arguments in (
-        ["resume", ".", "--trials", "15", "--confirm", "0"],
+        ["resume", ".", "--trials", "15", "--confirm", "0", "--changed-experiment"],
         ["confirm", ".", "--top", "1", "--seeds", "2"],
     ):
         command = [sys.executable, "-P", "-m", "study", *arguments, "--cpus", "1"]

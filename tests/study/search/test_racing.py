@@ -295,7 +295,7 @@ def raced(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Any])
     """A study that raced, as it does by default, and what it printed."""
     out = tmp_path_factory.mktemp("runs")
     experiment = Path(__file__).parents[1] / "experiments"
-    small = ("--trials", 24, "--seeds", 8, "--rungs", 4, "--cpus", 1, "--confirm", 0)
+    small = ("--trials", 24, "--seeds", 8, "--rungs", 4, "--cpus", 1, "--confirm", 0, "--no-report")
     space = (experiment / "bowl.toml", "--experiment", experiment / "bowl.py")
     done = command("run", *space, "--name", "raced", "--out", out, *small)
     assert done.returncode == 0, done.stderr

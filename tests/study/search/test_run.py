@@ -151,7 +151,7 @@ def test_a_trial_of_a_used_worker_replayed_in_a_fresh_process_measures_the_same(
 
 def test_the_same_seed_and_one_worker_make_the_same_study(folder: Any, command: Any, tmp_path: Path) -> None:
     """Whatever else they leave."""
-    done = command("run", OUTCOMES, "--name", "again", "--out", tmp_path, *LIVE, "--confirm", 0)
+    done = command("run", OUTCOMES, "--name", "again", "--out", tmp_path, *LIVE, "--confirm", 0, "--no-report")
     assert done.returncode == 0, done.stderr
     one, two = (each.trials().drop(columns="seconds") for each in (folder, study.load(tmp_path / "again")))
     pd.testing.assert_frame_equal(one, two, check_exact=True)
@@ -182,7 +182,20 @@ def test_a_study_that_was_killed_and_interrupted_goes_on_where_it_was(
 ) -> None:
     path = tmp_path / "cut"
     start = [sys.executable, "-m", "study", "run", str(spaces / "hue.toml"), "--name", "cut", "--out", str(tmp_path)]
-    start += ["--trials", "500", "--seeds", "2", "--steps", "300", "--cpus", "2", "--confirm", "0", "--no-compile"]
+    start += [
+        "--trials",
+        "500",
+        "--seeds",
+        "2",
+        "--steps",
+        "300",
+        "--cpus",
+        "2",
+        "--confirm",
+        "0",
+        "--no-compile",
+        "--no-report",
+    ]
     process = begin(start, path, 2)
     assert {ip.removeprefix("::ffff:") for ip in listened_on(process)} == {"127.0.0.1"}
     process.kill()

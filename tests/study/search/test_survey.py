@@ -118,7 +118,7 @@ def surveyed(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., An
     planned = command("survey", *own, "--trials", 6, "--plan", place / "plan.csv")
     assert planned.returncode == 0, planned.stderr
     asked = ("--promote", "4:3", "--promote", "2:8", "--constraint", f"relative depth >= 0 of {place}/bowl-slow.toml")
-    more = ("--seeds", 2, "--cpus", 1, "--out", place, "--name", "mapped")
+    more = ("--seeds", 2, "--cpus", 1, "--no-report", "--out", place, "--name", "mapped")
     done = command("survey", *own, "--from", place / "plan.csv", *asked, *more)
     assert done.returncode == 0, done.stderr
     return study.load(place / "mapped", place / "bowl.py")
@@ -170,10 +170,11 @@ def test_a_list_does_not_grow_and_a_sequence_does(surveyed: Any, command: Callab
     refused = command("resume", surveyed.path, *own, "--trials", 9)
     said = "--trials: found 9, expected at most 6: its list has no more settings"
     assert (refused.returncode, said in refused.stderr) == (2, True)
-    place = ("--out", tmp_path, "--name", "grows", "--seeds", 2, "--cpus", 1, "--promote", "2:3", "--wandb", "off")
+    place = ("--out", tmp_path, "--name", "grows", "--seeds", 2, "--cpus", 1, "--promote", "2:3")
+    off = ("--wandb", "off", "--no-report")
     space_file = surveyed.path.parent / "bowl.toml"
-    assert command("survey", space_file, *own, *place, "--trials", 3).returncode == 0
-    again = command("survey", space_file, *own, *place, "--trials", 5)
+    assert command("survey", space_file, *own, *place, *off, "--trials", 3).returncode == 0
+    again = command("survey", space_file, *own, *place, *off, "--trials", 5)
     assert again.returncode == 0, again.stderr
     grown = study.load(tmp_path / "grows", surveyed.given.file)
     assert [grown.parameters(trial) for trial in range(5)] == points.sobol(grown.space, 5, 0)
@@ -191,7 +192,7 @@ def test_a_finite_space_ends_when_each_of_its_settings_was_tried(
 ) -> None:
     (workplace / "three.toml").write_text(FINITE)
     own = (workplace / "three.toml", "--experiment", workplace / "bowl.py", "--out", tmp_path, "--name", "three")
-    more = ("--seeds", 2, "--cpus", 1, "--wandb", "off", "--trials", 20, "--promote", "3:4")
+    more = ("--seeds", 2, "--cpus", 1, "--wandb", "off", "--no-report", "--trials", 20, "--promote", "3:4")
     done = command("run", *own, *more)
     assert done.returncode == 0, done.stderr
     assert "the space has 3 settings, and each is trained to the end" in " ".join(done.stdout.split())

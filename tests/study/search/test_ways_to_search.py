@@ -12,7 +12,7 @@ import study
 
 pytestmark = pytest.mark.live
 
-SMALL = ("--seeds", 2, "--steps", 40, "--cpus", 1, "--confirm", 0)
+SMALL = ("--seeds", 2, "--steps", 40, "--cpus", 1, "--confirm", 0, "--no-report")
 OBJECTIVES = ("--objective", "utility", "--objective", "hue_residual", "--constraint", "utility >= 0.8")
 WAYS = {
     "objectives": ("hue", "--trials", 10, "--sampler", "gp", *OBJECTIVES, "--scheduler", "median"),
