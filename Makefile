@@ -65,7 +65,7 @@ docs: .venv/ready  ## build the documentation into site/; a broken link is an er
 notebooks: .venv/ready  ## execute the notebooks in place, on published studies
 	PYTHONWARNINGS=ignore OMP_NUM_THREADS=1 $(BIN)/jupyter-execute --inplace --NotebookClient.record_timing=False analysis/*.ipynb
 
-bench: .venv/ready  ## measure speed beside the paper's way of training and JAX, in some ten minutes
+bench: .venv/ready  ## measure speed beside the paper's way of training and JAX, in 10 to 16 minutes
 	$(BIN)/python -m benchmarks.run
 
 wheel: .venv/ready  ## build dist/*.whl, and run studies from a wheel in an empty environment
