@@ -1,8 +1,9 @@
 """Write a study in a compact form that can be committed: `python -m analysis.publish runs/hue-open`.
 
 The form has what a reader needs: the space, the manifest, the trials, all replicas at all rungs in one file, the
-confirmation and what was trained before it, and the models and settings of the confirmed trials. No number is rounded,
-and `study.load` reads it. Optuna's journal, which is ten times as large, is left out, like the files of Ray and W&B.
+confirmation and what was trained before it, and the settings of the confirmed trials. Those of a search or a survey
+have their models; pages of arms, paths and parts of seeds draw none. No number is rounded, and `study.load` reads it.
+Optuna's journal, which is ten times as large, is left out, like the files of Ray and W&B.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from study import StudyFolder
 from study.evidence.leading import leading
 from study.record.writer import Writer
 from study.space.document import write_setting
+from study.watch.pages import page_of
 
 PUBLISHED = Path(__file__).parent / "published"
 
@@ -58,7 +60,8 @@ def publish(folder: StudyFolder, to: Path = PUBLISHED) -> StudyFolder:
         (compact.path / file.relative_to(folder.path)).parent.mkdir(exist_ok=True)
         writer.write(str(file.relative_to(folder.path)), file.read_bytes())
     for trial in chosen:
-        writer.add_model(trial, (folder.path / "models" / f"{trial:05d}.safetensors").read_bytes())
+        if page_of(folder) in ("report", "map"):
+            writer.add_model(trial, (folder.path / "models" / f"{trial:05d}.safetensors").read_bytes())
         title = f"Trial {trial} of {folder.name}"
         write_setting(folder.document(trial) | {"title": title}, compact.path / "best", f"{folder.name}-{trial}")
     return compact

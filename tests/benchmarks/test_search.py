@@ -77,7 +77,8 @@ def test_rays_default_sampler_has_our_settings() -> None:
 
     for landscape in search.LANDSCAPES[:2]:
         default, same = (search.simulate(landscape, arm, 0, 30) for arm in (search.ARMS["Ray's"], with_our_sampler))
-        assert default.ends == same.ends
+        # Optuna's normal distributions and SciPy's, which ours has, differ in the last bits
+        np.testing.assert_allclose(default.ends, same.ends, rtol=1e-9)
 
 
 def test_what_is_picked_is_the_best_as_observed() -> None:
