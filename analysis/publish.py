@@ -59,8 +59,9 @@ def publish(folder: StudyFolder, to: Path = PUBLISHED) -> StudyFolder:
     for file in sorted(found for pattern in KEPT for found in folder.path.glob(pattern)):
         (compact.path / file.relative_to(folder.path)).parent.mkdir(exist_ok=True)
         writer.write(str(file.relative_to(folder.path)), file.read_bytes())
+    searched = page_of(folder) in ("report", "map")
     for trial in chosen:
-        if page_of(folder) in ("report", "map"):
+        if searched:
             writer.add_model(trial, (folder.path / "models" / f"{trial:05d}.safetensors").read_bytes())
         title = f"Trial {trial} of {folder.name}"
         write_setting(folder.document(trial) | {"title": title}, compact.path / "best", f"{folder.name}-{trial}")
@@ -82,13 +83,13 @@ def compressed(table: pa.Table) -> pa.Buffer:
     return content.getvalue()
 
 
-def _anonymous(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A manifest with the names of files in place of their paths, which would name a machine's folders."""
-
-    def bare(text: Any) -> Any:
-        return Path(text).name if isinstance(text, str) and Path(text).is_absolute() else text
-
-    return {**manifest, "space": bare(manifest["space"]), "command": [bare(word) for word in manifest["command"]]}
+def _anonymous(part: Any) -> Any:
+    """A manifest, or a part of one, with the names of files in place of paths, which would name a machine's folders."""
+    if isinstance(part, dict):
+        return {name: _anonymous(value) for name, value in part.items()}
+    if isinstance(part, list):
+        return [_anonymous(value) for value in part]
+    return Path(part).name if isinstance(part, str) and Path(part).is_absolute() else part
 
 
 if __name__ == "__main__":

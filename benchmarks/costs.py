@@ -44,7 +44,7 @@ def _trials(axes: Axes, table: pd.DataFrame) -> None:
     ):
         axes.plot(table.trials, table[column], "o-", color=color, label=label)
     axes.set(xscale="log", ylim=(0, None))
-    _plain(axes.xaxis, table.trials)
+    _ticks(axes.xaxis, table.trials)
     axes.legend(frameon=False)
 
 
@@ -60,12 +60,12 @@ def _replicas(axes: Axes, table: pd.DataFrame) -> None:
     for name, color in zip(table.columns[1:], COLORS, strict=True):
         axes.plot(table.replicas, table[name], "o-", color=color, label=name)
     axes.set(xscale="log", yscale="log")
-    _plain(axes.xaxis, table.replicas)
-    _plain(axes.yaxis, [10, 20, 40, 80])
+    _ticks(axes.xaxis, table.replicas)
+    _ticks(axes.yaxis, [10, 20, 40, 80])
     axes.legend(frameon=False)
 
 
-def _plain(axis: Axis, ticks: Iterable[int]) -> None:
+def _ticks(axis: Axis, ticks: Iterable[int]) -> None:
     axis.set_ticks([*ticks], [f"{tick:,}" for tick in ticks])
     axis.set_minor_locator(NullLocator())
 

@@ -215,9 +215,8 @@ import study
 
 asked = json.loads(sys.argv[1])
 space, experiment = asked.pop("space"), asked.pop("experiment")
-small = {"trials": 4, "seeds": 2, "rungs": 2, "cpus": 1, "confirm": 0, "report": False}
-small |= {"scheduler": "none", "compiled": False}
-found = study.run(space, name="small", experiment=experiment, **asked, **small)
+small = {"trials": 4, "seeds": 2, "rungs": 2, "cpus": 1, "scheduler": "none", "compiled": False}
+found = study.run(space, name="small", experiment=experiment, confirm=0, report=False, **asked, **small)
 study.resume(found, trials=5, confirm=0)
 study.confirm(found, top=1, seeds=2, cpus=1)
 """

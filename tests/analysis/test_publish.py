@@ -1,5 +1,6 @@
 """A published study is the study: every frame equal, small, and silent about the machine."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ NAMED = "/somebody/hue.toml"
 def compact(hue: StudyFolder, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The study, asked for by paths of a machine."""
     folder = study.load(shutil.copytree(hue.path, tmp_path_factory.mktemp("runs") / "hue"))
-    Writer(folder.path).write_manifest({**folder.manifest(), "space": NAMED, "command": ["study", "run", NAMED]})
+    asked = {"space": NAMED, "command": ["study", "run", NAMED], "history": [{"command": ["study", "run", NAMED]}]}
+    Writer(folder.path).write_manifest({**folder.manifest(), **asked})
     return publish(study.load(folder.path), tmp_path_factory.mktemp("published"))
 
 
@@ -95,6 +97,12 @@ def test_what_is_committed_loads(path: Any) -> None:
         if page_of(folder) in ("report", "map"):
             folder.model(trial)
         Space.read(path / "best" / f"{path.name}-{trial}.toml", experiment=experiment)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
+def test_what_is_committed_names_no_folder_of_a_machine(path: Any) -> None:
+    for file in (file for file in path.rglob("*") if file.suffix in (".json", ".toml", ".csv")):
+        assert not re.search(r"[\"' ]/(\w|~)", file.read_text()), file
 
 
 def test_what_is_committed_is_small() -> None:

@@ -66,21 +66,8 @@ def one_line(driver: Driver, code: int, said: str) -> None:
 def run(spaces: Path, path: Path, *more: object) -> Driver:
     return Driver(
         *("run", spaces / "hue.toml", "--name", path.name, "--out", path.parent, "--trials", 4, "--seeds", 2),
-        *(
-            "--steps",
-            100,
-            "--rungs",
-            2,
-            "--cpus",
-            1,
-            "--confirm",
-            0,
-            "--no-compile",
-            "--no-report",
-            "--wandb",
-            "off",
-            *more,
-        ),
+        *("--steps", 100, "--rungs", 2, "--cpus", 1, "--confirm", 0, "--no-compile", "--no-report"),
+        *("--wandb", "off", *more),
     )
 
 

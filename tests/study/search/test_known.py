@@ -158,24 +158,13 @@ def test_only_tpe_with_one_objective_learns_from_others() -> None:
 def test_a_study_starts_from_settings_and_learns_from_a_study(command: Callable[..., Any], tmp_path: Path) -> None:
     shutil.copytree(EXPERIMENTS, tmp_path, dirs_exist_ok=True)
     (tmp_path / "fast.csv").write_text("STEP,lr\n0,0.75\n20,\n")
-    own = (
-        "--experiment",
-        tmp_path / "bowl.py",
-        "--out",
-        tmp_path,
-        "--seeds",
-        2,
-        "--cpus",
-        1,
-        "--wandb",
-        "off",
-        "--no-report",
-    )
+    own = ("--experiment", tmp_path / "bowl.py", "--out", tmp_path, "--seeds", 2, "--cpus", 1)
+    off = ("--wandb", "off", "--no-report")
     space = Space.read(tmp_path / "bowl.toml", None, tmp_path / "bowl.py")
     golden = SPACES.parent / "tests" / "golden" / "bowl"
     other = study.load(golden, tmp_path / "bowl.py")
     asked = ("--start", f"{golden}:5", "--start", golden, "--learn-from", golden, "--trials", 4, "--confirm", 0)
-    done = command("run", tmp_path / "bowl.toml", *own, *asked, "--name", "starts")
+    done = command("run", tmp_path / "bowl.toml", *own, *off, *asked, "--name", "starts")
     assert done.returncode == 0, done.stderr
     folder = study.load(tmp_path / "starts", tmp_path / "bowl.py")
     assert folder.parameters(0) == other.parameters(5)

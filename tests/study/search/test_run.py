@@ -182,20 +182,8 @@ def test_a_study_that_was_killed_and_interrupted_goes_on_where_it_was(
 ) -> None:
     path = tmp_path / "cut"
     start = [sys.executable, "-m", "study", "run", str(spaces / "hue.toml"), "--name", "cut", "--out", str(tmp_path)]
-    start += [
-        "--trials",
-        "500",
-        "--seeds",
-        "2",
-        "--steps",
-        "300",
-        "--cpus",
-        "2",
-        "--confirm",
-        "0",
-        "--no-compile",
-        "--no-report",
-    ]
+    start += ["--trials", "500", "--seeds", "2", "--steps", "300", "--cpus", "2", "--confirm", "0"]
+    start += ["--no-compile", "--no-report"]
     process = begin(start, path, 2)
     assert {ip.removeprefix("::ffff:") for ip in listened_on(process)} == {"127.0.0.1"}
     process.kill()
